@@ -1,0 +1,361 @@
+"""Every message that peers exchange: the reference text of the protocol ``tmrld.v1``.
+
+On the wire a message is one msgpack value ``[kind, header, payload]``: a string, a map, and bytes (empty for most kinds).
+Each message is a frozen dataclass here; its fields are the header, except a field named ``payload``, which is the third
+element.  `TABLE` gives each kind its name, who may send it, and how large it may be: a new message is one dataclass and one row.
+Daemon and engine speak the same messages over a pipe.
+
+How a session goes
+------------------
+A peer dials, proves who it is (a bearer token in the opening request, inside TLS), and says `Hello`.  The relay answers
+`Welcome` and then `Assign`: the run to work for (or none), its configuration and state, again whenever one of them changes.
+
+*Worker*: `Describe` (the spaces) → `ChunkMessage` … ← `Ack` (stored for good) ← `Allowance` (how much may be collected)
+← `WeightsMessage` (only the newest ever waits).
+
+*Trainer*: ← `Spaces` → `Resume` (from which update and offset) ← `Resumed` (the lineage) ← `Stored` … → `Consumed` (moves the
+window of flow control) → `Grant` (credits for the whole run) → `WeightsMessage`, `CheckpointMessage`, `Metrics`.
+After a broken line a running trainer says `Consume` instead of `Resume`.
+
+Both send `Status` and `LogLines`, and answer a `Command` with a `Result`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Plain = dict[str, Any]
+"""JSON-like values: None, bool, int, float, str, bytes, lists and maps of these; nested at most 16 deep."""
+
+PROTOCOL = "tmrld.v1"
+"""The WebSocket subprotocol.  A change that old peers cannot read gets a new number."""
+
+Direction = Literal["to relay", "from relay", "both"]
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First words of a peer.  ``role`` is "worker" or "trainer"; ``name`` must be the one its token was made for."""
+
+    role: str
+    name: str
+    version: str
+    capabilities: list[str] = field(default_factory=list)
+    machine: Plain = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The relay's answer: who it is, and its clock (seconds since 1970) for display only."""
+
+    relay: str
+    version: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Assign:
+    """What this node is to work on now; replaces the assignment before.  ``run`` is "" for nothing.
+
+    ``config`` is the run's configuration at ``revision``; ``state`` is "running", "paused" or "stopped".
+    For a worker: ``evaluates`` says that it is the one that drives evaluation episodes.
+    For a trainer: ``checkpoint_update`` is the newest checkpoint that the relay holds (-1: none).
+    """
+
+    run: str
+    config: Plain
+    revision: int
+    state: str
+    evaluates: bool = False
+    checkpoint_update: int = -1
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Worker: the spaces of its environment (`EnvSpec.to_plain`).  The first of a run fixes them for all its workers."""
+
+    run: str
+    spec: Plain
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Relay to trainer: the run's spaces, as soon as they are known."""
+
+    run: str
+    spec: Plain
+
+
+@dataclass(frozen=True)
+class ChunkMessage:
+    """Worker: a `payloads.Chunk` under way.  The relay reads the header, stores the whole, never opens the payload.
+
+    ``columns`` and ``state`` list ``[name, dtype, shape]``; the payload is their bytes in that order, C-contiguous, little
+    endian, zstd-compressed when ``compression`` is "zstd"; ``raw_bytes`` is the size after decompression.
+    ``summary`` is None until the episode ends, then the fields of `payloads.EpisodeSummary` with the trajectory as
+    little-endian float32 bytes.
+    """
+
+    run: str
+    worker: str
+    incarnation: str
+    number: int
+    episode: str
+    first_step: int
+    steps: int
+    lead: int
+    track: str
+    purpose: str
+    ended: str
+    seed: int | None
+    columns: list[Any]
+    state: list[Any]
+    summary: Plain | None
+    compression: str
+    raw_bytes: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Relay: these chunks of one incarnation are stored and survive power loss; forget them."""
+
+    incarnation: str
+    numbers: list[int]
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Relay: how many training transitions this incarnation may have produced in all.
+
+    The number is absolute, so that repeating or losing a message does no harm.
+    """
+
+    run: str
+    incarnation: str
+    transitions: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Trainer: how many training transitions the run may have collected in all (update-to-data ratio plus slack)."""
+
+    run: str
+    transitions: int
+
+
+@dataclass(frozen=True)
+class WeightsMessage:
+    """Trainer to relay to workers: a version of the policy; ``payload`` is a safetensors file with its manifest inside.
+
+    ``evaluate`` asks for that many evaluation episodes with this version.  Versions of a run only grow.
+    """
+
+    run: str
+    version: int
+    update: int
+    lineage: int
+    evaluate: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class FetchCheckpoint:
+    """Trainer: send me this checkpoint of the run."""
+
+    run: str
+    update: int
+
+
+@dataclass(frozen=True)
+class CheckpointMessage:
+    """Trainer to relay, to be kept; relay to trainer, in answer to `FetchCheckpoint`.
+
+    ``offset`` is how far the sample log had been consumed, ``window`` the offset of the oldest chunk that the replay memory
+    still held: pruning may not pass the window of a kept checkpoint.
+    """
+
+    run: str
+    update: int
+    lineage: int
+    offset: int
+    window: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Trainer: I start the run at this update, from this offset of the sample log; 0 and 0 from the beginning.
+
+    ``offset`` is where the relay shall start to send; ``credit_bytes`` how much may be under way unconsumed.
+    """
+
+    run: str
+    update: int
+    offset: int
+    credit_bytes: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Relay: the lineage to stamp on weights and metrics.  A new one if the run had already gone beyond that update.
+
+    ``version`` is the newest weights version stored; new ones must be larger.
+    """
+
+    run: str
+    lineage: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Consume:
+    """Trainer, after a broken line: go on sending from this offset."""
+
+    run: str
+    offset: int
+    credit_bytes: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Relay to trainer: one committed record of the sample log; ``payload`` is the `ChunkMessage` as it came over the wire.
+
+    ``offset`` is where the record begins, ``next_offset`` where the one after it will.
+    """
+
+    run: str
+    offset: int
+    next_offset: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """Trainer: everything before ``offset`` is in my replay memory or will never be; send more."""
+
+    run: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Trainer or worker: numbers at a point of the training.  ``values`` maps names to floats; NaN and inf are allowed."""
+
+    run: str
+    lineage: int
+    update: int
+    transitions: int
+    values: Plain
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a node or engine is doing, for people: ``state`` is one word, ``detail`` a sentence, ``values`` numbers."""
+
+    run: str
+    state: str
+    detail: str = ""
+    values: Plain = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogLines:
+    """Log lines for the relay's tail: each ``[monotonic seconds, level, logger, text]``."""
+
+    source: str
+    lines: list[Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Relay to a node, or daemon to its engine: do this.  ``name``: "start", "stop", "restart", "checkpoint", "evaluate", …"""
+
+    id: int
+    name: str
+    arguments: Plain = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to a `Command`: ``error`` is "" when it was done."""
+
+    id: int
+    error: str = ""
+    value: Plain = field(default_factory=dict)
+
+
+Message = (
+    Hello
+    | Welcome
+    | Assign
+    | Describe
+    | Spaces
+    | ChunkMessage
+    | Ack
+    | Allowance
+    | Grant
+    | WeightsMessage
+    | FetchCheckpoint
+    | CheckpointMessage
+    | Resume
+    | Resumed
+    | Consume
+    | Stored
+    | Consumed
+    | Metrics
+    | Status
+    | LogLines
+    | Command
+    | Result
+)
+
+KIB = 1024
+MIB = 1024 * KIB
+MAX_HEADER_BYTES = 256 * KIB
+"""A header holds a configuration or a trajectory at most."""
+MAX_MESSAGE_BYTES = 256 * MIB + MAX_HEADER_BYTES
+"""No message is larger; the WebSocket refuses a longer one before it is read."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of message: its name on the wire, its type, who sends it, from which roles, and the largest payload."""
+
+    kind: str
+    type: type[Any]
+    direction: Direction
+    roles: frozenset[str]
+    max_payload_bytes: int = 0
+
+
+_ANY = frozenset({"worker", "trainer"})
+_WORKER = frozenset({"worker"})
+_TRAINER = frozenset({"trainer"})
+
+# ``roles`` is the role of the peer that is not the relay: who may send it (to relay) or be sent it (from relay).
+TABLE: tuple[Row, ...] = (
+    Row("hello", Hello, "to relay", _ANY),
+    Row("welcome", Welcome, "from relay", _ANY),
+    Row("assign", Assign, "from relay", _ANY),
+    Row("describe", Describe, "to relay", _WORKER),
+    Row("spaces", Spaces, "from relay", _TRAINER),
+    Row("chunk", ChunkMessage, "to relay", _WORKER, 64 * MIB),
+    Row("ack", Ack, "from relay", _WORKER),
+    Row("allowance", Allowance, "from relay", _WORKER),
+    Row("grant", Grant, "to relay", _TRAINER),
+    Row("weights", WeightsMessage, "both", _ANY, 256 * MIB),
+    Row("fetch_checkpoint", FetchCheckpoint, "to relay", _TRAINER),
+    Row("checkpoint", CheckpointMessage, "both", _TRAINER, 256 * MIB),
+    Row("resume", Resume, "to relay", _TRAINER),
+    Row("resumed", Resumed, "from relay", _TRAINER),
+    Row("consume", Consume, "to relay", _TRAINER),
+    Row("stored", Stored, "from relay", _TRAINER, 64 * MIB + MAX_HEADER_BYTES + 64),
+    Row("consumed", Consumed, "to relay", _TRAINER),
+    Row("metrics", Metrics, "to relay", _ANY),
+    Row("status", Status, "to relay", _ANY),
+    Row("log", LogLines, "to relay", _ANY),
+    Row("command", Command, "from relay", _ANY),
+    Row("result", Result, "to relay", _ANY),
+)
