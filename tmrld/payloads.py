@@ -140,7 +140,8 @@ class EpisodeSummary:
     """What is worth knowing of a finished episode; travels with its last chunk, so it is stored exactly once.
 
     ``progress`` is the share of the reward line reached, 0 to 1 (NaN where the environment has none); ``lap_time_s`` is None
-    unless the lap was completed.  ``trajectory`` is float32 (n, 4): x, z in metres, speed in m/s, time in s; n ≤ 256 (may be empty).
+    unless the lap was completed.  ``trajectory`` is float32 (n, 4): x, z in metres, speed in m/s, time in s; n ≤ 256, 0 where
+    the environment tells no positions.
     """
 
     steps: int
@@ -159,7 +160,8 @@ class Chunk:
 
     ``columns`` have ``lead + steps`` rows.  The lead is the last ``min(first_step, depth - 1) + 1`` rows before the first step
     (the row that the first action answers, and what its histories look back on; just row 0 at the start of an episode), so
-    the first row stored is row ``first_step - lead + 1`` of the episode; then follow rows ``first_step + 1 … first_step + steps``.
+    the first row stored is row ``first_step - lead + 1`` of the episode; then follow rows ``first_step + 1`` to
+    ``first_step + steps``.
     The columns:
 
     ======================  ===========================  =======================================================

@@ -2,7 +2,8 @@
 
 On the wire a message is one msgpack value ``[kind, header, payload]``: a string, a map, and bytes (empty for most kinds).
 Each message is a frozen dataclass here; its fields are the header, except a field named ``payload``, which is the third
-element.  `TABLE` gives each kind its name, who may send it, and how large it may be: a new message is one dataclass and one row.
+element.  `TABLE` gives each kind its name, who may send it, and how large it may be: a new message is one dataclass and one
+row.
 Daemon and engine speak the same messages over a pipe.
 
 How a session goes
@@ -23,15 +24,13 @@ Both send `Status` and `LogLines`, and answer a `Command` with a `Result`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 Plain = dict[str, Any]
 """JSON-like values: None, bool, int, float, str, bytes, lists and maps of these; nested at most 16 deep."""
 
 PROTOCOL = "tmrld.v1"
 """The WebSocket subprotocol.  A change that old peers cannot read gets a new number."""
-
-Direction = Literal["to relay", "from relay", "both"]
 
 
 @dataclass(frozen=True)
@@ -321,12 +320,12 @@ MAX_MESSAGE_BYTES = 256 * MIB + MAX_HEADER_BYTES
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of message: its name on the wire, its type, who sends it, from which roles, and the largest payload."""
+    """One kind of message: its name on the wire, its type, which roles may send it to the relay, which the relay sends it to."""
 
     kind: str
     type: type[Any]
-    direction: Direction
-    roles: frozenset[str]
+    to_relay: frozenset[str] = frozenset()
+    from_relay: frozenset[str] = frozenset()
     max_payload_bytes: int = 0
 
 
@@ -334,28 +333,27 @@ _ANY = frozenset({"worker", "trainer"})
 _WORKER = frozenset({"worker"})
 _TRAINER = frozenset({"trainer"})
 
-# ``roles`` is the role of the peer that is not the relay: who may send it (to relay) or be sent it (from relay).
 TABLE: tuple[Row, ...] = (
-    Row("hello", Hello, "to relay", _ANY),
-    Row("welcome", Welcome, "from relay", _ANY),
-    Row("assign", Assign, "from relay", _ANY),
-    Row("describe", Describe, "to relay", _WORKER),
-    Row("spaces", Spaces, "from relay", _TRAINER),
-    Row("chunk", ChunkMessage, "to relay", _WORKER, 64 * MIB),
-    Row("ack", Ack, "from relay", _WORKER),
-    Row("allowance", Allowance, "from relay", _WORKER),
-    Row("grant", Grant, "to relay", _TRAINER),
-    Row("weights", WeightsMessage, "both", _ANY, 256 * MIB),
-    Row("fetch_checkpoint", FetchCheckpoint, "to relay", _TRAINER),
-    Row("checkpoint", CheckpointMessage, "both", _TRAINER, 256 * MIB),
-    Row("resume", Resume, "to relay", _TRAINER),
-    Row("resumed", Resumed, "from relay", _TRAINER),
-    Row("consume", Consume, "to relay", _TRAINER),
-    Row("stored", Stored, "from relay", _TRAINER, 64 * MIB + MAX_HEADER_BYTES + 64),
-    Row("consumed", Consumed, "to relay", _TRAINER),
-    Row("metrics", Metrics, "to relay", _ANY),
-    Row("status", Status, "to relay", _ANY),
-    Row("log", LogLines, "to relay", _ANY),
-    Row("command", Command, "from relay", _ANY),
-    Row("result", Result, "to relay", _ANY),
+    Row("hello", Hello, to_relay=_ANY),
+    Row("welcome", Welcome, from_relay=_ANY),
+    Row("assign", Assign, from_relay=_ANY),
+    Row("describe", Describe, to_relay=_WORKER),
+    Row("spaces", Spaces, from_relay=_TRAINER),
+    Row("chunk", ChunkMessage, to_relay=_WORKER, max_payload_bytes=64 * MIB),
+    Row("ack", Ack, from_relay=_WORKER),
+    Row("allowance", Allowance, from_relay=_WORKER),
+    Row("grant", Grant, to_relay=_TRAINER),
+    Row("weights", WeightsMessage, to_relay=_TRAINER, from_relay=_WORKER, max_payload_bytes=256 * MIB),
+    Row("fetch_checkpoint", FetchCheckpoint, to_relay=_TRAINER),
+    Row("checkpoint", CheckpointMessage, to_relay=_TRAINER, from_relay=_TRAINER, max_payload_bytes=256 * MIB),
+    Row("resume", Resume, to_relay=_TRAINER),
+    Row("resumed", Resumed, from_relay=_TRAINER),
+    Row("consume", Consume, to_relay=_TRAINER),
+    Row("stored", Stored, from_relay=_TRAINER, max_payload_bytes=64 * MIB + MAX_HEADER_BYTES + 64),
+    Row("consumed", Consumed, to_relay=_TRAINER),
+    Row("metrics", Metrics, to_relay=_ANY),
+    Row("status", Status, to_relay=_ANY),
+    Row("log", LogLines, to_relay=_ANY),
+    Row("command", Command, from_relay=_ANY),
+    Row("result", Result, to_relay=_ANY),
 )
