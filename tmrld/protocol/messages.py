@@ -320,7 +320,7 @@ MAX_MESSAGE_BYTES = 256 * MIB + MAX_HEADER_BYTES
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of message: its name on the wire, its type, which roles may send it to the relay, which the relay sends it to."""
+    """One kind of message: its name on the wire, its type, which roles send it to the relay, which are sent it."""
 
     kind: str
     type: type[Any]
