@@ -1,0 +1,194 @@
+"""What the header of a message must look like, made once per dataclass from its annotations.
+
+A `Form` holds one check per field.  A check returns nothing; it raises `Misfit`, which the codec turns into `ProtocolError` for
+what came in and `BadInput` for what was to go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_type_hints
+
+from tmrld.protocol.messages import Plain
+
+INVALID, TOO_BIG = 1007, 1009
+"""Close codes (RFC 6455, section 7.4.1): a value that does not fit its type; a size over its limit."""
+
+MAX_DEPTH = 16
+"""How deep lists and maps may be nested in a field."""
+MAX_ELEMENTS = 8192
+"""Of one list or map.  msgpack allots a list when it reads its length, and goes 1024 lists deep: so a few bytes can claim 64 MiB
+at most."""
+
+_INT64 = 2**63
+_LEAST = {"seed": -_INT64, "number": 0, "first_step": 0, "steps": 0, "lead": 1, "raw_bytes": 0}
+"""Smallest value of an integer field by its name; of all others it is -1, which stands for "none"."""
+
+Check = Callable[[Any], None]
+
+
+class Misfit(Exception):
+    """A value is not as it has to be.  ``path`` leads to it from the outside in; ``code`` is the close code to use."""
+
+    def __init__(self, says: str, code: int = INVALID) -> None:
+        self.path: list[str] = []
+        self.says = says
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)} {self.says}"
+
+    def under(self, *path: str) -> Misfit:
+        """This misfit, seen from further out."""
+        self.path[:0] = path
+        return self
+
+
+def unlike(expected: str, value: object, code: int = INVALID) -> Misfit:
+    """The usual misfit: names the value, shortened, and what was expected instead."""
+    shown = repr(value)
+    if len(shown) > 40:
+        shown = f"{shown[:36]}… ({type(value).__name__})"
+    return Misfit(f"is {shown}, expected {expected}", code)
+
+
+class Form:
+    """What the fields of one dataclass must look like on the wire: exactly these, each of its type.
+
+    ``leave_out`` names fields that travel in another way.
+    """
+
+    def __init__(self, dataclass: type[Any], leave_out: frozenset[str] = frozenset()) -> None:
+        hints = get_type_hints(dataclass)
+        names = [field.name for field in fields(dataclass) if field.name not in leave_out]
+        self._checks = tuple((name, _check_for(name, hints[name])) for name in names)
+        self._names = frozenset(names)
+
+    def check(self, header: Any) -> None:
+        """Raises `Misfit` with the path from the field inwards."""
+        if not isinstance(header, dict):
+            raise unlike("a map", header).under("header")
+        if header.keys() != self._names:
+            for name in self._names - header.keys():
+                raise Misfit("is missing").under(name)
+            for name in header.keys() - self._names:
+                raise Misfit("is no field of it").under(str(name)[:40])
+        for name, check in self._checks:
+            try:
+                check(header[name])
+            except Misfit as misfit:
+                raise misfit.under(name) from None
+
+
+def _check_integer(least: int) -> Check:
+    expected = f"an integer of at least {least}" if least > -_INT64 else "an integer of 64 bits"
+
+    def check(value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _INT64:
+            raise unlike(expected, value)
+
+    return check
+
+
+def _check_instance(expected: str, *types: type) -> Check:
+    def check(value: Any) -> None:
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise unlike(expected, value)
+
+    return check
+
+
+def _check_optional(inner: Check) -> Check:
+    def check(value: Any) -> None:
+        if value is not None:
+            inner(value)
+
+    return check
+
+
+def _check_list_of(item: Check) -> Check:
+    def check(value: Any) -> None:
+        _check_plain_list(value)
+        for index, element in enumerate(value):
+            try:
+                item(element)
+            except Misfit as misfit:
+                raise misfit.under(str(index)) from None
+
+    return check
+
+
+_LEAVES = frozenset({str, bytes, bool, float, NoneType})
+
+
+def _check_plain(value: Any, depth: int = 1) -> None:
+    """JSON-like all the way down: no value of another library's types, no integer over 64 bits, not too deep."""
+    if type(value) in _LEAVES:
+        return
+    if isinstance(value, dict):
+        _check_size(value, depth)
+        for key, element in value.items():
+            if not isinstance(key, str):
+                raise unlike("text as a key", key)
+            if type(element) not in _LEAVES:
+                _check_element(element, key, depth)
+    elif isinstance(value, list | tuple):
+        _check_size(value, depth)
+        for index, element in enumerate(value):
+            if type(element) not in _LEAVES:
+                _check_element(element, index, depth)
+    elif isinstance(value, int):
+        if not -_INT64 <= value < _INT64:
+            raise unlike("an integer of 64 bits", value)
+    elif not isinstance(value, str | bytes | float):
+        raise unlike("None, bool, int, float, str, bytes, a list or a map", value)
+
+
+def _check_size(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Misfit(f"is nested deeper than {MAX_DEPTH} levels")
+    if len(value) > MAX_ELEMENTS:
+        raise Misfit(f"has {len(value)} elements, at most {MAX_ELEMENTS} are allowed", TOO_BIG)
+
+
+def _check_element(value: Any, key: object, depth: int) -> None:
+    try:
+        _check_plain(value, depth + 1)
+    except Misfit as misfit:
+        raise misfit.under(str(key)) from None
+
+
+def _check_plain_map(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise unlike("a map", value)
+    _check_plain(value)
+
+
+def _check_plain_list(value: Any) -> None:
+    if not isinstance(value, list | tuple):
+        raise unlike("a list", value)
+    _check_plain(value)
+
+
+_CHECKS: dict[Any, Check] = {
+    bool: _check_instance("true or false", bool),
+    float: _check_instance("a number", float, int),
+    str: _check_instance("text", str),
+    Plain: _check_plain_map,
+    list[Any]: _check_plain_list,
+    list[int]: _check_list_of(_check_integer(-_INT64)),
+    list[str]: _check_list_of(_check_instance("text", str)),
+    Plain | None: _check_optional(_check_plain_map),
+    float | None: _check_optional(_check_instance("a number", float, int)),
+}
+
+
+def _check_for(name: str, annotation: Any) -> Check:
+    least = _LEAST.get(name, -1)
+    if annotation is int:
+        return _check_integer(least)
+    if annotation == int | None:
+        return _check_optional(_check_integer(least))
+    return _CHECKS[annotation]
