@@ -1,0 +1,19 @@
+"""How a relay keeps what it is sent.  Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RelayOptions(BaseModel):
+    """Where the relay listens for peers, and how much it keeps of each run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on for workers and trainers; 0.0.0.0 for all.")
+    port: int = Field(7401, ge=0, le=65535, description="Port for workers and trainers; 0 takes any free one.")
+    sample_log_bytes: int = Field(
+        20 * 2**30, ge=2**26, description="Sample log kept per run; older segments go, but never what a resume needs."
+    )
+    keep_weights: int = Field(20, ge=1, le=10_000, description="Newest versions of the weights kept per run, beside the best and pinned.")
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints kept per run, beside the pinned.")

@@ -1,0 +1,173 @@
+"""What a checkpoint holds, where it lies, and how a run resumes from it.
+
+A checkpoint is the state of `TrainingLoop.state`: networks, optimizers, temperature, counters, random states, and two offsets
+into the sample log; never the replay memory.  Resuming refills the memory from the log (from ``window`` up to ``offset``) and then
+replays the journal: a list of (update, offset), one entry for each time that new data entered the memory, and one for each time
+that something was published.  Data thus enters between the same updates as before, and the state after the last entry is,
+on a CPU, bit for bit what it was when the trainer died.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tmrld.errors import Damaged
+from tmrld.payloads import Array
+from tmrld.storage import files
+
+log = logging.getLogger(__name__)
+
+KEEP_LOCAL = 3
+"""Checkpoints kept on the trainer's own disk: the newest, and two to fall back to when it is damaged."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint.  ``arrays`` and ``plain`` are what `TrainingLoop.restore` takes."""
+
+    run: str
+    update: int
+    lineage: int
+    revision: int
+    offset: int
+    window: int
+    arrays: dict[str, Array]
+    plain: dict[str, Any]
+
+
+def pack(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as one checksummed file: safetensors, with the plain values as JSON beside the arrays."""
+    facts = {
+        "run": checkpoint.run,
+        "update": checkpoint.update,
+        "lineage": checkpoint.lineage,
+        "revision": checkpoint.revision,
+        "offset": checkpoint.offset,
+        "window": checkpoint.window,
+        "plain": checkpoint.plain,
+    }
+    return files.pack_arrays(checkpoint.arrays, {"checkpoint": json.dumps(facts)})
+
+
+def unpack(data: bytes, what: str) -> Checkpoint:
+    """The inverse of `pack`.  ``what`` names the file in the message of Damaged."""
+    arrays, metadata = files.unpack_arrays(data, what)
+    try:
+        facts = json.loads(metadata["checkpoint"])
+        return Checkpoint(
+            run=str(facts["run"]),
+            update=int(facts["update"]),
+            lineage=int(facts["lineage"]),
+            revision=int(facts["revision"]),
+            offset=int(facts["offset"]),
+            window=int(facts["window"]),
+            arrays=arrays,
+            plain=dict(facts["plain"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{what} is not a checkpoint of tmrld: {error!r} is missing or wrong") from error
+
+
+class CheckpointFolder:
+    """The checkpoints of one run on this machine, named by update; written atomically, the newest few kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        files.make_folder(folder)
+        self._windows: dict[int, int] = {}
+
+    def updates(self) -> list[int]:
+        """The updates of which a checkpoint is there, newest first."""
+        return sorted((int(path.stem) for path in self._folder.glob("*.checkpoint") if path.stem.isdigit()), reverse=True)
+
+    def save(self, update: int, window: int, data: bytes) -> None:
+        """Write one, then remove those beyond the newest KEEP_LOCAL."""
+        files.write_atomic(self._path(update), data)
+        self._windows[update] = window
+        for old in self.updates()[KEEP_LOCAL:]:
+            files.remove_file(self._path(old))
+            self._windows.pop(old, None)
+
+    def oldest_window(self) -> int:
+        """Where the log must still begin for every checkpoint kept to be resumed from.
+
+        0 while one lies here that this process has not written: nothing may be pruned yet.
+        """
+        return min((self._windows.get(update, 0) for update in self.updates()), default=0)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest that can be read; a damaged one is named in the log and set aside for the one before it."""
+        for update in self.updates():
+            path = self._path(update)
+            try:
+                return unpack(files.read_file(path), str(path))
+            except Damaged as error:
+                log.error("%s: falling back to the checkpoint before it", error)
+                path.rename(path.with_suffix(".damaged"))
+        return None
+
+    def _path(self, update: int) -> Path:
+        return self._folder / f"{update:012d}.checkpoint"
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """Before update number ``update`` + 1 was made, everything up to ``offset`` of the sample log was in the memory."""
+
+    update: int
+    offset: int
+
+
+class Journal:
+    """The schedule of ingestion, appended to a file as it happens.  A torn or damaged tail ends it."""
+
+    _ENTRY = struct.Struct("<QQI")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        files.make_folder(path.parent)
+        self._entries = self._read()
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        self._file.truncate(len(self._entries) * self._ENTRY.size)
+        self._file.seek(0, 2)
+
+    def append(self, entry: JournalEntry) -> None:
+        """Write an entry before it is acted on, so that a killed process leaves no ingestion unrecorded."""
+        head = struct.pack("<QQ", entry.update, entry.offset)
+        self._file.write(head + struct.pack("<I", zlib.crc32(head)))
+
+    def after(self, update: int, offset: int) -> list[JournalEntry]:
+        """What was recorded, when the file was opened, beyond a checkpoint; offsets and updates never fall."""
+        entries: list[JournalEntry] = []
+        for entry in self._entries:
+            if entry.update >= update and entry.offset >= offset:
+                entries.append(entry)
+                update, offset = entry.update, entry.offset
+        return entries
+
+    def clear(self) -> None:
+        """Forget everything: the run resumes from a checkpoint that this journal does not lead on from."""
+        self._entries = []
+        self._file.seek(0)
+        self._file.truncate()
+
+    def close(self) -> None:
+        """Close the file; nothing can be appended after."""
+        self._file.close()
+
+    def _read(self) -> list[JournalEntry]:
+        entries: list[JournalEntry] = []
+        data = self._path.read_bytes() if self._path.exists() else b""
+        for start in range(0, len(data) - self._ENTRY.size + 1, self._ENTRY.size):
+            update, offset, checksum = self._ENTRY.unpack_from(data, start)
+            if zlib.crc32(data[start : start + 16]) != checksum:
+                log.warning("%s is damaged after %d entries: what follows is trained anew", self._path, len(entries))
+                break
+            entries.append(JournalEntry(update, offset))
+        return entries

@@ -1,0 +1,392 @@
+"""What runs in a trainer's engine process: it ingests the sample log, updates, and publishes weights, checkpoints and metrics.
+
+The path of a sample: `Stored` message → cache (a copy of the run's log, same offsets, on this machine's disk) → replay memory.
+Everything enters the memory from the cache, whether it arrives live or is read again after a resume, and only between updates;
+each entry is journalled first (`tmrld.trainer.checkpoints`).
+
+Messages in: `Spaces`, `Resumed`, `Stored`, `Assign` (state), `Command` ("stop", "checkpoint").
+Messages out: `Grant`, `Resume`, `Consumed`, `WeightsMessage`, `CheckpointMessage`, `Metrics`, `Status`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tmrld import __version__
+from tmrld.engines.pipe import EnginePort
+from tmrld.errors import BadInput, ProtocolError, StorageError
+from tmrld.payloads import Chunk, EnvSpec, WeightsManifest
+from tmrld.protocol.codec import decode, open_chunk
+from tmrld.protocol.messages import (
+    MIB,
+    Assign,
+    CheckpointMessage,
+    ChunkMessage,
+    Command,
+    Consumed,
+    Grant,
+    Message,
+    Metrics,
+    Resume,
+    Resumed,
+    Spaces,
+    Status,
+    Stored,
+    WeightsMessage,
+)
+from tmrld.rl import weights as weight_files
+from tmrld.rl.algorithm import make_algorithm
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
+from tmrld.rl.replay import Replay
+from tmrld.storage.layout import Layout
+from tmrld.storage.sample_log import SampleLog
+from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
+from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
+from tmrld.trainer.options import TrainingOptions
+
+log = logging.getLogger(__name__)
+
+CREDIT_BYTES = 8 * MIB
+"""How much of the log may be under way to this engine, unconsumed."""
+READ_BYTES = 4 * MIB
+IDLE_WAIT_S = 0.5
+GRANT_STEP_SHARE = 0.1
+"""A new grant is sent when it has grown by this share of the slack."""
+
+
+class Stop(Exception):
+    """The daemon asked the engine to end."""
+
+
+class TrainerEngine:
+    """One run's training on this machine, from resume to stop."""
+
+    def __init__(self, port: EnginePort, run: str, config: dict[str, Any], revision: int, layout: Layout, device: str) -> None:
+        self._port = port
+        self._run = run
+        self._revision = revision
+        self._device = device
+        self._algorithm_options = AlgorithmOptions.model_validate(config["algorithm"])
+        self._network_options = NetworkOptions.model_validate(config["network"])
+        self._replay_options = ReplayOptions.model_validate(config["replay"])
+        self._training = TrainingOptions.model_validate(config["training"])
+        self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
+        self._journal = Journal(layout.trainer_journal(run))
+        self._cache = SampleLog(layout.trainer_cache(run), durable=False)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._resumed: Resumed | None = None
+        self._spec: EnvSpec | None = None
+        self._state = "paused"
+        self._granted = -1
+        self._pace = _Pace()
+        self._evaluated_at = 0
+        self._checkpoint_asked = False
+        self._checkpointed_at = 0
+        self._said = ("", "")
+
+    def run(self) -> None:
+        """Resume, then train until told to stop; a last checkpoint is written on the way out."""
+        checkpoint = self._checkpoints.newest()
+        counters = Counters(**checkpoint.plain["counters"]) if checkpoint else Counters()
+        self._grant(granted_transitions(self._algorithm_options, self._training, counters.updates))
+        _prepare_torch(self._device)  # takes seconds, in which workers collect what was just granted
+        try:
+            self._wait_until(lambda: self._spec is not None, "waits for a worker to describe the environment")
+            assert self._spec is not None
+            loop = self._make_loop(self._spec)
+            self._resume(loop, checkpoint)
+            self._train(loop)
+        except Stop:
+            log.info("the training of %s stops as asked", self._run)
+        finally:
+            self._writer.shutdown()
+            self._journal.close()
+            self._cache.close()
+
+    def _make_loop(self, spec: EnvSpec) -> TrainingLoop:
+        algorithm = make_algorithm(self._algorithm_options, self._network_options, spec, self._training.seed, self._device)
+        replay = Replay(spec, self._replay_options.capacity)
+        return TrainingLoop(algorithm, replay, self._algorithm_options, self._training)
+
+    # Resuming
+
+    def _resume(self, loop: TrainingLoop, checkpoint: Checkpoint | None) -> None:
+        window = 0
+        target = Counters()
+        if checkpoint is not None:
+            loop.restore(checkpoint.arrays, checkpoint.plain)
+            target, window = loop.counters, checkpoint.window
+            loop.counters = Counters(updates=target.updates, offset=window)
+        start = self._cache.contiguous_end(window)
+        self._port.send(Resume(self._run, target.updates, start, CREDIT_BYTES))
+        self._wait_until(lambda: self._resumed is not None, "waits for the relay")
+        assert self._resumed is not None
+        self._refill(loop, target)
+        self._replay_journal(loop)
+        loop.counters.weights_version = max(loop.counters.weights_version, self._resumed.version)
+        self._evaluated_at = loop.counters.updates
+        self._checkpointed_at = target.updates
+        if loop.counters.updates:
+            self._publish(loop)
+            log.info("resumed %s at update %d with %d transitions", self._run, loop.counters.updates, len(loop.replay))
+
+    def _refill(self, loop: TrainingLoop, target: Counters) -> None:
+        """Fill the replay memory with what it held at the checkpoint."""
+        while loop.counters.offset < target.offset:
+            if not self._ingest(loop, target.offset, journal=False):
+                self._wait_for_data(f"refills the replay memory: {loop.counters.offset} of {target.offset} bytes")
+        loop.counters = target
+
+    def _replay_journal(self, loop: TrainingLoop) -> None:
+        """Do again what was done after the checkpoint, in the same order."""
+        for entry in self._journal.after(loop.counters.updates, loop.counters.offset):
+            while loop.counters.updates < entry.update:
+                loop.update()
+                self._between_updates()
+            while loop.counters.offset < entry.offset:
+                if not self._ingest(loop, entry.offset, journal=False):
+                    self._wait_for_data(f"replays the journal at update {loop.counters.updates}")
+
+    def _wait_for_data(self, detail: str) -> None:
+        end = self._cache.end
+        self._wait_until(lambda: self._cache.end > end, detail)
+
+    def _wait_until(self, condition: Callable[[], bool], detail: str) -> None:
+        while not condition():
+            self._say("waiting", detail)
+            message = self._port.wait(IDLE_WAIT_S)
+            if message is not None:
+                self._take(message)
+            self._between_updates()
+
+    # Training
+
+    def _train(self, loop: TrainingLoop) -> None:
+        training = self._training
+        try:
+            while True:
+                self._between_updates()
+                self._ingest(loop, None, journal=True)
+                self._grant(loop.granted)
+                if self._state != "running" or self._finished(loop) or not loop.update_is_due:
+                    self._idle(loop)
+                    continue
+                with self._pace.updating():
+                    loop.update()
+                updates = loop.counters.updates
+                if updates % training.weights_interval_updates == 0:
+                    self._publish(loop)
+                if updates % training.metrics_interval_updates == 0:
+                    self._report(loop)
+                if updates % training.checkpoint_interval_updates == 0 or self._checkpoint_asked:
+                    self._checkpoint(loop)
+        except Stop:
+            self._checkpoint(loop)
+            raise
+
+    def _idle(self, loop: TrainingLoop) -> None:
+        if self._state != "running":
+            self._say("paused", "")
+        elif self._finished(loop):
+            self._say("finished", f"made the {self._training.max_updates} updates that the run asks for")
+        with self._pace.idling():
+            message = self._port.wait(IDLE_WAIT_S)
+        if message is not None:
+            self._take(message)
+
+    def _finished(self, loop: TrainingLoop) -> bool:
+        limit = self._training.max_updates
+        return bool(limit) and loop.counters.updates >= limit
+
+    def _ingest(self, loop: TrainingLoop, until: int | None, journal: bool) -> bool:
+        """Move what the cache holds beyond the loop's offset into the memory; False if there was nothing."""
+        records = self._cache.read(loop.counters.offset, READ_BYTES)
+        if until is not None:
+            records = [record for record in records if record.next_offset <= until]
+        if not records:
+            return False
+        if journal:
+            self._journal.append(JournalEntry(loop.counters.updates, records[-1].next_offset))
+        for record in records:
+            try:
+                loop.ingest(self._open(record.body), record.offset, record.next_offset)
+            except (ProtocolError, BadInput) as error:
+                loop.ingest(None, record.offset, record.next_offset)
+                self._port.send(Status(self._run, "problem", f"the record at offset {record.offset} is left out: {error}"))
+        self._port.send(Consumed(self._run, loop.counters.offset))
+        return True
+
+    def _open(self, body: bytes) -> Chunk | None:
+        message = decode(body)
+        if not isinstance(message, ChunkMessage):
+            raise ProtocolError(f"the sample log holds a {type(message).__name__} where a chunk was expected")
+        return open_chunk(message) if message.purpose == "train" else None
+
+    def _grant(self, transitions: int) -> None:
+        if self._granted < 0 or transitions - self._granted >= self._training.slack_transitions * GRANT_STEP_SHARE:
+            self._granted = transitions
+            self._port.send(Grant(self._run, transitions))
+
+    # Publishing
+
+    def _publish(self, loop: TrainingLoop) -> None:
+        """Send a new version of the policy; now and then with a request to evaluate it."""
+        assert self._resumed is not None
+        counters = loop.counters
+        self._journal.append(JournalEntry(counters.updates, counters.offset))
+        counters.weights_version += 1
+        manifest = WeightsManifest(
+            run=self._run,
+            version=counters.weights_version,
+            update=counters.updates,
+            lineage=self._resumed.lineage,
+            spec=loop.replay.spec,
+            network=self._network_options.model_dump(mode="json"),
+            algorithm=self._algorithm_options.name,
+            created_by=f"tmrld {__version__}",
+        )
+        evaluate = 0
+        if counters.updates - self._evaluated_at >= self._training.evaluation_interval_updates:
+            evaluate, self._evaluated_at = self._training.evaluation_episodes, counters.updates
+        weights = weight_files.pack(manifest, loop.algorithm.policy_tensors())
+        self._port.send(WeightsMessage(self._run, manifest.version, manifest.update, manifest.lineage, evaluate, weights.data))
+
+    def _report(self, loop: TrainingLoop) -> None:
+        assert self._resumed is not None
+        counters = loop.counters
+        values = loop.algorithm.stats() | self._pace.take()
+        values["replay_transitions"] = float(len(loop.replay))
+        self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
+        self._say("training", "", values)
+
+    def _checkpoint(self, loop: TrainingLoop) -> None:
+        """Copy the state now; pack, write and send it in a thread while updates go on.  Waits for the write before it."""
+        assert self._resumed is not None
+        if self._writing is not None:
+            self._writing.result()
+            self._cache.prune(self._checkpoints.oldest_window())
+        self._checkpoint_asked = False
+        if loop.counters.updates == self._checkpointed_at:
+            return
+        self._checkpointed_at = loop.counters.updates
+        arrays, plain = loop.state()
+        counters = loop.counters
+        window = loop.replay.oldest_offset
+        checkpoint = Checkpoint(
+            run=self._run,
+            update=counters.updates,
+            lineage=self._resumed.lineage,
+            revision=self._revision,
+            offset=counters.offset,
+            window=counters.offset if window is None else window,
+            arrays=arrays,
+            plain=plain,
+        )
+        self._writing = self._writer.submit(self._write, checkpoint)
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        data = pack(checkpoint)
+        try:
+            self._checkpoints.save(checkpoint.update, checkpoint.window, data)
+        except StorageError as error:
+            self._port.send(Status(self._run, "problem", f"no checkpoint at update {checkpoint.update}: {error}"))
+            return
+        c = checkpoint
+        self._port.send(CheckpointMessage(c.run, c.update, c.lineage, c.offset, c.window, data))
+
+    def _say(self, state: str, detail: str, values: dict[str, float] | None = None) -> None:
+        """Report what the engine does, when that has changed."""
+        if values is None and (state, detail) == self._said:
+            return
+        self._said = (state, detail)
+        self._port.send(Status(self._run, state, detail, values or {}))
+
+    # Messages
+
+    def _between_updates(self) -> None:
+        while (message := self._port.poll()) is not None:
+            self._take(message)
+        self._port.beat()
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Stored():
+                self._cache.mirror(message.offset, message.next_offset, message.payload)
+            case Assign():
+                self._state = message.state
+            case Spaces():
+                self._spec = EnvSpec.from_plain(message.spec)
+            case Resumed():
+                self._resumed = message
+            case Command(name="checkpoint"):
+                self._checkpoint_asked = True
+            case Command(name="stop"):
+                raise Stop
+            case _:
+                log.warning("the trainer's engine has no use for %s", type(message).__name__)
+
+
+class _Pace:
+    """Where the time goes: updates per second, and the shares spent updating and waiting for samples."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._since = time.perf_counter()
+        self._updates = 0
+        self._updating_s = 0.0
+        self._idle_s = 0.0
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Time one update."""
+        started = time.perf_counter()
+        yield
+        self._updating_s += time.perf_counter() - started
+        self._updates += 1
+
+    @contextmanager
+    def idling(self) -> Iterator[None]:
+        """Time a wait."""
+        started = time.perf_counter()
+        yield
+        self._idle_s += time.perf_counter() - started
+
+    def take(self) -> dict[str, float]:
+        """What was measured since the last call."""
+        elapsed = max(time.perf_counter() - self._since, 1e-9)
+        values = {
+            "updates_per_s": self._updates / elapsed,
+            "updating_share": self._updating_s / elapsed,
+            "waiting_share": self._idle_s / elapsed,
+        }
+        self._reset()
+        return values
+
+
+def _prepare_torch(device: str) -> None:
+    """Import torch, and set what holds for the whole process: one thread, and denormals flushed, since they are very slow."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(
+            f"trainer.device is {device!r}, but this build of torch sees no CUDA device: use 'cpu', or install a CUDA build"
+        )
+
+
+def run(port: EnginePort, arguments: dict[str, Any]) -> None:
+    """Entry point of the engine process.  ``arguments``: run, config, revision, data (the data folder), device."""
+    engine = TrainerEngine(
+        port, arguments["run"], arguments["config"], int(arguments["revision"]), Layout(Path(arguments["data"])), arguments["device"]
+    )
+    engine.run()

@@ -1,0 +1,97 @@
+"""The plain training loop: experience in, updates out, all of it counted.  No task, no socket, no file, no clock.
+
+Two counters steer everything: ``transitions`` (training transitions ever ingested) and ``updates``.  An update is due while
+
+    updates < update_to_data · (transitions − warm_up)
+
+and collection may go on while
+
+    transitions < warm_up + updates / update_to_data + slack_transitions
+
+so neither a fast simulator nor a fast trainer runs away from the other, and no side sleeps to keep the ratio.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tmrld.payloads import Array, Chunk
+from tmrld.rl.algorithm import Algorithm
+from tmrld.rl.options import AlgorithmOptions
+from tmrld.rl.replay import Replay
+from tmrld.trainer.options import TrainingOptions
+
+
+@dataclass
+class Counters:
+    """How far a run has come.  ``offset`` is where the next record of the sample log begins."""
+
+    updates: int = 0
+    transitions: int = 0
+    offset: int = 0
+    weights_version: int = 0
+
+
+def granted_transitions(algorithm: AlgorithmOptions, training: TrainingOptions, updates: int) -> int:
+    """How many training transitions the run may have collected in all, after so many updates."""
+    return algorithm.warm_up + int(updates / algorithm.update_to_data) + training.slack_transitions
+
+
+class TrainingLoop:
+    """Replay memory, algorithm and counters; `ingest` and `update` are the only two ways forward.
+
+    Given the same state and the same order of calls it does the same, bit for bit (on a CPU).
+    """
+
+    def __init__(self, algorithm: Algorithm, replay: Replay, options: AlgorithmOptions, training: TrainingOptions) -> None:
+        self.algorithm = algorithm
+        self.replay = replay
+        self.counters = Counters()
+        self._options = options
+        self._training = training
+        self._random = np.random.default_rng([training.seed, 1])
+
+    def ingest(self, chunk: Chunk | None, offset: int, next_offset: int) -> None:
+        """Take a record of the sample log into the replay memory; None stands for one that is never trained on.
+
+        Raises ProtocolError or BadInput for columns that do not fit the run's spaces; nothing is changed then.
+        """
+        if chunk is not None:
+            self.counters.transitions += self.replay.append(chunk, offset)
+        self.counters.offset = next_offset
+
+    @property
+    def update_is_due(self) -> bool:
+        """Whether the update-to-data ratio asks for an update now."""
+        trained_on = self.counters.transitions - self._options.warm_up
+        return self.counters.updates < trained_on * self._options.update_to_data and len(self.replay) > 0
+
+    @property
+    def granted(self) -> int:
+        """See `granted_transitions`."""
+        return granted_transitions(self._options, self._training, self.counters.updates)
+
+    def update(self) -> None:
+        """One update of all networks on one fresh batch."""
+        self.algorithm.update(self.replay.sample(self._options.batch_size, self._random))
+        self.counters.updates += 1
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Everything that a resume needs but the replay memory: arrays, and JSON-able values.  Copies; safe to write later."""
+        arrays, plain = self.algorithm.state()
+        return arrays, {
+            "algorithm": plain,
+            "random": json.dumps(self._random.bit_generator.state),
+            "counters": vars(self.counters).copy(),
+        }
+
+    def restore(self, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
+        """Take the state of `state`, except the counters: those are set when the replay memory has been refilled."""
+        self.algorithm.restore(arrays, plain["algorithm"])
+        self._random.bit_generator.state = json.loads(plain["random"])
+        self.counters = Counters(**plain["counters"])

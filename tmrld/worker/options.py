@@ -1,0 +1,31 @@
+"""How a run's experience is collected and its policy evaluated.  Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CollectionOptions(BaseModel):
+    """How workers cut episodes into chunks, and what they keep of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk_steps: int = Field(100, ge=1, le=10_000, description="A chunk is sent after this many steps ...")
+    chunk_s: float = Field(1.0, gt=0, le=60, description="... or after this many seconds, whichever comes first.")
+    compression: Literal["none", "zstd"] = Field("none", description="Compression of chunks; zstd pays for images.")
+    info: tuple[str, ...] = Field(
+        (), max_length=32, description="Numbers of the environment's info that are stored with each step, by name."
+    )
+
+
+class EvaluationOptions(BaseModel):
+    """From where evaluation episodes start; the seeds are 0, 1, 2 … so that versions are compared on the same starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset_m: float = Field(1.0, ge=0, le=100, description="Largest lateral offset of the start in metres.")
+    heading_deg: float = Field(5.0, ge=0, le=90, description="Largest error of the initial heading in degrees.")
+    grip: float = Field(0.05, ge=0, lt=1, description="Largest relative change of the tyres' grip.")
+    first_seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first episode of each evaluation.")
