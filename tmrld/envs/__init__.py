@@ -1,0 +1,12 @@
+"""The worlds to drive in.  Importing this registers their Gymnasium ids, as strings: nothing else is loaded.
+
+A relay reads the options in this room but has no Gymnasium; there, nothing is registered.
+"""
+
+from importlib.util import find_spec
+
+if find_spec("gymnasium") is not None:
+    from gymnasium import register, registry
+
+    if "tmrld/TM20Lidar-v0" not in registry:  # a reload registers once
+        register("tmrld/TM20Lidar-v0", entry_point="tmrld.envs.registry:tm20_lidar")

@@ -1,0 +1,82 @@
+"""The front camera: what the driver sees of the ground, in the size of the game's window.
+
+A pinhole camera looks level over flat ground; its picture is shifted up so that the horizon lies at `HORIZON` of the height.
+The picture is the ground's colours below the horizon, hills and sky above.  The car itself is hidden, as TMRL asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmrld.envs.sim.track import CELL_M, PALETTE, Ground
+
+HEIGHT_M = 3.0
+"""Of the camera above the ground."""
+HORIZON = 0.4
+"""Of the window's height, from the top."""
+FOCAL = 0.95
+"""Focal length over the window's height: at 958 × 488 the view is 92 degrees wide."""
+FAR_M = 120.0
+"""Ground beyond this is haze."""
+
+HAZE = (168, 190, 182)
+SKY_TOP = (96, 148, 206)
+SKY_LOW = (196, 214, 228)
+HILLS = (112, 142, 138)
+
+
+class Camera:
+    """A camera for one size of window.  `place` says where on the ground a pixel looks; `render` draws a frame."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self._focal = FOCAL * height
+        self._horizon = HORIZON * height
+        first = math.ceil(self._horizon + self._focal * HEIGHT_M / FAR_M - 0.5)
+        self.first_row = min(height, first)
+        """The topmost row that shows ground."""
+        rows = np.arange(self.first_row, height)[:, None]
+        columns = np.arange(width)[None, :]
+        self._ahead, self._right = self.place(rows, columns)
+        self._backdrop = self._paint_backdrop()
+        self._hill_rows = np.arange(self.first_row)[:, None]
+        self._azimuth = np.arctan2(np.arange(width) + 0.5 - width / 2, self._focal)
+
+    def place(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The ground seen at the centres of these pixels: how far ahead and to the right of the camera, in raster cells.
+
+        Only for rows from `first_row` on; both arguments broadcast.
+        """
+        depth = self._focal * HEIGHT_M / (rows + 0.5 - self._horizon)
+        right = depth * (columns + 0.5 - self.width / 2) / self._focal
+        ahead = np.broadcast_to(depth, right.shape)
+        return (ahead / CELL_M).astype(np.float32), (right / CELL_M).astype(np.float32)
+
+    def render(self, ground: Ground, x: float, z: float, heading: float) -> NDArray[np.uint8]:
+        """The frame seen from a car at that pose (metres, radians): RGB, (height, width, 3)."""
+        frame = np.empty((self.height, self.width, 3), np.uint8)
+        frame[: self.first_row] = self._backdrop
+        # Hills are a fixed outline round the horizon, so that turning can be seen everywhere.
+        azimuth = self._azimuth + heading
+        outline = 0.55 + 0.25 * np.sin(3 * azimuth) + 0.2 * np.sin(7 * azimuth + 1.0)
+        tops = self.first_row - outline * 0.09 * self.height
+        frame[: self.first_row][self._hill_rows >= tops] = HILLS
+        frame[self.first_row :] = PALETTE[ground.seen(self._ahead, self._right, x, z, heading)]
+        return frame
+
+    def _paint_backdrop(self) -> NDArray[np.uint8]:
+        """Sky, paler towards the horizon, then a band of haze: (first_row, 1, 3)."""
+        share = np.linspace(0.0, 1.0, self.first_row)[:, None]
+        sky = (1.0 - share) * np.array(SKY_TOP) + share * np.array(SKY_LOW)
+        sky[math.floor(self._horizon) :] = HAZE
+        return sky.astype(np.uint8)[:, None, :]
+
+
+@lru_cache(maxsize=4)
+def camera(width: int, height: int) -> Camera:
+    """The camera for that size of window; made once."""
+    return Camera(width, height)

@@ -1,0 +1,68 @@
+"""Reading a recorded line: N × 3 points (x, y up, z, in metres), 0.1 m apart after `resampled`.
+
+Two formats are understood: NumPy's ``.npy`` (never pickled objects) and text, three numbers a line, parted by commas or blanks.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tmrld.errors import WorldError
+
+SPACING_M = 0.1
+MIN_POINTS = 3
+"""After resampling; TMRL falls back to a dummy line of two points, which trains nothing."""
+MAX_POINTS = 1_000_000
+"""100 km: a longer line is a mistake in its unit."""
+
+
+def read(path: Path) -> NDArray[np.float64]:
+    """The line stored at ``path``, resampled: (n, 3).  Raises WorldError when it is missing, damaged or too short."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WorldError(f"the reward line {path} cannot be read ({error.strerror}): record or import one for this track") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, source: str) -> NDArray[np.float64]:
+    """The line held in ``data``, resampled: (n, 3); ``source`` names it in errors.  Raises WorldError."""
+    try:
+        if data.startswith(b"\x93NUMPY"):
+            points = np.load(io.BytesIO(data), allow_pickle=False)
+        else:
+            points = np.loadtxt(io.StringIO(data.decode("utf-8").replace(",", " ")), ndmin=2)
+        points = np.asarray(points, np.float64)
+    except (ValueError, TypeError, EOFError) as error:
+        raise WorldError(f"{source} is not a line of points (x, y, z as text, or a .npy file): {error}") from error
+    return resampled(points, source)
+
+
+def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64]:
+    """Points every `SPACING_M` along the polyline through ``points`` (n, 3), its last point included: (m, 3).
+
+    Raises WorldError unless the points are finite, (n, 3), and at least 0.2 m long together.
+    """
+    line = np.asarray(points, np.float64)
+    if line.ndim != 2 or line.shape[1] != 3 or not np.isfinite(line).all():
+        raise WorldError(f"{source} must hold finite points of three numbers (x, y, z), not an array of shape {line.shape}: record it again")
+    reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]) if len(line) else np.zeros(1)
+    length = float(reached[-1])
+    count = int(round(length / SPACING_M, 6)) + 1
+    if count < MIN_POINTS:
+        raise WorldError(
+            f"{source} is too short: {len(line)} points over {length:.2f} m, at least {(MIN_POINTS - 1) * SPACING_M:.1f} m are needed: "
+            "record a whole lap"
+        )
+    if count > MAX_POINTS:
+        raise WorldError(f"{source} is {length / 1000:.0f} km long, at most {MAX_POINTS * SPACING_M / 1000:.0f} km are accepted: is its unit metres?")
+    along = np.arange(count) * SPACING_M
+    if length - along[-1] > SPACING_M / 2:
+        along = np.append(along, length)
+    else:
+        along[-1] = length
+    return np.column_stack([np.interp(along, reached, line[:, axis]) for axis in range(3)])
