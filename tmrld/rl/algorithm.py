@@ -1,0 +1,95 @@
+"""What a learning algorithm offers to the training loop, and how one is made from its name.
+
+An algorithm of your own is a class with these methods and the constructor ``(options, network, spec, seed, device)``; its name in
+the options is ``module:attribute``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Protocol, cast, runtime_checkable
+
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, EnvSpec
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.replay import Batch
+
+ALGORITHMS = {"sac": "tmrld.rl.sac:SAC"}
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """Learns a policy from batches.  Single-threaded: call its methods from one thread, one at a time."""
+
+    options: AlgorithmOptions
+    updates: int
+    """How many times `update` was called since the run began, restored with the rest."""
+
+    def update(self, batch: Batch) -> None:
+        """One step of learning.  Measurements stay on the device until `stats`."""
+        ...
+
+    def stats(self) -> dict[str, float]:
+        """The means of its measurements since the last call (empty when there was no update), read from the device once."""
+        ...
+
+    def policy_tensors(self) -> dict[str, Array]:
+        """Copies of all that is needed to act: the tensors of a Weights file."""
+        ...
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Everything that training goes on from: copies of arrays by name, and JSON-able values.
+
+        Networks, optimizers, temperature, random states, counters, and the measurements not yet taken.
+        """
+        ...
+
+    def restore(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+        """The inverse of `state`: on a CPU, training goes on bit for bit as it would have.
+
+        Raises BadInput for the state of another algorithm or other options; the algorithm must then be thrown away.
+        """
+        ...
+
+    def set_options(self, options: AlgorithmOptions) -> None:
+        """Use other options from the next update on; what the optimizers remember stays.
+
+        Raises BadInput for a change that needs a new run.
+        """
+        ...
+
+
+def make_algorithm(
+    options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
+) -> Algorithm:
+    """The algorithm that ``options.name`` names, with fresh networks drawn from ``seed``.
+
+    Raises BadInput for a name that cannot be resolved, with the nearest one.
+    """
+    algorithm = _resolve(options.name)(options, network, spec, seed, device)
+    if not isinstance(algorithm, Algorithm):
+        lacking = [name for name in Algorithm.__protocol_attrs__ if not hasattr(algorithm, name)]  # type: ignore[attr-defined]
+        raise BadInput(f"'{options.name}' is no learning algorithm: it lacks {', '.join(sorted(lacking))}")
+    return algorithm
+
+
+def _resolve(name: str) -> Any:
+    """The class behind a name of ours or a ``module:attribute``."""
+    path = ALGORITHMS.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        near = get_close_matches(name, ALGORITHMS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(ALGORITHMS)}, or give module:attribute"
+        raise BadInput(f"there is no algorithm '{name}': {hint}")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise BadInput(f"the algorithm '{name}' cannot be imported: {error}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        near = get_close_matches(attribute, dir(module), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "check the name behind the colon"
+        raise BadInput(f"the module {module_name} has no class '{attribute}': {hint}")
+    return cast(Any, found)

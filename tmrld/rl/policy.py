@@ -1,0 +1,61 @@
+"""The policy: a Gaussian whose mean and deviation a network computes, squashed into [-1, 1] by tanh.
+
+``u = mean + std * noise``, ``action = tanh(u)``.  arXiv 1801.01290, appendix C.  Without exploration the action is tanh(mean).
+The acting side has the same policy without torch: tmrld.rl.inference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, pi
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from tmrld.payloads import EnvSpec
+from tmrld.rl.networks import Encoder, Linear, Observation, Trunk
+from tmrld.rl.options import NetworkOptions
+
+
+@dataclass(frozen=True)
+class TanhGaussian:
+    """A distribution over actions for each observation of a batch; both fields are (batch, action_size)."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Actions (batch, action_size) and their log-densities (batch,), differentiable in both fields."""
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        pre_tanh = self.mean + self.log_std.exp() * noise
+        return torch.tanh(pre_tanh), self._log_density(noise, pre_tanh)
+
+    def mode(self) -> Tensor:
+        """The action without exploration: (batch, action_size)."""
+        return torch.tanh(self.mean)
+
+    def log_prob(self, pre_tanh: Tensor) -> Tensor:
+        """Log-density of the squashed action: (batch, action_size) → (batch,)."""
+        return self._log_density((pre_tanh - self.mean) * torch.exp(-self.log_std), pre_tanh)
+
+    def _log_density(self, noise: Tensor, pre_tanh: Tensor) -> Tensor:
+        """arXiv 1801.01290, eq. 21, with log(1 - tanh²u) = 2 (log 2 - u - softplus(-2u)), which does not overflow."""
+        gaussian = -0.5 * noise.square() - self.log_std - 0.5 * log(2.0 * pi)
+        squashing = 2.0 * (log(2.0) - pre_tanh - functional.softplus(-2.0 * pre_tanh))
+        return (gaussian - squashing).sum(dim=1)
+
+
+class Policy(nn.Module):
+    """Observation → `TanhGaussian`.  The head's first half of outputs is the mean, the second the logarithm of the deviation."""
+
+    def __init__(self, spec: EnvSpec, options: NetworkOptions, generator: Generator) -> None:
+        super().__init__()
+        self.encoder = Encoder(spec)
+        self.trunk = Trunk(self.encoder.size, options, generator)
+        self.head = Linear(self.trunk.size, 2 * spec.action_size, generator)
+        self._log_std_bounds = (options.log_std_min, options.log_std_max)
+
+    def forward(self, observation: Observation) -> TanhGaussian:
+        mean, log_std = self.head(self.trunk(self.encoder(observation))).chunk(2, dim=1)
+        return TanhGaussian(mean, log_std.clamp(*self._log_std_bounds))

@@ -1,0 +1,234 @@
+"""The replay memory: chunks of experience in columns that are allocated once, transitions drawn from them by index.
+
+Each frame is stored once.  Chunks lie one after another in a ring of rows, each with the lead rows that make it self-contained,
+so histories are rebuilt inside a chunk (tmrld.rl.windows) and never mix episodes or workers.  What a network reads as one flat
+vector (tmrld.rl.observations), the action, the reward and ``terminated`` share one float32 matrix: a transition then lies in
+adjacent memory, which is most of the speed of sampling.  Images have a column each, in their own dtype.
+
+When it is full, whole chunks leave, oldest first.  A second ring lists the rows that are transitions in order of age, so what is
+drawn depends on the chunks inside and the random generator alone, not on where in memory they lie: a memory refilled with the same
+chunks in the same order draws the same batches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, Chunk, EnvSpec
+from tmrld.rl import windows
+from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, scaled, vector_parts
+
+ROWS_PER_TRANSITION = 1.25
+"""Room for lead rows: enough while chunks hold four times as many steps as lead rows; beyond that fewer transitions fit."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions ``(observation, action, reward, next_observation, terminated)``; the first axis counts them.
+
+    The observations are dictionaries as in tmrld.rl.observations: ``vector`` is (batch, vector_size) float32, scaled; an image
+    part is (batch, *observed_shape) in its own dtype.  ``action`` (batch, action_size) answers ``observation``; ``reward`` and
+    ``terminated`` are (batch,) float32.  Where ``terminated`` is 1 nothing follows; a truncated episode would have gone on.
+    """
+
+    observation: dict[str, Array]
+    action: Array
+    reward: Array
+    next_observation: dict[str, Array]
+    terminated: Array
+
+
+class _Kept(NamedTuple):
+    """A chunk inside the memory."""
+
+    rows: int
+    steps: int
+    offset: int
+
+
+class Replay:
+    """Holds at most ``capacity`` transitions of one environment.
+
+    Raises BadInput for a spec it cannot hold, and when the columns would need more memory than the machine has free.
+    """
+
+    def __init__(self, spec: EnvSpec, capacity: int) -> None:
+        check_spec(spec)
+        if capacity < 1:
+            raise BadInput(f"the replay memory is to hold {capacity} transitions: it must hold at least 1")
+        self.spec = spec
+        self.capacity = capacity
+        self._depth = spec.depth
+        self._row_capacity = int(capacity * ROWS_PER_TRANSITION) + self._depth + 1
+        self._vector_parts = vector_parts(spec)
+        self._image_parts = image_parts(spec)
+
+        sizes = {part.name: frame_size(part) for part in self._vector_parts}
+        sizes |= {"action": spec.action_size, "reward": 1, "terminated": 1}
+        ends = np.cumsum(list(sizes.values())).tolist()
+        self._columns = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+        self._width = int(ends[-1])
+        self._before = self._vector_columns(0)
+        self._after = self._vector_columns(1)
+
+        self._check_memory()
+        self._records = np.empty((self._row_capacity, self._width), np.float32)
+        self._images = {part.name: np.empty((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
+        self._ages = np.empty(self._row_capacity, np.min_scalar_type(self._depth))
+        self._transitions = np.empty(capacity, np.int64)  # rows, oldest first, starting at self._oldest
+        self._chunks: deque[_Kept] = deque()
+        self._next_row = 0
+        self._rows = 0
+        self._oldest = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many transitions are inside."""
+        return self._count
+
+    @property
+    def oldest_offset(self) -> int | None:
+        """The offset given with the oldest chunk that is still inside; None when the memory is empty."""
+        return self._chunks[0].offset if self._chunks else None
+
+    @property
+    def size_bytes(self) -> int:
+        """What the columns take when they are full."""
+        images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
+        row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize
+        return self._row_capacity * row + self.capacity * 8
+
+    def append(self, chunk: Chunk, offset: int = 0) -> int:
+        """Copy a chunk in, letting the oldest ones go when there is no room; returns how many transitions it brought.
+
+        ``offset`` is any number to know the chunk by, such as its place in the sample log.  Raises BadInput, with the memory
+        unchanged, for an evaluation chunk, columns that do not fit the spec, or a chunk larger than the memory.
+        """
+        self._check(chunk)
+        if chunk.steps == 0:
+            return 0
+        rows = chunk.lead + chunk.steps
+        while self._count + chunk.steps > self.capacity or self._rows + rows > self._row_capacity:
+            self._evict()
+        start = self._next_row
+        self._write(chunk, start, rows)
+        places = (start + chunk.lead + np.arange(chunk.steps)) % self._row_capacity
+        self._transitions[(self._oldest + self._count + np.arange(chunk.steps)) % self.capacity] = places
+        self._next_row = (start + rows) % self._row_capacity
+        self._rows += rows
+        self._count += chunk.steps
+        self._chunks.append(_Kept(rows, chunk.steps, offset))
+        return chunk.steps
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
+        """Draw that many transitions, each as likely as any other, with replacement.  Raises BadInput on an empty memory."""
+        if not self._count:
+            raise BadInput("the replay memory is empty: append a chunk before sampling")
+        return self.gather(rng.integers(0, self._count, batch_size))
+
+    def gather(self, which: Array) -> Batch:
+        """The transitions of these ages, 0 being the oldest inside: (batch,) integers below ``len(self)``."""
+        rows = self._transitions[(self._oldest + which) % self.capacity]
+        index = rows[:, None] - windows.steps_back(self._ages[rows], self._depth)  # negative: numpy counts from the end
+        window = self._records.take(index, axis=0, mode="wrap").reshape(len(rows), -1)
+        newest = self._depth * self._width
+        columns = {name: slice(newest + place.start, newest + place.stop) for name, place in self._columns.items()}
+        observation = {VECTOR: window.take(self._before, axis=1)}
+        next_observation = {VECTOR: window.take(self._after, axis=1)}
+        for part in self._image_parts:
+            for target, history in (
+                (observation, windows.before(part.history, self._depth)),
+                (next_observation, windows.after(part.history, self._depth)),
+            ):
+                frames = self._images[part.name].take(index[:, history], axis=0, mode="wrap")
+                target[part.name] = frames if part.history else frames[:, 0]
+        return Batch(
+            observation=observation,
+            action=window[:, columns["action"]],
+            reward=window[:, columns["reward"].start],
+            next_observation=next_observation,
+            terminated=window[:, columns["terminated"].start],
+        )
+
+    def _vector_columns(self, later: int) -> Array:
+        """Where in a flattened window (depth + 1 rows) the values of the vector stand; ``later`` 0: before, 1: after."""
+        places = np.arange((self._depth + 1) * self._width).reshape(self._depth + 1, self._width)
+        window = windows.after if later else windows.before
+        pieces = [places[window(part.history, self._depth), self._columns[part.name]] for part in self._vector_parts]
+        if self.spec.action_buffer:
+            pieces.append(places[window(self.spec.action_buffer, self._depth), self._columns["action"]])
+        return np.concatenate([np.zeros(0, np.int64), *(piece.reshape(-1) for piece in pieces)])
+
+    def _write(self, chunk: Chunk, start: int, rows: int) -> None:
+        """Copy the chunk's columns to the rows from ``start`` on, in two pieces when they pass the end of the ring."""
+        ages = windows.ages(rows, self._depth)
+        first = min(rows, self._row_capacity - start)
+        for here, there in ((slice(0, first), slice(start, start + first)), (slice(first, rows), slice(0, rows - first))):
+            self._ages[there] = ages[here]
+            for part in self._vector_parts:
+                values = scaled(part, chunk.columns[part.name][here])
+                self._records[there, self._columns[part.name]] = values.reshape(-1, frame_size(part))
+            for part in self._image_parts:
+                self._images[part.name][there] = chunk.columns[part.name][here]
+            self._records[there, self._columns["action"]] = chunk.columns["action"][here]
+            self._records[there, self._columns["reward"].start] = chunk.columns["reward"][here]
+            self._records[there, self._columns["terminated"].start] = chunk.columns["terminated"][here]
+
+    def _evict(self) -> None:
+        """Let the oldest chunk go."""
+        oldest = self._chunks.popleft()
+        self._rows -= oldest.rows
+        self._oldest = (self._oldest + oldest.steps) % self.capacity
+        self._count -= oldest.steps
+
+    def _check_memory(self) -> None:
+        free = int(psutil.virtual_memory().available)
+        if self.size_bytes > free:
+            fitting = int(self.capacity * free / self.size_bytes)
+            raise BadInput(
+                f"a replay memory of {self.capacity:,} transitions of {self.spec.id} needs {self.size_bytes / 2**30:.1f} GiB and "
+                f"{free / 2**30:.1f} GiB are free: choose a capacity below {fitting:,}"
+            )
+
+    def _check(self, chunk: Chunk) -> None:
+        """Raise BadInput unless the chunk is for training and agrees with itself and the spec."""
+        name = f"chunk {chunk.number} of {chunk.worker}"
+        if chunk.purpose != "train":
+            raise BadInput(f"{name} is for {chunk.purpose}: only chunks for training enter the replay memory")
+        lead = windows.lead_rows(chunk.first_step, self._depth)
+        if chunk.first_step < 0 or chunk.steps < 0 or chunk.lead != lead:
+            raise BadInput(
+                f"{name} starts after step {chunk.first_step} with {chunk.lead} lead rows and {chunk.steps} steps: "
+                f"{self.spec.id} looks back on {self._depth} rows, so {lead} lead rows are needed"
+            )
+        rows = chunk.lead + chunk.steps
+        if chunk.steps > self.capacity or rows > self._row_capacity:
+            raise BadInput(f"{name} has {chunk.steps} steps and the replay memory holds {self.capacity}: raise replay.capacity")
+        expected = {part.name: (part.shape, part.dtype) for part in self.spec.parts}
+        expected |= {
+            "action": ((self.spec.action_size,), "float32"),
+            "reward": ((), "float32"),
+            "terminated": ((), "uint8"),
+            "truncated": ((), "uint8"),
+        }
+        for column, (shape, dtype) in expected.items():
+            values = chunk.columns.get(column)
+            if values is None:
+                raise BadInput(f"{name} lacks the column '{column}': {self.spec.id} needs {', '.join(expected)}")
+            if values.shape != (rows, *shape) or values.dtype != dtype:
+                raise BadInput(
+                    f"column '{column}' of {name} is {values.dtype} {values.shape}, "
+                    f"{self.spec.id} needs {dtype} {(rows, *shape)}: worker and trainer must use the same environment"
+                )
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise BadInput(
+                    f"column '{column}' of {name} holds values that are not finite: the environment must not emit them"
+                )
+        if np.any(chunk.columns["terminated"][:-1]) or np.any(chunk.columns["truncated"][:-1]):
+            raise BadInput(f"{name} goes on after its episode's end: only its last row may be terminated or truncated")

@@ -1,0 +1,204 @@
+"""Soft Actor-Critic, arXiv 1812.05905: two critics, a stochastic policy, a temperature that is fixed or learned.
+
+An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.
+
+What `SAC.stats` reports (means over the updates since the last call):
+
+====================  ==================================================================================================
+``loss_critic``       mean squared soft Bellman residual, over both critics
+``q``                 mean action value of the batch, over both critics, in units of scaled reward
+``q_target``          mean of what the critics are drawn to
+``loss_actor``        alpha · log-density - smaller action value, of the policy's own actions
+``entropy``           minus the mean log-density of the policy's actions, in nats
+``loss_temperature``  what a learned alpha descends on; 0 when it is fixed
+``alpha``             the entropy coefficient
+====================  ==================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, EnvSpec
+from tmrld.rl import snapshots
+from tmrld.rl.averages import Averages
+from tmrld.rl.networks import Critics, Observation, descend, move_towards
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.policy import Policy
+from tmrld.rl.replay import Batch
+from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
+
+CRITICS = 2
+
+
+def soft_target(
+    reward: Tensor, terminated: Tensor, next_value: Tensor, next_log_prob: Tensor, alpha: Tensor, gamma: float
+) -> Tensor:
+    """r + gamma · (1 - terminated) · (Q(o', a') - alpha · log π(a'|o')): all (batch,).  Equations 3 and 5.
+
+    A truncated episode is bootstrapped like any other step: it would have gone on.
+    """
+    return reward + gamma * (1.0 - terminated) * (next_value - alpha * next_log_prob)
+
+
+def critic_loss(values: Tensor, target: Tensor) -> Tensor:
+    """Mean squared residual: (members, batch), (batch,) → ().  Equation 5, averaged over the critics (as in TMRL)."""
+    return (values - target).square().mean()
+
+
+def actor_loss(alpha: Tensor, log_prob: Tensor, value: Tensor) -> Tensor:
+    """mean(alpha · log π(a|o) - Q(o, a)): (batch,), (batch,) → ().  Equations 7 and 9."""
+    return (alpha * log_prob - value).mean()
+
+
+class SAC:
+    """Learns a `Policy` from batches; an Algorithm (tmrld.rl.algorithm)."""
+
+    def __init__(
+        self, options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
+    ) -> None:
+        self.options = options
+        self.updates = 0
+        self._device = torch.device(device)
+        self._action_size = spec.action_size
+        initial = torch.Generator().manual_seed(seed)
+        self._noise = torch.Generator(self._device).manual_seed(seed)
+        self.policy = Policy(spec, network, initial).to(self._device)
+        self.critics = Critics(spec, network, CRITICS, initial).to(self._device)
+        self.target_critics = deepcopy(self.critics).requires_grad_(False)
+        self._policy_parameters = list(self.policy.parameters())
+        self._critic_parameters = list(self.critics.parameters())
+        self._target_parameters = list(self.target_critics.parameters())
+        self._policy_optimizer = Adam(self._policy_parameters, lr=options.learning_rate_actor, fused=True)
+        self._critic_optimizer = Adam(self._critic_parameters, lr=options.learning_rate_critic, fused=True)
+        self.temperature = self._make_temperature(options)
+        self._critic_averages = Averages(("loss_critic", "q", "q_target"), self._device)
+        self._policy_averages = Averages(("loss_actor", "entropy", "loss_temperature", "alpha"), self._device)
+
+    def update(self, batch: Batch) -> None:
+        """One gradient step on the critics, one on policy and temperature when it is their turn, one move of the targets."""
+        observation, next_observation = self._observation(batch.observation), self._observation(batch.next_observation)
+        action, reward, terminated = (
+            torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated)
+        )
+        self._update_critics(observation, action, reward, next_observation, terminated)
+        self.updates += 1
+        if self.updates % self.options.policy_interval == 0:
+            self._update_policy(observation)
+        move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
+
+    def _update_critics(
+        self, observation: Observation, action: Tensor, reward: Tensor, next_observation: Observation, terminated: Tensor
+    ) -> None:
+        """Draw the critics towards the soft Bellman target."""
+        with torch.no_grad():
+            next_action, next_log_prob = self.policy(next_observation).sample(self._noise)
+            next_value = self.target_critics(next_observation, next_action).amin(dim=0)
+            scaled_reward = reward * self.options.reward_scale
+            target = soft_target(
+                scaled_reward, terminated, next_value, next_log_prob, self.temperature.alpha, self.options.gamma
+            )
+        values = self.critics(observation, action)
+        loss = critic_loss(values, target)
+        descend(self._critic_optimizer, self._critic_parameters, loss)
+        self._critic_averages.add(loss.detach(), values.detach().mean(), target.mean())
+
+    def _update_policy(self, observation: Observation) -> None:
+        """Move the policy towards higher value plus entropy, then the temperature."""
+        action, log_prob = self.policy(observation).sample(self._noise)
+        value = self.critics(observation, action).amin(dim=0)
+        loss = actor_loss(self.temperature.alpha, log_prob, value)
+        descend(self._policy_optimizer, self._policy_parameters, loss)
+        alpha = self.temperature.alpha.clone()
+        temperature_loss = self.temperature.update(log_prob.detach())
+        self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
+
+    def stats(self) -> dict[str, float]:
+        """The table at the top of this file."""
+        return self._critic_averages.take() | self._policy_averages.take()
+
+    def policy_tensors(self) -> dict[str, Array]:
+        """The parameters of the policy, by their names in `Policy`."""
+        return {name: snapshots.to_array(tensor) for name, tensor in self.policy.state_dict().items()}
+
+    def set_options(self, options: AlgorithmOptions) -> None:
+        """Everything but the name can change; changing ``alpha`` or ``learn_alpha`` starts the temperature anew from ``alpha``."""
+        if options.name != self.options.name:
+            raise BadInput(f"a run of '{self.options.name}' cannot go on as '{options.name}': start a new run")
+        previous, self.options = self.options, options
+        for optimizer, rate in (
+            (self._policy_optimizer, options.learning_rate_actor),
+            (self._critic_optimizer, options.learning_rate_critic),
+        ):
+            _set_learning_rate(optimizer, rate)
+        if (options.learn_alpha, options.alpha) != (previous.learn_alpha, previous.alpha):
+            self.temperature = self._make_temperature(options)
+        elif isinstance(self.temperature, LearnedTemperature):
+            self.temperature.target_entropy = self._target_entropy(options)
+            _set_learning_rate(self.temperature.optimizer, options.learning_rate_temperature)
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Copies of networks, optimizers, temperature, random state, counters and open means."""
+        arrays = {
+            **snapshots.module_arrays("policy", self.policy),
+            **snapshots.module_arrays("critics", self.critics),
+            **snapshots.module_arrays("target_critics", self.target_critics),
+            **snapshots.adam_arrays("policy_optimizer", self._policy_optimizer),
+            **snapshots.adam_arrays("critic_optimizer", self._critic_optimizer),
+            "noise": snapshots.generator_array(self._noise),
+            "critic_sums": snapshots.to_array(self._critic_averages.sums),
+            "policy_sums": snapshots.to_array(self._policy_averages.sums),
+        }
+        if isinstance(self.temperature, LearnedTemperature):
+            arrays["log_alpha"] = snapshots.to_array(self.temperature.log_alpha)
+            arrays |= snapshots.adam_arrays("temperature_optimizer", self.temperature.optimizer)
+        values = {
+            "algorithm": "sac",
+            "updates": self.updates,
+            "critic_count": self._critic_averages.count,
+            "policy_count": self._policy_averages.count,
+        }
+        return arrays, values
+
+    def restore(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+        """The inverse of `state`.  A state without a learned alpha leaves the temperature as the options say."""
+        if values.get("algorithm") != "sac":
+            raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses sac")
+        snapshots.restore_module("policy", self.policy, arrays)
+        snapshots.restore_module("critics", self.critics, arrays)
+        snapshots.restore_module("target_critics", self.target_critics, arrays)
+        snapshots.restore_adam("policy_optimizer", self._policy_optimizer, arrays)
+        snapshots.restore_adam("critic_optimizer", self._critic_optimizer, arrays)
+        if isinstance(self.temperature, LearnedTemperature) and "log_alpha" in arrays:
+            snapshots.fill(self.temperature.log_alpha, arrays, "log_alpha")
+            snapshots.restore_adam("temperature_optimizer", self.temperature.optimizer, arrays)
+            self.temperature.refresh()
+        snapshots.restore_generator(self._noise, arrays["noise"])
+        snapshots.fill(self._critic_averages.sums, arrays, "critic_sums")
+        snapshots.fill(self._policy_averages.sums, arrays, "policy_sums")
+        self.updates = int(values["updates"])
+        self._critic_averages.count = int(values["critic_count"])
+        self._policy_averages.count = int(values["policy_count"])
+
+    def _observation(self, arrays: Mapping[str, Array]) -> Observation:
+        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+
+    def _make_temperature(self, options: AlgorithmOptions) -> FixedTemperature | LearnedTemperature:
+        if not options.learn_alpha:
+            return FixedTemperature(options.alpha, self._device)
+        return LearnedTemperature(options.alpha, self._target_entropy(options), options.learning_rate_temperature, self._device)
+
+    def _target_entropy(self, options: AlgorithmOptions) -> float:
+        return float(-self._action_size) if options.target_entropy == "auto" else options.target_entropy
+
+
+def _set_learning_rate(optimizer: Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

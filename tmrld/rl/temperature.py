@@ -1,0 +1,60 @@
+"""The entropy coefficient alpha, fixed or learned, behind one interface.
+
+A learned alpha follows its gradient so that the policy's entropy meets a target: arXiv 1812.05905, eq. 18, in log(alpha), which
+keeps it positive (as TMRL does).
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from tmrld.rl.networks import descend
+
+
+class Temperature(Protocol):
+    """What weighs entropy against reward."""
+
+    alpha: Tensor
+    """Its present value, (), on the algorithm's device, without a gradient."""
+
+    def update(self, log_prob: Tensor) -> Tensor:
+        """Adjust alpha given the log-densities (batch,) of the policy's actions; returns the loss, ()."""
+        ...
+
+
+class FixedTemperature:
+    """Stays what it is."""
+
+    def __init__(self, alpha: float, device: torch.device) -> None:
+        self.alpha = torch.tensor(alpha, device=device)
+        self._loss = torch.zeros((), device=device)
+
+    def update(self, log_prob: Tensor) -> Tensor:
+        """Changes nothing; the loss is 0."""
+        return self._loss
+
+
+class LearnedTemperature:
+    """Rises while the policy's entropy is below the target and falls while it is above."""
+
+    def __init__(self, alpha: float, target_entropy: float, learning_rate: float, device: torch.device) -> None:
+        self.target_entropy = target_entropy
+        self.log_alpha = nn.Parameter(torch.tensor(log(alpha), device=device))
+        self.optimizer = Adam([self.log_alpha], lr=learning_rate, fused=True)
+        self.alpha = self.log_alpha.detach().exp()
+
+    def update(self, log_prob: Tensor) -> Tensor:
+        """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``."""
+        loss = -self.log_alpha * (log_prob.detach().mean() + self.target_entropy)
+        descend(self.optimizer, (self.log_alpha,), loss)
+        self.refresh()
+        return loss.detach()
+
+    def refresh(self) -> None:
+        """Bring alpha up to date with log_alpha."""
+        torch.exp(self.log_alpha.detach(), out=self.alpha)
