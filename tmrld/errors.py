@@ -18,6 +18,8 @@
     │   ├── DiskFull             no room: collection stops until there is
     │   └── Damaged              a stored file does not match its checksum
     └── EngineError            an engine process crashed, hung, or reported a failure of its own
+        ├── PipeFull             the daemon does not read what the engine has to say
+        └── DaemonGone           the daemon of this engine ended; the engine ends too
 
 Callers act on the types; people read the messages.  The command line prints the message alone, without a traceback.
 """
@@ -92,3 +94,11 @@ class Damaged(StorageError):
 
 class EngineError(TmrldError):
     """An engine process crashed, hung, or could not do what it was asked."""
+
+
+class PipeFull(EngineError):
+    """The queue of an engine towards its daemon is full; nothing was sent, and the sender still has what it wanted to send."""
+
+
+class DaemonGone(EngineError):
+    """The daemon of this engine has ended or let go of it, so the engine must end as well."""
