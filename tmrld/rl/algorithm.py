@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
@@ -17,9 +17,9 @@ from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Batch
 
 ALGORITHMS = {"sac": "tmrld.rl.sac:SAC"}
+OFFERED = ("options", "updates", "update", "stats", "policy_tensors", "state", "restore", "set_options")
 
 
-@runtime_checkable
 class Algorithm(Protocol):
     """Learns a policy from batches.  Single-threaded: call its methods from one thread, one at a time."""
 
@@ -69,10 +69,9 @@ def make_algorithm(
     Raises BadInput for a name that cannot be resolved, with the nearest one.
     """
     algorithm = _resolve(options.name)(options, network, spec, seed, device)
-    if not isinstance(algorithm, Algorithm):
-        lacking = [name for name in Algorithm.__protocol_attrs__ if not hasattr(algorithm, name)]  # type: ignore[attr-defined]
-        raise BadInput(f"'{options.name}' is no learning algorithm: it lacks {', '.join(sorted(lacking))}")
-    return algorithm
+    if lacking := [name for name in OFFERED if not hasattr(algorithm, name)]:
+        raise BadInput(f"'{options.name}' is no learning algorithm: it lacks {', '.join(lacking)} (see tmrld.rl.algorithm)")
+    return cast(Algorithm, algorithm)
 
 
 def _resolve(name: str) -> Any:

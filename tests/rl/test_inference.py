@@ -1,0 +1,112 @@
+"""Acting without torch gives what the torch policy gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.rl.experience import flat, lidar_spec, make_episode, point_spec
+from tmrld.errors import BadInput, WeightsError
+from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
+from tmrld.rl.inference import load_actor
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.sac import SAC
+from tmrld.rl.weights import pack
+
+
+def weights_of(sac: SAC, spec: EnvSpec, network: NetworkOptions, **changed: Array) -> Weights:
+    manifest = WeightsManifest(
+        run="demo", version=3, update=100, lineage=0, spec=spec, network=network.model_dump(mode="json"), algorithm="sac"
+    )
+    return pack(manifest, sac.policy_tensors() | changed)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(32, 24), activation=activation)
+    sac = SAC(AlgorithmOptions(), network, spec, seed=0)
+    actor = load_actor(weights_of(sac, spec, network), spec)
+
+    for observation in make_episode(spec, 10, np.random.default_rng(0)).observations:
+        action = actor.act(observation, deterministic=True, rng=np.random.default_rng(0))
+        with torch.no_grad():
+            expected = sac.policy({"vector": torch.from_numpy(flat(spec, observation))[None]}).mode()[0].numpy()
+        assert action.dtype == np.float32
+        np.testing.assert_allclose(action, expected, atol=1e-6)
+
+
+def test_it_explores_with_the_deviation_of_the_torch_policy() -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(16,))
+    sac = SAC(AlgorithmOptions(), network, spec, seed=0)
+    actor = load_actor(weights_of(sac, spec, network), spec)
+    observation = make_episode(spec, 3, np.random.default_rng(0)).observations[-1]
+    rng = np.random.default_rng(1)
+
+    drawn = np.stack([np.arctanh(actor.act(observation, False, rng).astype(np.float64)) for _ in range(4000)])
+
+    with torch.no_grad():
+        gaussian = sac.policy({"vector": torch.from_numpy(flat(spec, observation))[None]})
+    np.testing.assert_allclose(drawn.mean(axis=0), gaussian.mean[0], atol=0.1)
+    np.testing.assert_allclose(drawn.std(axis=0), gaussian.log_std[0].exp(), rtol=0.1)
+
+
+def test_the_same_random_state_gives_the_same_action_and_actions_are_not_overwritten() -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(16,))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    first, second = make_episode(spec, 1, np.random.default_rng(0)).observations
+
+    kept = actor.act(first, False, np.random.default_rng(4))
+    copy = kept.copy()
+    actor.act(second, False, np.random.default_rng(4))
+
+    np.testing.assert_array_equal(kept, copy)
+    np.testing.assert_array_equal(kept, actor.act(first, False, np.random.default_rng(4)))
+
+
+def test_a_single_part_may_come_without_a_tuple() -> None:
+    spec, network = point_spec(), NetworkOptions(hidden=(4,))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    rng = np.random.default_rng(0)
+
+    bare = actor.act(np.asarray([0.3]), True, rng)
+
+    np.testing.assert_array_equal(bare, actor.act((np.asarray([0.3], np.float32),), True, rng))
+
+
+def test_an_observation_of_another_size_is_explained() -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(4,))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    rng = np.random.default_rng(0)
+
+    with pytest.raises(BadInput, match="has 1 parts, test/Lidar-v0 has 4"):
+        actor.act((np.zeros(1),), True, rng)
+    with pytest.raises(BadInput, match="'lidar' of the observation holds 19 values, test/Lidar-v0 says 76"):
+        actor.act((np.zeros(1), np.zeros(19), np.zeros(3), np.zeros(3)), True, rng)
+
+
+def test_weights_that_do_not_hold_what_they_say_are_refused() -> None:
+    spec, network = point_spec(), NetworkOptions(hidden=(4,))
+    sac = SAC(AlgorithmOptions(), network, spec, seed=0)
+    good = weights_of(sac, spec, network)
+
+    with pytest.raises(WeightsError, match=r"should hold 'head.bias' as float32 \(2,\) and hold float32 \(3,\)"):
+        load_actor(weights_of(sac, spec, network, **{"head.bias": np.zeros(3, np.float32)}), spec)
+    with pytest.raises(WeightsError, match=r"not finite in 'head\.bias'"):
+        load_actor(weights_of(sac, spec, network, **{"head.bias": np.full(2, np.nan, np.float32)}), spec)
+    with pytest.raises(WeightsError, match="action_size should be 1 and is 2"):
+        load_actor(good, replace(spec, action_size=2))
+    with pytest.raises(WeightsError, match="network that this program does not know"):
+        load_actor(pack(replace(good.manifest, network={"heads": 3}), sac.policy_tensors()), spec)
+
+
+@pytest.mark.parametrize("module", ["tmrld.rl.inference", "tmrld.rl.options", "tmrld.rl.replay", "tmrld.rl.weights"])
+def test_acting_and_options_need_no_torch(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

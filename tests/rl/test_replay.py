@@ -1,0 +1,168 @@
+"""The replay memory: what stays, what goes, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.rl.experience import cut, cut_all, lidar_spec, make_episode, point_spec
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
+from tmrld.rl.replay import Batch, Replay
+
+
+def chunks_of(spec: EnvSpec, sizes: list[int], seed: int = 0) -> list[Chunk]:
+    episode = make_episode(spec, sum(sizes), np.random.default_rng(seed))
+    return cut_all(episode, sizes)
+
+
+def assert_same(left: Batch, right: Batch) -> None:
+    for name in left.observation:
+        np.testing.assert_array_equal(left.observation[name], right.observation[name])
+        np.testing.assert_array_equal(left.next_observation[name], right.next_observation[name])
+    np.testing.assert_array_equal(left.action, right.action)
+    np.testing.assert_array_equal(left.reward, right.reward)
+    np.testing.assert_array_equal(left.terminated, right.terminated)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(9, 40), st.integers(0, 5))
+def test_a_refilled_memory_draws_the_same_batches(sizes: list[int], capacity: int, more: int) -> None:
+    spec = EnvSpec("test/Any-v0", (PartSpec("lidar", (2,), history=3),), 1, 2, (0.0,))
+    chunks = chunks_of(spec, [*sizes, *[3] * more])
+    before, after = chunks[: len(sizes)], chunks[len(sizes) :]
+    old = Replay(spec, capacity)
+    for chunk in before:
+        old.append(chunk, offset=chunk.number)
+    new = Replay(spec, capacity)
+
+    kept_from = old.oldest_offset
+    assert kept_from is not None
+    for chunk in before[kept_from:]:
+        new.append(chunk, offset=chunk.number)
+
+    assert_same(old.sample(16, np.random.default_rng(1)), new.sample(16, np.random.default_rng(1)))
+    for chunk in after:
+        old.append(chunk, offset=chunk.number)
+        new.append(chunk, offset=chunk.number)
+        assert old.oldest_offset == new.oldest_offset
+        assert_same(old.sample(16, np.random.default_rng(1)), new.sample(16, np.random.default_rng(1)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(9, 40))
+def test_the_newest_transitions_are_kept_in_order_and_never_more_than_the_capacity(sizes: list[int], capacity: int) -> None:
+    spec = point_spec()
+    episode = make_episode(spec, sum(sizes), np.random.default_rng(3))
+    rewards = [float(row["reward"]) for row in episode.rows[1:]]
+    replay = Replay(spec, capacity)
+    appended = 0
+
+    for chunk in cut_all(episode, sizes):
+        appended += replay.append(chunk)
+        assert 0 < len(replay) <= capacity
+        kept = replay.gather(np.arange(len(replay))).reward
+        np.testing.assert_array_equal(kept, np.asarray(rewards[:appended][-len(replay) :], np.float32))
+
+
+def test_chunks_leave_as_a_whole_oldest_first() -> None:
+    replay = Replay(point_spec(), 10)
+    for chunk in chunks_of(point_spec(), [4, 4, 2, 1]):
+        replay.append(chunk, offset=100 + chunk.number)
+
+    assert len(replay) == 7
+    assert replay.oldest_offset == 101
+
+
+def test_an_empty_memory_has_no_offset_and_nothing_to_draw() -> None:
+    replay = Replay(point_spec(), 10)
+
+    assert replay.oldest_offset is None
+    with pytest.raises(BadInput, match="empty"):
+        replay.sample(4, np.random.default_rng(0))
+
+
+def test_a_chunk_without_steps_brings_nothing() -> None:
+    replay = Replay(point_spec(), 10)
+
+    assert replay.append(cut(make_episode(point_spec(), 3, np.random.default_rng(0)), 3, 0)) == 0
+    assert replay.oldest_offset is None
+
+
+def test_every_transition_is_drawn_equally_often() -> None:
+    replay = Replay(point_spec(), 50)
+    for chunk in chunks_of(point_spec(), [20, 20, 10]):
+        replay.append(chunk)
+    rewards = replay.gather(np.arange(50)).reward
+
+    drawn = replay.sample(50_000, np.random.default_rng(5)).reward
+
+    counts = np.asarray([(drawn == reward).sum() for reward in rewards])
+    assert counts.min() > 850
+    assert counts.max() < 1150
+
+
+def test_evaluation_is_never_trained_on() -> None:
+    episode = make_episode(point_spec(), 3, np.random.default_rng(0))
+
+    with pytest.raises(BadInput, match="is for evaluation"):
+        Replay(point_spec(), 10).append(cut(episode, 0, 3, purpose="evaluation"))
+
+
+def test_a_capacity_beyond_the_memory_is_refused_with_one_that_fits() -> None:
+    pictures = EnvSpec("test/Full-v0", (PartSpec("imgs", (64, 64), dtype="uint8", history=4),), 3, 2, (0.0, 0.0, 0.0))
+
+    with pytest.raises(BadInput, match=r"10,000,000,000 transitions of test/Full-v0 needs .* GiB .* choose a capacity below"):
+        Replay(pictures, 10_000_000_000)
+
+
+def with_column(chunk: Chunk, name: str, values: Array | None) -> Chunk:
+    columns = {key: value for key, value in chunk.columns.items() if key != name}
+    return replace(chunk, columns=columns if values is None else columns | {name: values})
+
+
+def bad_chunks() -> list[tuple[Chunk, str]]:
+    spec = lidar_spec()
+    good = cut(make_episode(spec, 20, np.random.default_rng(0)), 5, 10)
+    rows = good.lead + good.steps
+    nan = good.columns["reward"].copy()
+    nan[3] = np.nan
+    ended = good.columns["terminated"].copy()
+    ended[5] = 1
+    return [
+        (with_column(good, "lidar", None), "lacks the column 'lidar'"),
+        (with_column(good, "lidar", np.zeros((rows, 18), np.float32)), r"float32 \(14, 18\), .* needs float32 \(14, 19\)"),
+        (with_column(good, "speed", np.zeros((rows, 1), np.float64)), "column 'speed' .* is float64"),
+        (with_column(good, "reward", nan), "column 'reward' .* not finite"),
+        (with_column(good, "terminated", ended), "goes on after its episode's end"),
+        (replace(good, lead=2), "4 lead rows are needed"),
+        (replace(good, steps=9), r"needs float32 \(13, 1\)"),
+        (replace(good, steps=2000), "holds 1000"),
+    ]
+
+
+@pytest.mark.parametrize(("chunk", "complaint"), bad_chunks())
+def test_a_chunk_that_does_not_fit_is_refused_and_changes_nothing(chunk: Chunk, complaint: str) -> None:
+    replay = Replay(lidar_spec(), 1000)
+
+    with pytest.raises(BadInput, match=complaint):
+        replay.append(chunk)
+    assert len(replay) == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (EnvSpec("x", (PartSpec("reward", (1,)),), 1), "calls a part .* 'reward'"),
+        (EnvSpec("x", (PartSpec("a", (1,)), PartSpec("a", (1,))), 1), "two parts .* 'a'"),
+        (EnvSpec("x", (PartSpec("a", (1,), scale=0.0),), 1), "scale must be above 0"),
+        (EnvSpec("x", (PartSpec("a", (1,)),), 0), "at least 1"),
+    ],
+)
+def test_a_spec_that_cannot_be_stored_is_refused(spec: EnvSpec, complaint: str) -> None:
+    with pytest.raises(BadInput, match=complaint):
+        Replay(spec, 10)

@@ -1,0 +1,253 @@
+"""Soft Actor-Critic: its formulas, its resumes, and that it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.rl.experience import cut_all, lidar_spec, make_episode, point_spec
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
+from tmrld.rl.networks import move_towards
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.replay import Batch, Replay
+from tmrld.rl.sac import SAC, actor_loss, critic_loss, soft_target
+
+SMALL = NetworkOptions(hidden=(16, 16))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def filled(spec: EnvSpec, steps: int = 60) -> Replay:
+    replay = Replay(spec, 1000)
+    for chunk in cut_all(make_episode(spec, steps, np.random.default_rng(0)), [20]):
+        replay.append(chunk)
+    return replay
+
+
+def train(algorithm: SAC, replay: Replay, updates: int, rng: np.random.Generator) -> None:
+    for _ in range(updates):
+        algorithm.update(replay.sample(32, rng))
+
+
+def test_the_target_is_reward_plus_what_follows() -> None:
+    target = soft_target(
+        reward=torch.tensor([1.0, 1.0]),
+        terminated=torch.tensor([0.0, 1.0]),
+        next_value=torch.tensor([10.0, 10.0]),
+        next_log_prob=torch.tensor([2.0, 2.0]),
+        alpha=torch.tensor(0.5),
+        gamma=0.9,
+    )
+
+    assert target.tolist() == pytest.approx([1.0 + 0.9 * (10.0 - 0.5 * 2.0), 1.0])
+
+
+def test_the_losses_are_the_means_of_the_paper() -> None:
+    values = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
+
+    assert critic_loss(values, torch.tensor([1.0, 0.0])).item() == pytest.approx((0 + 4 + 4 + 4) / 4)
+    loss = actor_loss(torch.tensor(0.1), torch.tensor([1.0, 3.0]), torch.tensor([5.0, 7.0]))
+    assert loss.item() == pytest.approx(0.1 * 2.0 - 6.0)
+
+
+def test_targets_move_a_share_of_the_way() -> None:
+    targets = [torch.tensor([1.0, 2.0]), torch.tensor([[0.0]])]
+
+    move_towards(targets, [torch.tensor([2.0, 4.0]), torch.tensor([[10.0]])], 0.1)
+
+    assert targets[0].tolist() == pytest.approx([1.1, 2.2])
+    assert targets[1].item() == pytest.approx(1.0)
+
+
+def value_of_always_one(ended: str) -> float:
+    """What the critics come to think of an endless reward of 1, in episodes of a single step that end like this."""
+    spec = point_spec()
+    replay = Replay(spec, 100)
+    for number in range(20):
+        column = {"terminated": np.zeros(2, np.uint8), "truncated": np.zeros(2, np.uint8)}
+        column[ended][1] = 1
+        columns: dict[str, Array] = {
+            "position": np.zeros((2, 1), np.float32),
+            "action": np.zeros((2, 1), np.float32),
+            "reward": np.ones(2, np.float32),
+            **column,
+        }
+        replay.append(Chunk("r", "w", "i", number, "e", 0, 1, 1, "t", "train", ended, columns))
+    options = AlgorithmOptions(
+        gamma=0.5,
+        tau=0.2,
+        alpha=1e-6,
+        learn_alpha=False,
+        learning_rate_critic=1e-2,
+        learning_rate_actor=1e-9,
+        policy_interval=1000,
+    )
+    sac = SAC(options, SMALL, spec, seed=0)
+    # the policy acts at 0, where the critics learn
+    with torch.no_grad():
+        sac.policy.head.weight.zero_()
+        sac.policy.head.bias.copy_(torch.tensor([0.0, -20.0]))
+    train(sac, replay, 300, np.random.default_rng(0))
+    with torch.no_grad():
+        return float(sac.critics({"vector": torch.zeros(1, 1)}, torch.zeros(1, 1)).mean())
+
+
+def test_a_terminated_step_is_worth_its_reward_alone() -> None:
+    assert value_of_always_one("terminated") == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_truncated_step_is_worth_what_would_have_followed() -> None:
+    assert value_of_always_one("truncated") == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("learn_alpha", [True, False])
+def test_a_restored_algorithm_goes_on_bit_for_bit(learn_alpha: bool) -> None:
+    options = AlgorithmOptions(learn_alpha=learn_alpha, policy_interval=2)
+    replay = filled(lidar_spec())
+    first = SAC(options, SMALL, lidar_spec(), seed=1)
+    train(first, replay, 7, np.random.default_rng(1))
+    arrays, values = first.state()
+    train(first, replay, 8, np.random.default_rng(2))
+
+    second = SAC(options, SMALL, lidar_spec(), seed=99)
+    train(second, replay, 3, np.random.default_rng(3))
+    second.restore(arrays, values)
+    train(second, replay, 8, np.random.default_rng(2))
+
+    assert second.updates == first.updates == 15
+    assert_same_state(first, second)
+    assert first.stats() == second.stats()
+
+
+def test_a_state_from_before_the_first_update_is_restored_too() -> None:
+    replay = filled(lidar_spec())
+    first, second = (SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=seed) for seed in (1, 2))
+    train(second, replay, 3, np.random.default_rng(3))
+    second.restore(*first.state())
+
+    train(first, replay, 3, np.random.default_rng(2))
+    train(second, replay, 3, np.random.default_rng(2))
+
+    assert_same_state(first, second)
+
+
+def assert_same_state(first: SAC, second: SAC) -> None:
+    (arrays, values), (other_arrays, other_values) = first.state(), second.state()
+    assert values == other_values
+    assert arrays.keys() == other_arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, other_arrays[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
+    one, same, other = (SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=seed).policy_tensors() for seed in (5, 5, 6))
+
+    assert all(np.array_equal(one[name], same[name]) for name in one)
+    assert not np.array_equal(one["head.weight"], other["head.weight"])
+
+
+def test_making_networks_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+
+    SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=5)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_state_made_with_other_networks_is_refused_by_name() -> None:
+    small = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+    large = SAC(AlgorithmOptions(), NetworkOptions(hidden=(32, 32)), lidar_spec(), seed=0)
+
+    with pytest.raises(BadInput, match=r"'policy.trunk.layers.0.weight' of the checkpoint is torch.float32 \(16, 83\)"):
+        large.restore(*small.state())
+    arrays, values = small.state()
+    del arrays["critics.value.bias"]
+    with pytest.raises(BadInput, match=r"lacks 'critics\.value\.bias'"):
+        small.restore(arrays, values)
+    with pytest.raises(BadInput, match="of the algorithm 'redq'"):
+        small.restore(arrays, {"algorithm": "redq"})
+
+
+def test_options_change_while_the_optimizers_remember() -> None:
+    replay = filled(lidar_spec())
+    sac = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+    train(sac, replay, 3, np.random.default_rng(0))
+    before, _ = sac.state()
+
+    sac.set_options(AlgorithmOptions(learning_rate_critic=1e-30, learning_rate_actor=1e-30, learning_rate_temperature=1e-30))
+    train(sac, replay, 1, np.random.default_rng(1))
+
+    after, _ = sac.state()
+    np.testing.assert_array_equal(before["policy.head.weight"], after["policy.head.weight"])
+    np.testing.assert_array_equal(before["critics.value.weight"], after["critics.value.weight"])
+    assert before["log_alpha"] == after["log_alpha"]
+    assert after["critic_optimizer.0.step"] == 4
+
+
+def test_alpha_can_be_taken_out_of_learning_and_put_back() -> None:
+    sac = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+
+    sac.set_options(AlgorithmOptions(learn_alpha=False, alpha=0.01))
+    train(sac, filled(lidar_spec()), 2, np.random.default_rng(0))
+    assert sac.stats()["alpha"] == pytest.approx(0.01)
+    sac.set_options(AlgorithmOptions(learn_alpha=True, alpha=0.01))
+    train(sac, filled(lidar_spec()), 2, np.random.default_rng(0))
+    assert sac.stats()["alpha"] != pytest.approx(0.01, rel=1e-6)
+
+
+def test_a_run_does_not_change_its_algorithm() -> None:
+    with pytest.raises(BadInput, match="start a new run"):
+        SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0).set_options(AlgorithmOptions(name="other:Thing"))
+
+
+def test_statistics_are_means_since_they_were_last_asked_for() -> None:
+    sac = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+    assert sac.stats() == {}
+
+    train(sac, filled(lidar_spec()), 2, np.random.default_rng(0))
+
+    stats = sac.stats()
+    assert set(stats) == {"loss_critic", "q", "q_target", "loss_actor", "entropy", "loss_temperature", "alpha"}
+    assert all(np.isfinite(value) for value in stats.values())
+    assert stats["alpha"] == pytest.approx(0.2, rel=1e-3)
+    assert sac.stats() == {}
+
+
+def test_an_mlp_says_that_it_cannot_read_images() -> None:
+    pictures = EnvSpec("test/Full-v0", (PartSpec("imgs", (64, 64), dtype="uint8", history=4),), 3, 2, (0.0, 0.0, 0.0))
+
+    with pytest.raises(BadInput, match=r"shows images \('imgs' \(64, 64\)\), which an MLP cannot read"):
+        SAC(AlgorithmOptions(), SMALL, pictures, seed=0)
+
+
+def bandit(batch: int, rng: np.random.Generator) -> Batch:
+    """One step per episode; the reward is best where the action equals half the position."""
+    position = rng.uniform(-1.0, 1.0, (batch, 1)).astype(np.float32)
+    action = rng.uniform(-1.0, 1.0, (batch, 1)).astype(np.float32)
+    reward = 1.0 - 4.0 * np.square(action - 0.5 * position)[:, 0]
+    observation: dict[str, Any] = {"vector": position}
+    return Batch(observation, action, reward, observation, np.ones(batch, np.float32))
+
+
+def test_it_learns_what_to_do_where() -> None:
+    options = AlgorithmOptions(learning_rate_actor=3e-3, learning_rate_critic=3e-3, learn_alpha=False, alpha=0.01)
+    sac = SAC(options, NetworkOptions(hidden=(32, 32)), point_spec(), seed=0)
+    rng = np.random.default_rng(0)
+
+    for _ in range(600):
+        sac.update(bandit(64, rng))
+
+    positions = torch.linspace(-0.9, 0.9, 7)[:, None]
+    actions = sac.policy({"vector": positions}).mode()
+    torch.testing.assert_close(actions, 0.5 * positions, atol=0.15, rtol=0.0)
