@@ -1,0 +1,242 @@
+"""Where everything lies in a data folder, and who may use it.
+
+::
+
+    lock, holder.json          taken by the one daemon that uses the folder; who that is
+    folder.json                the version of this layout
+    logs/                      the daemon's log files
+    relay/                     key.pem, certificate.pem, tokens.db, relay.db
+          runs/<run>/            log/ (the sample log), weights/, checkpoints/
+    trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal
+    worker/spool/              chunks that are not yet acknowledged
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from tmrld.errors import BadInput, FolderInUse, StorageError
+from tmrld.storage.files import explaining, make_folder, read_manifest, write_manifest
+
+LAYOUT_VERSION = 1
+_KIND = "tmrld data folder"
+_HOLDER_KIND = "tmrld data folder holder"
+
+_RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+_NETWORK_TYPES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "afpfs", "webdav", "davfs", "fuse.sshfs", "ncpfs"}
+
+
+def checked_run_name(name: str) -> str:
+    """The name itself, if a run may be called so; otherwise BadInput.
+
+    Lower case only, so that two runs never share a folder on a disk that ignores case; nothing that Windows reserves.
+    """
+    if not _RUN_NAME.fullmatch(name) or name.endswith("."):
+        raise BadInput(
+            f"{name!r} cannot be the name of a run: use 1 to 64 of a-z, 0-9, '.', '_' and '-', "
+            "begin with a letter or digit, and do not end with '.'."
+        )
+    if name.split(".", 1)[0] in _RESERVED:
+        raise BadInput(
+            f"{name!r} cannot be the name of a run: Windows reserves {name.split('.', 1)[0]!r}. Choose another name."
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path of the data folder at ``root``.  Makes nothing: whoever fills a folder makes it (`files.make_folder`)."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the daemon that uses this folder."""
+        return self.root / "lock"
+
+    @property
+    def holder(self) -> Path:
+        """Which process has the lock."""
+        return self.root / "holder.json"
+
+    @property
+    def version(self) -> Path:
+        """The version of the layout."""
+        return self.root / "folder.json"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the daemon's log files."""
+        return self.root / "logs"
+
+    @property
+    def relay(self) -> Path:
+        """Folder of the relay."""
+        return self.root / "relay"
+
+    @property
+    def relay_key(self) -> Path:
+        """The relay's private key."""
+        return self.relay / "key.pem"
+
+    @property
+    def relay_certificate(self) -> Path:
+        """The relay's certificate."""
+        return self.relay / "certificate.pem"
+
+    @property
+    def tokens_db(self) -> Path:
+        """Hashes of tokens and invites."""
+        return self.relay / "tokens.db"
+
+    @property
+    def relay_db(self) -> Path:
+        """Runs and all that is known of them (`runs.RunStore`)."""
+        return self.relay / "relay.db"
+
+    def relay_run(self, run: str) -> Path:
+        """Folder of all that the relay keeps in files for one run."""
+        return self.relay / "runs" / checked_run_name(run)
+
+    def run_log(self, run: str) -> Path:
+        """Folder of the run's sample log."""
+        return self.relay_run(run) / "log"
+
+    def run_weights(self, run: str) -> Path:
+        """Folder of the run's weights."""
+        return self.relay_run(run) / "weights"
+
+    def run_checkpoints(self, run: str) -> Path:
+        """Folder of the relay's copies of the run's checkpoints."""
+        return self.relay_run(run) / "checkpoints"
+
+    def trainer_run(self, run: str) -> Path:
+        """Folder of all that a trainer keeps for one run."""
+        return self.root / "trainer" / "runs" / checked_run_name(run)
+
+    def trainer_cache(self, run: str) -> Path:
+        """Folder of the trainer's copy of the sample log."""
+        return self.trainer_run(run) / "cache"
+
+    def trainer_checkpoints(self, run: str) -> Path:
+        """Folder of the trainer's own checkpoints."""
+        return self.trainer_run(run) / "checkpoints"
+
+    def trainer_journal(self, run: str) -> Path:
+        """Which data entered the replay memory before which update."""
+        return self.trainer_run(run) / "journal"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of a worker's chunks that are not yet acknowledged."""
+        return self.root / "worker" / "spool"
+
+
+class DataFolder:
+    """A data folder that is ours until `close`; also a context manager.  Closing twice is fine."""
+
+    def __init__(self, layout: Layout, lock: filelock.BaseFileLock) -> None:
+        self.layout = layout
+        self._lock = lock
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._lock.release()
+
+    def __enter__(self) -> DataFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_data_folder(path: Path) -> DataFolder:
+    """Make the folder where it is missing, and take it for this process.
+
+    Raises FolderInUse when another process has it, StorageError when it lies on a network drive (neither locks nor SQLite can
+    be trusted there), cannot be written, or was made by a newer tmrld.
+    """
+    root = path.expanduser().absolute()
+    kind = network_type(root)
+    if kind is not None:
+        raise StorageError(
+            f"The data folder {root} lies on a network drive ({kind}), where locks and databases are not safe. "
+            "Choose a folder on a disk of this machine."
+        )
+    layout = Layout(make_folder(root))
+    lock = filelock.FileLock(layout.lock, timeout=0, mode=0o600, thread_local=False)
+    with explaining("write in the data folder", root):
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise FolderInUse(
+                f"The data folder {root} is in use by another tmrld{_holder(layout)}. "
+                "Stop that one, or choose another data folder."
+            ) from error
+    try:
+        _check_version(layout)
+        write_manifest(layout.holder, _HOLDER_KIND, 1, {"pid": os.getpid()})
+    except BaseException:
+        lock.release()
+        raise
+    return DataFolder(layout, lock)
+
+
+def _holder(layout: Layout) -> str:
+    try:
+        return f" (process {int(read_manifest(layout.holder, _HOLDER_KIND, 1)['pid'])})"
+    except (StorageError, KeyError, TypeError, ValueError):
+        return ""
+
+
+def _check_version(layout: Layout) -> None:
+    if layout.version.exists():
+        read_manifest(layout.version, _KIND, LAYOUT_VERSION)
+    else:
+        write_manifest(layout.version, _KIND, LAYOUT_VERSION, {})
+
+
+def network_type(path: Path) -> str | None:
+    """The type of the network drive on which ``path`` lies ("nfs4", "network share", …); None for local or unknown ones."""
+    if sys.platform == "win32":
+        return _windows_network_type(path)
+    try:
+        return network_type_among(path.resolve(), mounts_of(Path("/proc/self/mounts").read_text(errors="replace")))
+    except OSError:
+        return None
+
+
+def mounts_of(table: str) -> list[tuple[str, str]]:
+    """(mount point, type) of each line of Linux's table of mounts, where a space in a path is written ``\\040``."""
+    rows = (line.split() for line in table.splitlines())
+    return [(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), row[1]), row[2]) for row in rows if len(row) > 2]
+
+
+def network_type_among(path: Path, mounts: Iterable[tuple[str, str]]) -> str | None:
+    """The same, given the mounts as (mount point, type) in the order in which they were mounted: the deepest and newest counts."""
+    found, depth = "", -1
+    for point, kind in mounts:
+        mount = Path(point)
+        if path.is_relative_to(mount) and len(mount.parts) >= depth:
+            found, depth = kind.lower(), len(mount.parts)
+    return found if found in _NETWORK_TYPES else None
+
+
+def _windows_network_type(path: Path) -> str | None:
+    if path.drive.startswith("\\\\"):
+        return "network share"
+    if sys.platform == "win32":
+        import ctypes
+
+        drive_remote = 4
+        if ctypes.windll.kernel32.GetDriveTypeW(path.drive + "\\") == drive_remote:
+            return "mapped drive"
+    return None
