@@ -50,6 +50,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
                 "wait_on_done": True,
             }
         )
+        self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
         self._info: dict[str, Any] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -93,7 +94,10 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         checked = np.array(action, np.float32)
         if checked.shape != space.shape:
             raise WorldError(f"an action of shape {checked.shape} was given, {space.shape} is expected")
-        if (checked <= space.high).all() and (checked >= space.low).all():
+        for value, (low, high) in zip(checked.ravel().tolist(), self._bounds, strict=True):
+            if not low <= value <= high:
+                break
+        else:
             return checked
         if not np.isfinite(checked).all():
             raise WorldError(f"the action {checked.tolist()} holds a value that is not a number: the policy has diverged")

@@ -1,7 +1,8 @@
 """The LIDAR's fast path: looks at the pixels on the beams alone, instead of drawing a frame and measuring it.
 
 It gives, beam for beam, what `trackmania.lidar.distances` measures in `camera.Camera.render`: pixels, ground and arithmetic are the same,
-and above the ground nothing is ever dark.
+and above the ground nothing is ever dark.  Most pixels need no look at all: a beam is cut into blocks, and a block is skipped
+when no border is as near to its middle as its ends are.
 """
 
 from __future__ import annotations
@@ -10,32 +11,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmrld.envs.sim.camera import camera
-from tmrld.envs.sim.track import BORDER, Ground
+from tmrld.envs.sim.track import BORDER, TILE, Ground
 from tmrld.envs.trackmania.lidar import beam_pixels
+
+BLOCK = 8
+"""Pixels in a block."""
 
 
 class Beams:
-    """The 19 beams of one size of window, as places on the ground."""
+    """The 19 beams of one size of window, as blocks of spots on the ground."""
 
     def __init__(self, width: int, height: int) -> None:
         view = camera(width, height)
-        beams = beam_pixels(width, height)
-        # Beams only climb, so the ground is the near part of each.
-        on_ground = [int((rows >= view.first_row).sum()) for rows, _ in beams]
-        ends = np.cumsum(on_ground)
-        self._ends = ends
-        self._starts = ends - on_ground
-        self._free = np.array([len(rows) - 1 for rows, _ in beams], np.float32)
-        self._ahead, self._right = view.place(
-            np.concatenate([rows[:count] for (rows, _), count in zip(beams, on_ground, strict=True)]),
-            np.concatenate([columns[:count] for (_, columns), count in zip(beams, on_ground, strict=True)]),
-        )
+        blocks: list[NDArray[np.complex64]] = []
+        starts, counts, free = [], [], []
+        for rows, columns in beam_pixels(width, height):
+            free.append(len(rows) - 1)
+            on_ground = rows >= view.first_row  # beams only climb: the near part
+            spots = view.spots(rows[on_ground], columns[on_ground])
+            starts.append(len(blocks) * BLOCK)
+            counts.append(len(spots))
+            padded = np.pad(spots, (0, -len(spots) % BLOCK), mode="edge") if len(spots) else spots
+            blocks.extend(padded.reshape(-1, BLOCK))
+        self._blocks = np.array(blocks)  # (blocks, BLOCK), beam after beam, nearest first
+        self._starts = np.array(starts)  # of each beam, in pixels of the blocks
+        self._counts = np.array(counts)
+        self._free = np.array(free, np.float32)
+        self._reach = float(np.abs(self._blocks).max()) + 1.0
+        middles = (self._blocks[:, 0] + self._blocks[:, -1]) / 2
+        radii = np.abs(self._blocks - middles[:, None]).max(axis=1) + 0.5  # half a cell for rounding
+        self._middles = (middles / TILE).astype(np.complex64)
+        # A border cell that far away lies at most this many tiles off.
+        self._needed = np.minimum(radii // TILE + 1, 255).astype(np.uint8)
 
     def distances(self, ground: Ground, x: float, z: float, heading: float) -> NDArray[np.float32]:
         """The 19 distances in pixels seen from that pose: float32 (19,)."""
-        border = ground.seen(self._ahead, self._right, x, z, heading) == BORDER
-        hits = np.append(np.flatnonzero(border), len(border))
-        first = hits[hits.searchsorted(self._starts)]
-        return np.where(first < self._ends, first - self._starts, self._free).astype(np.float32)
-
-
+        block = (ground.rings(self._middles, x, z, heading) <= self._needed).nonzero()[0]
+        spots = self._blocks.take(block, axis=0).reshape(-1)
+        dark = (ground.seen(spots, self._reach, x, z, heading) == BORDER).nonzero()[0]
+        if not len(dark):
+            return self._free.copy()
+        pixel = block.take(dark // BLOCK) * BLOCK
+        pixel += dark % BLOCK
+        # The first dark pixel from each beam's start on; it counts if it lies on that beam.
+        first = pixel.take(pixel.searchsorted(self._starts), mode="clip")
+        first -= self._starts
+        return np.where((first >= 0) & (first < self._counts), first, self._free).astype(np.float32)

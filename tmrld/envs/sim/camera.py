@@ -30,7 +30,7 @@ HILLS = (112, 142, 138)
 
 
 class Camera:
-    """A camera for one size of window.  `place` says where on the ground a pixel looks; `render` draws a frame."""
+    """A camera for one size of window.  `spots` says where on the ground a pixel looks; `render` draws a frame."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -41,20 +41,16 @@ class Camera:
         """The topmost row that shows ground."""
         rows = np.arange(self.first_row, height)[:, None]
         columns = np.arange(width)[None, :]
-        self._ahead, self._right = self.place(rows, columns)
+        self._spots = self.spots(rows, columns)
+        self._reach = float(np.abs(self._spots).max()) + 1.0
         self._backdrop = self._paint_backdrop()
         self._hill_rows = np.arange(self.first_row)[:, None]
         self._azimuth = np.arctan2(np.arange(width) + 0.5 - width / 2, self._focal)
 
-    def place(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The ground seen at the centres of these pixels: how far ahead and to the right of the camera, in raster cells.
-
-        Only for rows from `first_row` on; both arguments broadcast.
-        """
-        depth = self._focal * HEIGHT_M / (rows + 0.5 - self._horizon)
-        right = depth * (columns + 0.5 - self.width / 2) / self._focal
-        ahead = np.broadcast_to(depth, right.shape)
-        return (ahead / CELL_M).astype(np.float32), (right / CELL_M).astype(np.float32)
+    def spots(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.complex64]:
+        """The ground seen at the centres of these pixels, as `Ground.seen` wants it: for rows from `first_row` on, in one axis."""
+        depth = self._focal * HEIGHT_M / (rows + 0.5 - self._horizon) / CELL_M
+        return (depth + 1j * depth * (columns + 0.5 - self.width / 2) / self._focal).astype(np.complex64).ravel()
 
     def render(self, ground: Ground, x: float, z: float, heading: float) -> NDArray[np.uint8]:
         """The frame seen from a car at that pose (metres, radians): RGB, (height, width, 3)."""
@@ -65,7 +61,8 @@ class Camera:
         outline = 0.55 + 0.25 * np.sin(3 * azimuth) + 0.2 * np.sin(7 * azimuth + 1.0)
         tops = self.first_row - outline * 0.09 * self.height
         frame[: self.first_row][self._hill_rows >= tops] = HILLS
-        frame[self.first_row :] = PALETTE[ground.seen(self._ahead, self._right, x, z, heading)]
+        seen = ground.seen(self._spots, self._reach, x, z, heading)
+        frame[self.first_row :] = PALETTE.take(seen, axis=0).reshape(-1, self.width, 3)
         return frame
 
     def _paint_backdrop(self) -> NDArray[np.uint8]:

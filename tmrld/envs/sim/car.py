@@ -11,7 +11,7 @@ for too much.  The numbers imitate the game's car in feel, not in measure: 0 to 
 
 from __future__ import annotations
 
-from math import atan, ceil, copysign, cos, hypot, sin, sqrt
+from math import atan, ceil, cos, hypot, sin, sqrt
 
 GRAVITY = 9.81
 
@@ -41,6 +41,8 @@ SLIP_FLOOR = 5.0
 STEER_LOCK = 0.5
 STEER_SLIP = 0.12
 """Lock left at high speed beyond what the corner itself needs: enough to overdrive the front tyres."""
+LOCK_OVER_SPEED = (FRONT_M + REAR_M) * GRIP * GRAVITY
+"""What the corner itself needs at the limit: this over speed squared, in radians."""
 STEER_RATE = 3.5
 """Radians per second at the wheels."""
 
@@ -81,7 +83,7 @@ def substeps(duration_s: float) -> tuple[int, float]:
 class Car:
     """One car's state.  ``vx`` and ``vz`` are its velocity in the world's axes (m/s), ``spin`` its yaw rate (rad/s, clockwise)."""
 
-    __slots__ = ("gear", "grip", "heading", "rpm", "spin", "steer", "vx", "vz", "x", "z", "_brake_held", "_shifting")
+    __slots__ = ("gear", "heading", "rpm", "spin", "steer", "vx", "vz", "x", "z", "_axle_grip", "_brake_held", "_shifting")
 
     def __init__(self, x: float = 0.0, z: float = 0.0, heading: float = 0.0, grip: float = 1.0) -> None:
         self.x, self.z, self.heading = x, z, heading
@@ -89,7 +91,7 @@ class Car:
         self.steer = 0.0  # angle of the front wheels, radians
         self.gear = 1  # 0 is reverse
         self.rpm = IDLE
-        self.grip = grip
+        self._axle_grip = AXLE_LOAD * grip
         self._shifting = 0.0
         self._brake_held = 0.0
 
@@ -99,56 +101,60 @@ class Car:
         return hypot(self.vx, self.vz)
 
     def step(self, dt: float, gas: float, brake: float, steer: float, front_on_road: bool = True, rear_on_road: bool = True) -> None:
-        """Drive for ``dt`` seconds, at most `MAX_SUBSTEP_S`.  ``gas`` and ``brake``: 0 to 1 (less counts as 0); ``steer``: -1 to 1."""
-        gas = max(gas, 0.0)
-        brake = max(brake, 0.0)
-        ahead_x, ahead_z = sin(self.heading), cos(self.heading)
-        along = self.vx * ahead_x + self.vz * ahead_z
-        side = self.vx * ahead_z - self.vz * ahead_x  # to the right
-        speed = hypot(along, side)
-        spin = self.spin
+        """Drive for ``dt`` seconds, at most `MAX_SUBSTEP_S`.  ``gas`` and ``brake``: 0 to 1; ``steer``: -1 to 1."""
+        heading, spin, vx, vz = self.heading, self.spin, self.vx, self.vz
+        ahead_x, ahead_z = sin(heading), cos(heading)
+        along = vx * ahead_x + vz * ahead_z
+        side = vx * ahead_z - vz * ahead_x  # to the right
+        speed_squared = vx * vx + vz * vz
 
         # The wheels turn towards the wanted angle, which shrinks with speed.
-        lock = min(STEER_LOCK, STEER_SLIP + (FRONT_M + REAR_M) * GRIP * GRAVITY / max(speed * speed, 25.0))
+        lock = min(STEER_LOCK, STEER_SLIP + LOCK_OVER_SPEED / max(speed_squared, 25.0))
         turn = steer * lock - self.steer
-        self.steer += max(-STEER_RATE * dt, min(STEER_RATE * dt, turn))
+        limit = STEER_RATE * dt
+        angle = self.steer = self.steer + (limit if turn > limit else -limit if turn < -limit else turn)
 
         drive, braking = self._pedals(dt, gas, brake, along)
+        # Brakes slow the car down, and never turn it round within a step.
+        braking = min(braking, abs(along) / dt)
+        if along < 0.0:
+            braking = -braking
 
-        front_grip = AXLE_LOAD * self.grip * (GRIP if front_on_road else GRIP_GRASS)
-        rear_grip = AXLE_LOAD * self.grip * REAR_BONUS * (GRIP if rear_on_road else GRIP_GRASS)
-        # Brakes and rolling slow the car down, and never turn it round within a step.
-        hold = abs(along) / dt
-        front_braking = min(braking * FRONT_BRAKE, hold)
-        rear_braking = min(braking * (1.0 - FRONT_BRAKE), hold - front_braking)
-        front_push = _within(drive * FRONT_DRIVE - copysign(front_braking, along), front_grip)
-        rear_push = _within(drive * (1.0 - FRONT_DRIVE) - copysign(rear_braking, along), rear_grip)
+        # Traction and brakes, within what the tyres can pass on.
+        front_grip = self._axle_grip * (GRIP if front_on_road else GRIP_GRASS)
+        rear_grip = self._axle_grip * REAR_BONUS * (GRIP if rear_on_road else GRIP_GRASS)
+        front_push = drive * FRONT_DRIVE - braking * FRONT_BRAKE
+        limit = TRACTION * front_grip
+        front_push = limit if front_push > limit else -limit if front_push < -limit else front_push
+        rear_push = drive * (1.0 - FRONT_DRIVE) - braking * (1.0 - FRONT_BRAKE)
+        limit = TRACTION * rear_grip
+        rear_push = limit if rear_push > limit else -limit if rear_push < -limit else rear_push
 
-        # Side forces from slip angles, within what traction leaves of the grip.
+        # Side forces from slip (the tangent of the slip angle), within what that leaves of the grip.
         pace = max(abs(along), SLIP_FLOOR)
-        front_slip = atan((side + FRONT_M * spin - along * self.steer) / pace)
-        rear_slip = atan((side - REAR_M * spin) / pace)
-        front_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * front_slip)) * sqrt(max(0.0, front_grip * front_grip - front_push * front_push))
-        rear_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * rear_slip)) * sqrt(max(0.0, rear_grip * rear_grip - rear_push * rear_push))
+        front_slip = (side + FRONT_M * spin - along * angle) / pace
+        rear_slip = (side - REAR_M * spin) / pace
+        front_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * front_slip)) * sqrt(front_grip * front_grip - front_push * front_push)
+        rear_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * rear_slip)) * sqrt(rear_grip * rear_grip - rear_push * rear_push)
 
-        push = front_push + rear_push - front_side * self.steer
+        push = front_push + rear_push - front_side * angle
         sideways = front_side + rear_side
-        vx = self.vx + (push * ahead_x + sideways * ahead_z) * dt
-        vz = self.vz + (push * ahead_z - sideways * ahead_x) * dt
+        vx += (push * ahead_x + sideways * ahead_z) * dt
+        vz += (push * ahead_z - sideways * ahead_x) * dt
 
         # Air and ground resist the motion itself.
-        resistance = AIR * speed * speed + ROLLING
-        grass = (not front_on_road) * 0.5 + (not rear_on_road) * 0.5
-        if grass:
-            resistance += grass * (GRASS_DRAG + GRASS_DRAG_PER_SPEED * speed)
-        left = hypot(vx, vz)
-        keep = max(0.0, 1.0 - resistance * dt / left) if left > 1e-9 else 0.0
-        self.vx = vx * keep
-        self.vz = vz * keep
-        self.spin = spin + (FRONT_M * front_side - REAR_M * rear_side) / INERTIA * dt
-        self.heading += self.spin * dt
-        self.x += self.vx * dt
-        self.z += self.vz * dt
+        resistance = AIR * speed_squared + ROLLING
+        if not (front_on_road and rear_on_road):
+            share = 1.0 if front_on_road == rear_on_road else 0.5
+            resistance += share * (GRASS_DRAG + GRASS_DRAG_PER_SPEED * sqrt(speed_squared))
+        left = sqrt(vx * vx + vz * vz)
+        keep = 1.0 - resistance * dt / left if left > resistance * dt else 0.0
+        self.vx = vx = vx * keep
+        self.vz = vz = vz * keep
+        self.spin = spin = spin + (FRONT_M * front_side - REAR_M * rear_side) / INERTIA * dt
+        self.heading = heading + spin * dt
+        self.x += vx * dt
+        self.z += vz * dt
 
     def _pedals(self, dt: float, gas: float, brake: float, along: float) -> tuple[float, float]:
         """What the pedals make of the gearbox: (drive, braking) as accelerations; braking is never negative."""
@@ -164,30 +170,25 @@ class Car:
             self.gear, self._brake_held = 0, 0.0
             return 0.0, 0.0
 
-        top = TOP_SPEEDS[self.gear - 1]
-        turning = max(along, 0.0) / top
-        self._shifting = max(0.0, self._shifting - dt)
-        if self._shifting == 0.0:
-            if turning > SHIFT_UP and self.gear < len(TOP_SPEEDS):
-                self.gear += 1
-                self._shifting = SHIFT_S
-            elif self.gear > 1 and along < SHIFT_DOWN * TOP_SPEEDS[self.gear - 2]:
-                self.gear -= 1
-                self._shifting = SHIFT_S
-            top = TOP_SPEEDS[self.gear - 1]
-            turning = max(along, 0.0) / top
-        self.rpm = max(IDLE + 0.2 * gas * REDLINE * (turning < 0.1), min(turning, 1.02) * REDLINE)
+        gear = self.gear
+        if self._shifting > 0.0:
+            self._shifting -= dt
+        elif along > SHIFT_UP * TOP_SPEEDS[gear - 1] and gear < len(TOP_SPEEDS):
+            gear = self.gear = gear + 1
+            self._shifting = SHIFT_S
+        elif gear > 1 and along < SHIFT_DOWN * TOP_SPEEDS[gear - 2]:
+            gear = self.gear = gear - 1
+            self._shifting = SHIFT_S
+        top = TOP_SPEEDS[gear - 1]
+        turning = along / top if along > 0.0 else 0.0
+        idle = IDLE + 2_000.0 * gas
+        self.rpm = idle if turning * REDLINE < idle else min(turning, 1.02) * REDLINE
 
         drive = 0.0
-        if gas and self._shifting == 0.0 and turning < 1.0:
+        if gas > 0.0 and self._shifting <= 0.0 and turning < 1.0:
             drive = gas * POWER / top * (1.0 - 1.6 * (turning - 0.65) ** 2)  # most torque at 65 % of the redline
         braking = BRAKE * brake * brake * (1.0 - 0.5 * gas)  # a progressive pedal; the engine pulls against it
         if gas == 0.0 and along > 0.0:
             braking += ENGINE_BRAKE
         return drive, braking
 
-
-def _within(force: float, limit: float) -> float:
-    """The force that the tyres can pass on."""
-    limit *= TRACTION
-    return max(-limit, min(limit, force))

@@ -98,27 +98,23 @@ class SimWorld:
     def _advance(self, duration_s: float) -> None:
         if duration_s <= 0.0:
             return
-        count, dt = substeps(duration_s)
+        # The ground under the wheels and the gates are looked at once: a car moves a metre or two in this time.
         car, on_road = self._car, self._ground.on_road
+        x, z = car.x, car.z
+        ahead_x, ahead_z = math.sin(car.heading), math.cos(car.heading)
+        front = on_road(x + FRONT_M * ahead_x, z + FRONT_M * ahead_z)
+        rear = on_road(x - REAR_M * ahead_x, z - REAR_M * ahead_z)
+        count, dt = substeps(duration_s)
         gas, brake, steer = self._controls
         for _ in range(count):
-            x, z = car.x, car.z
-            ahead_x, ahead_z = math.sin(car.heading), math.cos(car.heading)
-            car.step(
-                dt,
-                gas,
-                brake,
-                steer,
-                on_road(x + FRONT_M * ahead_x, z + FRONT_M * ahead_z),
-                on_road(x - REAR_M * ahead_x, z - REAR_M * ahead_z),
-            )
-            if self._next_gate < len(self._gates):
-                share = self._gates[self._next_gate].crossed(x, z, car.x, car.z)
-                if share is not None:
-                    self._next_gate += 1
-                    if self._next_gate == len(self._gates):
-                        self._lap_time_s = self._time + share * dt
-            self._time += dt
+            car.step(dt, gas, brake, steer, front, rear)
+        if self._next_gate < len(self._gates):
+            share = self._gates[self._next_gate].crossed(x, z, car.x, car.z)
+            if share is not None:
+                self._next_gate += 1
+                if self._next_gate == len(self._gates):
+                    self._lap_time_s = self._time + share * duration_s
+        self._time += duration_s
 
     def _moment(self) -> Moment:
         car = self._car

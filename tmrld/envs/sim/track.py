@@ -19,8 +19,13 @@ from tmrld.envs.trackmania.tracks import SPACING_M
 from tmrld.errors import WorldError
 
 CELL_M = 0.1
-MARGIN_M = 20.0
-"""Grass around the road that is part of the raster; beyond it everything is grass."""
+TILE = 8
+"""The raster is also kept in tiles of so many cells squared, see `Ground.rings`."""
+MAX_RINGS = 15
+MARGIN_M = 14.0
+"""Grass before and behind the road (in z) that is part of the raster, more than `MAX_RINGS` tiles; beyond it everything is grass."""
+SIDE_M = 75.0
+"""Grass to the left and right (in x): half of what is usually looked at, see `Ground.seen`."""
 
 # Colour indices of the ground.  Only BORDER is dark enough for TMRL's LIDAR (every channel below 55).
 GRASS, GRASS_LIGHT, ROAD, ROAD_LIGHT, BORDER, WHITE, RED = range(7)
@@ -74,27 +79,32 @@ class Pose:
         return Pose(self.x + distance * math.cos(self.heading), self.z - distance * math.sin(self.heading), self.heading)
 
 
-@dataclass(frozen=True)
 class Gate:
     """A line across the road that a lap must cross, in order: the last is the finish line."""
 
-    pose: Pose
-    half_width: float
+    def __init__(self, pose: Pose, half_width: float) -> None:
+        self._x, self._z = pose.x, pose.z
+        self._sine, self._cosine = math.sin(pose.heading), math.cos(pose.heading)
+        self._half_width = half_width
 
     def crossed(self, x0: float, z0: float, x1: float, z1: float) -> float | None:
         """The share of the way from (x0, z0) to (x1, z1) at which it crosses forwards; None if it does not."""
-        sine, cosine = math.sin(self.pose.heading), math.cos(self.pose.heading)
-        before = (x0 - self.pose.x) * sine + (z0 - self.pose.z) * cosine
-        after = (x1 - self.pose.x) * sine + (z1 - self.pose.z) * cosine
-        if before >= 0.0 or after < 0.0:
+        after = (x1 - self._x) * self._sine + (z1 - self._z) * self._cosine
+        if after < 0.0:
+            return None
+        before = (x0 - self._x) * self._sine + (z0 - self._z) * self._cosine
+        if before >= 0.0:
             return None
         share = before / (before - after)
-        x, z = x0 + share * (x1 - x0) - self.pose.x, z0 + share * (z1 - z0) - self.pose.z
-        return share if abs(x * cosine - z * sine) <= self.half_width else None
+        x, z = x0 + share * (x1 - x0) - self._x, z0 + share * (z1 - z0) - self._z
+        return share if abs(x * self._cosine - z * self._sine) <= self._half_width else None
 
 
 class Ground:
-    """Colour indices seen from above.  Cell (row, column) covers ``z0 + row·CELL_M …`` and ``x0 + column·CELL_M …``."""
+    """Colour indices seen from above.  Cell (row, column) covers ``z0 + row·CELL_M …`` and ``x0 + column·CELL_M …``.
+
+    Both counts of cells are multiples of `TILE`, its first and last rows are plain grass, and so are ``SIDE_M`` metres on either side.
+    """
 
     def __init__(self, cells: NDArray[np.uint8], x0: float, z0: float) -> None:
         self.cells = cells
@@ -102,23 +112,40 @@ class Ground:
         self.x0, self.z0 = x0, z0
         self._flat = cells.reshape(-1)
         self._bytes = memoryview(self._flat)  # reads single cells several times faster than the array
+        self._side = int(SIDE_M / CELL_M)
+        self._rings = _rings_to_border(cells).reshape(-1)
 
-    def seen(self, ahead: NDArray[np.float32], right: NDArray[np.float32], x: float, z: float, heading: float) -> NDArray[np.uint8]:
-        """What lies at places given in *cells* ahead and to the right of a viewer at that pose; any shape.
+    def seen(self, spots: NDArray[np.complex64], reach: float, x: float, z: float, heading: float) -> NDArray[np.uint8]:
+        """What lies at those spots for a viewer at (x, z) metres and that heading: uint8, one axis.
 
-        Each place is worked out by itself, so that a few places give the very values that a whole picture gives.
+        ``spots`` are ``ahead + i·right`` in cells, one axis, none further away than ``reach`` cells.  Each is worked out by itself, so that a few
+        spots give the very values that a whole picture gives.
         """
-        sine, cosine = math.sin(heading), math.cos(heading)
-        columns = ahead * np.float32(sine)
-        columns += right * np.float32(cosine)
-        columns += np.float32((x - self.x0) / CELL_M)
-        rows = ahead * np.float32(cosine)
-        rows -= right * np.float32(sine)
-        rows += np.float32((z - self.z0) / CELL_M)
-        index = np.clip(rows, 0, self.rows - 1).astype(np.int32)
-        index *= self.columns
-        index += np.clip(columns, 0, self.columns - 1).astype(np.int32)
-        return self._flat.take(index)
+        # (ahead + i·right) · e^(i·heading) is (z + i·x): one multiplication turns the view into the world's axes.
+        column = (x - self.x0) / CELL_M
+        places = spots * np.complex64(complex(math.cos(heading), math.sin(heading)))
+        places += np.complex64(complex((z - self.z0) / CELL_M, column))
+        cells = places.view(np.float32).astype(np.int32).reshape(-1, 2)
+        if column + reach > self.columns + self._side or column - reach < -self._side:
+            cells[:, 1].clip(0, self.columns - 1, out=cells[:, 1])
+        # Else a column that overshoots lands in the grass on the other side.  A row that does is clipped to plain grass.
+        index = cells[:, 0] * self.columns
+        index += cells[:, 1]
+        return self._flat.take(index, mode="clip")
+
+    def rings(self, spots: NDArray[np.complex64], x: float, z: float, heading: float) -> NDArray[np.uint8]:
+        """How many tiles lie between each spot's and the nearest one with border in it: 0 on such a tile, `MAX_RINGS` at most.
+
+        ``spots`` as in `seen`, but in tiles.  Where a spot leaves the raster the answer is that of some other place on it, which is safe:
+        out there no border is nearer than `MAX_RINGS` tiles.
+        """
+        tile = CELL_M * TILE
+        places = spots * np.complex64(complex(math.cos(heading), math.sin(heading)))
+        places += np.complex64(complex((z - self.z0) / tile, (x - self.x0) / tile))
+        tiles = places.view(np.float32).astype(np.int32).reshape(-1, 2)
+        index = tiles[:, 0] * (self.columns // TILE)
+        index += tiles[:, 1]
+        return self._rings.take(index, mode="clip")
 
     def on_road(self, x: float, z: float) -> bool:
         """Whether a wheel at (x, z) has tarmac or paint under it."""
@@ -202,14 +229,12 @@ def _paint(track: Track) -> Ground:
     ends = [track.pose(-track.run_in), track.pose(track.length + track.run_out)]
     xs = [*line[:, 0], *(pose.x for pose in ends)]
     zs = [*line[:, 2], *(pose.z for pose in ends)]
-    x0, z0 = min(xs) - reach - MARGIN_M, min(zs) - reach - MARGIN_M
-    columns = math.ceil((max(xs) + reach + MARGIN_M - x0) / CELL_M)
-    rows = math.ceil((max(zs) + reach + MARGIN_M - z0) / CELL_M)
+    x0, z0 = min(xs) - reach - SIDE_M, min(zs) - reach - MARGIN_M
+    columns = TILE * math.ceil((max(xs) + reach + SIDE_M - x0) / CELL_M / TILE)
+    rows = TILE * math.ceil((max(zs) + reach + MARGIN_M - z0) / CELL_M / TILE)
     stripes = np.arange(max(rows, columns)) // 80 % 2 * np.uint8(GRASS ^ GRASS_LIGHT)
     cells = (np.uint8(GRASS) ^ stripes[:rows, None]) ^ stripes[:columns]  # mown in squares of 8 m
-    # Beyond the raster, its edge goes on for ever: plain grass.
     cells[[0, -1], :] = GRASS
-    cells[:, [0, -1]] = GRASS
 
     lead_in, lead_out = Straight(track.run_in), Straight(track.run_out)
     s = -track.run_in
@@ -262,6 +287,20 @@ def _colours(s: NDArray[np.float64], aside: NDArray[np.float64], half: float, fi
     chequers = ((s // 1.0) + (aside // 1.0)) % 2 == 0
     colours = np.where(np.abs(s - finish) <= 1.0, np.where(chequers, WHITE, RED), colours)
     return np.where(distance > half, BORDER, colours).astype(np.uint8)
+
+
+def _rings_to_border(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """For each tile, the number of steps (also diagonal) to the nearest tile with border in it, `MAX_RINGS` at most."""
+    rows, columns = cells.shape
+    near = (cells == BORDER).reshape(rows // TILE, TILE, columns // TILE, TILE).any(axis=(1, 3))
+    rings = np.full(near.shape, MAX_RINGS, np.uint8)
+    for ring in range(MAX_RINGS):
+        rings[near & (rings == MAX_RINGS)] = ring
+        near[1:] |= near[:-1].copy()
+        near[:-1] |= near[1:].copy()
+        near[:, 1:] |= near[:, :-1].copy()
+        near[:, :-1] |= near[:, 1:].copy()
+    return rings
 
 
 DEFAULT = Track(

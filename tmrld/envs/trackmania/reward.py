@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tmrld.envs.options import RewardOptions
 from tmrld.envs.trackmania.tracks import MIN_POINTS, SPACING_M
@@ -56,9 +56,10 @@ class Progress:
         if points.ndim != 2 or points.shape[1:] != (3,) or len(points) < MIN_POINTS:
             raise WorldError(f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {points.shape}")
         # |p - c|² = |p|² - 2 p·c + |c|²; measured from the first point, so that large coordinates lose no digits.
-        self._origin = points[0].copy()
-        self._points = points - self._origin
-        self._squares = np.einsum("ij,ij->i", self._points, self._points)
+        self._origin = tuple(points[0].tolist())
+        points = points - points[0]
+        self._squares = np.einsum("ij,ij->i", points, points)
+        self._minus_twice = -2.0 * points
         self._options = options
         self.reset()
 
@@ -72,7 +73,7 @@ class Progress:
     @property
     def share(self) -> float:
         """The furthest place reached as a share of the line, 0 to 1."""
-        return self._furthest / (len(self._points) - 1)
+        return self._furthest / (len(self._squares) - 1)
 
     def step(self, x: float, y: float, z: float, finished: bool = False) -> Outcome:
         """The car is now at (x, y, z) metres; ``finished`` says that it crossed the finish line.
@@ -99,15 +100,18 @@ class Progress:
     def _follow(self, x: float, y: float, z: float) -> float:
         """Move the place to the nearest point of the window around it; returns the distance from the line in metres."""
         first = max(0, self._place - self._options.check_backward)
-        end = min(len(self._points), self._place + self._options.check_forward + 2)  # one more, to see whether it comes nearer yet
+        end = min(len(self._squares), self._place + self._options.check_forward + 2)  # one more, to see whether it comes nearer yet
         origin = self._origin
-        car = np.array((x - origin[0], y - origin[1], z - origin[2]))
-        squares = self._squares[first:end] - 2.0 * (self._points[first:end] @ car)
+        car_x, car_y, car_z = x - origin[0], y - origin[1], z - origin[2]
+        car = np.array((car_x, car_y, car_z))
+        own_square = car_x * car_x + car_y * car_y + car_z * car_z
+        squares = self._minus_twice[first:end].dot(car)
+        squares += self._squares[first:end]
         nearest = int(squares.argmin())
-        distance = _distance(float(squares[nearest]), car)
+        distance = math.sqrt(max(0.0, squares.item(nearest) + own_square))
         if distance > self._options.max_stray:
-            return _distance(float((self._squares - 2.0 * (self._points @ car)).min()), car)
-        if nearest == len(squares) - 1 and end < len(self._points):
+            return math.sqrt(max(0.0, float((self._squares + self._minus_twice.dot(car)).min()) + own_square))
+        if nearest == len(squares) - 1 and end < len(self._squares):
             # The line still comes nearer where the window ends: that is further ahead than a cut may be.  Look before that stretch.
             away = np.flatnonzero(squares[1:] >= squares[:-1])
             if not len(away):
@@ -116,7 +120,3 @@ class Progress:
         self._place = first + nearest
         return distance
 
-
-def _distance(square: float, car: NDArray[np.float64]) -> float:
-    """The distance behind |p|² - 2 p·c, in metres."""
-    return math.sqrt(max(0.0, square + float(car @ car)))
