@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from tmrld.errors import Conflict, DiskFull, LinkLost, StorageError
+from tmrld.errors import Refused, StorageError
 from tmrld.events import Feed
-from tmrld.payloads import EnvSpec
+from tmrld.peers.channel import GOING_AWAY
 from tmrld.peers.link import Link
-from tmrld.protocol.codec import decode, encode
+from tmrld.protocol.codec import open_summary
 from tmrld.protocol.messages import (
     Ack,
     Allowance,
@@ -26,6 +26,7 @@ from tmrld.protocol.messages import (
     CheckpointMessage,
     ChunkMessage,
     Consume,
+    Describe,
     Grant,
     Message,
     Metrics,
@@ -35,9 +36,15 @@ from tmrld.protocol.messages import (
     Stored,
     WeightsMessage,
 )
-from tmrld.relay.mailbox import Mailbox
+from tmrld.relay.mailbox import Mailbox, MailboxFull
+from tmrld.relay.options import RelayOptions
 from tmrld.relay.roster import Seat
-from tmrld.storage.sample_log import Record, SampleLog
+from tmrld.storage.episodes import Episode
+from tmrld.storage.layout import Layout
+from tmrld.storage.metrics import Metric
+from tmrld.storage.records import Record
+from tmrld.storage.runs import RunStore
+from tmrld.storage.sample_log import SampleLog
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +67,36 @@ class Member:
         self.status: dict[str, Any] = {}
         self.incarnation = ""
         self.feeding: _Feeding | None = None
+        self._assigned: Assign | None = None
+        self._dropped: tuple[int, str] | None = None
+        self._drop = asyncio.Event()
+
+    def assign(self, message: Assign) -> None:
+        """Tell the node what to do, if that has changed."""
+        if message != self._assigned:
+            self._assigned = message
+            self.mailbox.put(message)
+
+    def drop(self, code: int, reason: str) -> None:
+        """Have the link closed, by the task that posts to it."""
+        self._dropped = (code, reason)
+        self._drop.set()
+
+    async def post(self) -> None:
+        """Send what is in the mailbox until the link ends or is dropped."""
+        dropped = asyncio.create_task(self._drop.wait())
+        try:
+            while not self._drop.is_set():
+                waiting = asyncio.create_task(self.mailbox.get())
+                await asyncio.wait({waiting, dropped}, return_when=asyncio.FIRST_COMPLETED)
+                if waiting.done():
+                    await self.link.send(waiting.result())
+                else:
+                    waiting.cancel()
+        finally:
+            dropped.cancel()
+        assert self._dropped is not None
+        await self.link.close(*self._dropped)
 
 
 @dataclass
@@ -69,4 +106,310 @@ class _Feeding:
     sent: int
     consumed: int
     credit_bytes: int
+    room: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """A chunk on its way into the log, the bytes it came in, and who waits for its acknowledgement."""
+
+    member: Member
+    chunk: ChunkMessage
+    data: bytes
+
+    def record(self) -> Record:
+        c = self.chunk
+        return Record(c.worker, c.incarnation, c.number, c.steps, c.purpose, c.episode, self.data)
+
+
+class Hub:
+    """One run.  All methods belong to the relay's event loop; what touches the disk runs in threads."""
+
+    def __init__(self, run: str, sample_log: SampleLog, store: RunStore, options: RelayOptions, feed: Feed) -> None:
+        self.run = run
+        self.log = sample_log
+        self._store = store
+        self._options = options
+        self._feed = feed
+        self._queue: asyncio.Queue[_Arrived] = asyncio.Queue(QUEUE_CHUNKS)
+        self._grown = asyncio.Event()
+        self._members: list[Member] = []
+        self._spec = store.get(run).spec
+        self._granted = 0
+        self._newest = self._newest_weights()
+
+    @classmethod
+    def open(cls, run: str, layout: Layout, store: RunStore, options: RelayOptions, feed: Feed) -> Hub:
+        """Open a run with its log.  Reads the disk: call it in a thread."""
+        return cls(run, SampleLog(layout.run_log(run)), store, options, feed)
+
+    def _newest_weights(self) -> WeightsMessage | None:
+        info = self._store.weights.newest(self.run)
+        if info is None:
+            return None
+        try:
+            data = self._store.weights.load(self.run, info.version)
+        except StorageError as error:
+            self._problem(f"the newest weights cannot be read: {error}")
+            return None
+        return WeightsMessage(self.run, info.version, info.update, info.lineage, 0, data)
+
+    @property
+    def members(self) -> list[Member]:
+        """Who works for this run."""
+        return list(self._members)
+
+    # Coming and going
+
+    def join(self, member: Member) -> None:
+        """A node begins to work for this run: it is told what it needs to know."""
+        if member in self._members:
+            return
+        self._members.append(member)
+        if member.role == "trainer" and self._spec is not None:
+            member.mailbox.put(Spaces(self.run, self._spec))
+        if member.role == "worker" and self._newest is not None:
+            member.mailbox.put(self._newest)
+        self._allow()
+
+    def leave(self, member: Member) -> None:
+        """A node is gone, or works for another run."""
+        if member not in self._members:
+            return
+        self._members.remove(member)
+        self._stop_feeding(member)
+        self._allow()
+
+    # What workers send
+
+    def describe(self, member: Member, message: Describe) -> None:
+        """The first worker's spaces become the run's; raises Refused for a worker whose spaces differ."""
+        spec = message.spec
+        if self._spec is None:
+            self._spec = spec
+            self._store.set_spec(self.run, spec)
+            for other in self._members:
+                if other.role == "trainer":
+                    other.mailbox.put(Spaces(self.run, spec))
+        elif spec != self._spec:
+            raise Refused(
+                f"the environment of {member.name} has other spaces than the run {self.run} ({_difference(self._spec, spec)}): "
+                "give this worker the same version and environment as the others, or make a new run"
+            )
+        member.incarnation = message.incarnation
+        self._allow()
+
+    async def accept(self, member: Member, chunk: ChunkMessage, data: bytes) -> None:
+        """Queue a chunk, with the bytes it came in, for the next commit.
+
+        Waits while the queue is full, so that the worker's link is read no further.
+        """
+        await self._queue.put(_Arrived(member, chunk, data))
+
+    async def commit(self) -> None:
+        """Commit what is queued, batch by batch, for ever."""
+        while True:
+            batch = [await self._queue.get()]
+            size = len(batch[0].data)
+            while not self._queue.empty() and len(batch) < COMMIT_CHUNKS and size < COMMIT_BYTES:
+                batch.append(self._queue.get_nowait())
+                size += len(batch[-1].data)
+            await self._commit(batch)
+
+    async def _commit(self, batch: list[_Arrived]) -> None:
+        records = [arrived.record() for arrived in batch]
+        while True:
+            try:
+                await asyncio.to_thread(self.log.append, records)
+                break
+            except StorageError as error:  # nothing is acknowledged, the queue fills, workers stop: nothing is lost
+                self._problem(f"samples cannot be stored, collection waits: {error}")
+                await asyncio.sleep(RETRY_FULL_DISK_S)
+        await self._enter_episodes([arrived.chunk for arrived in batch if arrived.chunk.summary is not None])
+        acknowledged: dict[tuple[Member, str], list[int]] = {}
+        for arrived in batch:
+            acknowledged.setdefault((arrived.member, arrived.chunk.incarnation), []).append(arrived.chunk.number)
+        for (member, incarnation), numbers in acknowledged.items():
+            self._post(member, Ack(incarnation, numbers))
+        self._grown.set()
+        self._allow()
+
+    async def _enter_episodes(self, last_chunks: list[ChunkMessage]) -> None:
+        """Enter the episodes that end in these chunks; one that is known already is left as it is.
+
+        This comes before the acknowledgement: after a crash in between, the chunk is sent again and enters its episode then.
+        """
+        if not last_chunks:
+            return
+        episodes = [_episode(chunk) for chunk in last_chunks]
+        await asyncio.to_thread(self._store.episodes.add, self.run, episodes)
+        for episode in episodes:
+            self._feed.publish("episode", _shown(episode), self.run)
+
+    def _allow(self) -> None:
+        """Share what the trainer has granted and nobody has collected yet among the workers, in absolute numbers."""
+        workers = [member for member in self._members if member.role == "worker" and member.incarnation]
+        if not workers:
+            return
+        left = max(0, self._granted - self.log.transitions("train"))
+        for member in workers:
+            stored = self.log.transitions_of(member.name, member.incarnation)
+            self._post(member, Allowance(self.run, member.incarnation, stored + left // len(workers)))
+
+    # What trainers send
+
+    def grant(self, message: Grant) -> None:
+        """The trainer lets the run collect more."""
+        self._granted = message.transitions
+        self._allow()
+
+    async def resume(self, member: Member, message: Resume) -> None:
+        """A trainer begins: it gets its lineage, and the log from its offset on."""
+        lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time())
+        newest = self._store.weights.newest(self.run)
+        self._post(member, Resumed(self.run, lineage, newest.version if newest else 0))
+        self.consume(member, Consume(self.run, message.offset, message.credit_bytes))
+
+    def consume(self, member: Member, message: Consume) -> None:
+        """Feed the log to a trainer from this offset."""
+        self._stop_feeding(member)
+        feeding = _Feeding(message.offset, message.offset, message.credit_bytes)
+        feeding.task = asyncio.create_task(self._feed_trainer(member, feeding), name=f"feed {member.name}")
+        member.feeding = feeding
+
+    def consumed(self, member: Member, offset: int) -> None:
+        """The trainer has taken everything before ``offset``: there is room for more."""
+        if member.feeding is not None:
+            member.feeding.consumed = max(member.feeding.consumed, offset)
+            member.feeding.room.set()
+
+    async def _feed_trainer(self, member: Member, feeding: _Feeding) -> None:
+        while True:
+            room = feeding.credit_bytes - (feeding.sent - feeding.consumed)
+            if room <= 0:
+                feeding.room.clear()
+                await feeding.room.wait()
+                continue
+            records = await asyncio.to_thread(self.log.read, feeding.sent, min(FEED_BYTES, room))
+            if not records:
+                self._grown.clear()
+                if self.log.end <= feeding.sent:
+                    await self._grown.wait()
+                continue
+            for record in records:
+                await member.link.send(Stored(self.run, record.offset, record.next_offset, record.body))
+            feeding.sent = records[-1].next_offset
+
+    async def publish(self, message: WeightsMessage) -> None:
+        """Store a version of the policy, then send it to the run's workers."""
+        m = message
+        await asyncio.to_thread(self._store.weights.add, m.run, m.version, m.update, m.lineage, m.payload, time.time())
+        self._newest = message
+        for member in self._members:
+            if member.role == "worker":
+                self._post(member, message)
+        self._feed.publish("weights", {"version": message.version, "update": message.update}, self.run)
+
+    def newest_checkpoint(self) -> int:
+        """The update of the newest checkpoint that the relay holds; -1 for none."""
+        newest = self._store.checkpoints.newest(self.run)
+        return newest.update if newest else -1
+
+    async def keep_checkpoint(self, message: CheckpointMessage) -> None:
+        """Store a copy of a trainer's checkpoint, and prune what no kept one needs."""
+        m = message
+        await asyncio.to_thread(
+            self._store.checkpoints.add,
+            m.run,
+            update=m.update,
+            lineage=m.lineage,
+            offset=m.offset,
+            window=m.window,
+            data=m.payload,
+            received_at=time.time(),
+        )
+        self._feed.publish("checkpoint", {"update": m.update}, self.run)
+        await asyncio.to_thread(self._prune)
+
+    async def fetch_checkpoint(self, member: Member, update: int) -> None:
+        """Send a trainer the checkpoint that it asks for."""
+        info, data = await asyncio.to_thread(self._store.checkpoints.load, self.run, update)
+        self._post(member, CheckpointMessage(self.run, info.update, info.lineage, info.offset, info.window, data))
+
+    async def record(self, message: Metrics) -> None:
+        """Store a point of the curves."""
+        values = {name: float(value) for name, value in message.values.items()}
+        point = Metric(message.lineage, message.update, message.transitions, time.time(), values)
+        await asyncio.to_thread(self._store.metrics.add, self.run, [point])
+        self._feed.publish(
+            "metrics", {"update": message.update, "transitions": message.transitions, "values": values}, self.run
+        )
+
+    def _prune(self) -> None:
+        """Unlink the oldest segments when the log is over its size, up to what the trainer and the kept checkpoints need."""
+        excess = self.log.size_bytes - self._options.sample_log_bytes
+        needed = self._store.checkpoints.oldest_window(self.run)
+        if excess > 0 and needed is not None:
+            self.log.prune(min(self.log.begin + excess, needed, self._oldest_feeding()))
+
+    def _oldest_feeding(self) -> int:
+        offsets = [member.feeding.consumed for member in self._members if member.feeding is not None]
+        return min(offsets, default=self.log.end)
+
+    def _stop_feeding(self, member: Member) -> None:
+        if member.feeding is not None and member.feeding.task is not None:
+            member.feeding.task.cancel()
+        member.feeding = None
+
+    def _post(self, member: Member, message: Message) -> None:
+        """Leave a message for a node; one that has stopped reading loses its link."""
+        try:
+            member.mailbox.put(message)
+        except MailboxFull as error:
+            self._problem(f"{member.name}: {error}")
+            member.drop(GOING_AWAY, str(error))
+
+    def _problem(self, detail: str) -> None:
+        log.error("run %s: %s", self.run, detail)
+        self._feed.publish("problem", {"detail": detail}, self.run)
+
+
+def _episode(chunk: ChunkMessage) -> Episode:
+    """The episode that this last chunk ends."""
+    assert chunk.summary is not None
+    return Episode(
+        episode=chunk.episode,
+        worker=chunk.worker,
+        purpose=chunk.purpose,
+        track=chunk.track,
+        seed=chunk.seed,
+        received_at=time.time(),
+        summary=open_summary(chunk.summary),
+    )
+
+
+def _shown(episode: Episode) -> dict[str, Any]:
+    """What listeners are told of an episode."""
+    summary = episode.summary
+    return {
+        "episode": episode.episode,
+        "worker": episode.worker,
+        "purpose": episode.purpose,
+        "track": episode.track,
+        "steps": summary.steps,
+        "episode_return": summary.episode_return,
+        "finished": summary.finished,
+        "lap_time_s": summary.lap_time_s,
+        "progress": summary.progress,
+        "actor": summary.actor,
+        "weights_version": summary.weights_version,
+    }
+
+
+def _difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The first part in which two described spaces differ."""
+    for key in expected:
+        if expected[key] != found.get(key):
+            return f"{key}: {found.get(key)!r} instead of {expected[key]!r}"
+    return "other parts"

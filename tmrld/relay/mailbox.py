@@ -46,7 +46,9 @@ class Mailbox:
                     self._ready.set()
                     return
         if len(self._queue) >= self._capacity:
-            raise MailboxFull(f"{self._capacity} messages wait for a peer that does not read: its link is closed, it may reconnect")
+            raise MailboxFull(
+                f"{self._capacity} messages wait for a peer that does not read: its link is closed, it may reconnect"
+            )
         self._queue.append(message)
         self._ready.set()
 

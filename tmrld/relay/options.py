@@ -15,5 +15,7 @@ class RelayOptions(BaseModel):
     sample_log_bytes: int = Field(
         20 * 2**30, ge=2**26, description="Sample log kept per run; older segments go, but never what a resume needs."
     )
-    keep_weights: int = Field(20, ge=1, le=10_000, description="Newest versions of the weights kept per run, beside the best and pinned.")
+    keep_weights: int = Field(
+        20, ge=1, le=10_000, description="Newest versions of the weights kept per run, beside the best and pinned."
+    )
     keep_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints kept per run, beside the pinned.")

@@ -45,7 +45,8 @@ from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
 from tmrld.rl.replay import Replay
 from tmrld.storage.layout import Layout
-from tmrld.storage.sample_log import SampleLog
+from tmrld.storage.records import Record
+from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
@@ -78,7 +79,7 @@ class TrainerEngine:
         self._training = TrainingOptions.model_validate(config["training"])
         self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
         self._journal = Journal(layout.trainer_journal(run))
-        self._cache = SampleLog(layout.trainer_cache(run), durable=False)
+        self._cache = SampleCache(layout.trainer_cache(run))
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
         self._resumed: Resumed | None = None
@@ -90,6 +91,7 @@ class TrainerEngine:
         self._checkpoint_asked = False
         self._checkpointed_at = 0
         self._said = ("", "")
+        self._arrived: list[Stored] = []
 
     def run(self) -> None:
         """Resume, then train until told to stop; a last checkpoint is written on the way out."""
@@ -124,7 +126,8 @@ class TrainerEngine:
             loop.restore(checkpoint.arrays, checkpoint.plain)
             target, window = loop.counters, checkpoint.window
             loop.counters = Counters(updates=target.updates, offset=window)
-        start = self._cache.contiguous_end(window)
+        gaps = self._cache.gaps(window, self._cache.end)
+        start = gaps[0][0] if gaps else max(window, self._cache.end)
         self._port.send(Resume(self._run, target.updates, start, CREDIT_BYTES))
         self._wait_until(lambda: self._resumed is not None, "waits for the relay")
         assert self._resumed is not None
@@ -224,9 +227,7 @@ class TrainerEngine:
         return True
 
     def _open(self, body: bytes) -> Chunk | None:
-        message = decode(body)
-        if not isinstance(message, ChunkMessage):
-            raise ProtocolError(f"the sample log holds a {type(message).__name__} where a chunk was expected")
+        message = _chunk_message(body)
         return open_chunk(message) if message.purpose == "train" else None
 
     def _grant(self, transitions: int) -> None:
@@ -299,7 +300,7 @@ class TrainerEngine:
             self._port.send(Status(self._run, "problem", f"no checkpoint at update {checkpoint.update}: {error}"))
             return
         c = checkpoint
-        self._port.send(CheckpointMessage(c.run, c.update, c.lineage, c.offset, c.window, data))
+        self._port.send(CheckpointMessage(c.run, c.update, c.lineage, c.offset, c.window, data), wait_s=None)
 
     def _say(self, state: str, detail: str, values: dict[str, float] | None = None) -> None:
         """Report what the engine does, when that has changed."""
@@ -314,11 +315,15 @@ class TrainerEngine:
         while (message := self._port.poll()) is not None:
             self._take(message)
         self._port.beat()
+        if self._arrived:
+            copies = [_copy(stored) for stored in self._arrived]
+            self._arrived.clear()
+            self._cache.mirror(copies)
 
     def _take(self, message: Message) -> None:
         match message:
             case Stored():
-                self._cache.mirror(message.offset, message.next_offset, message.payload)
+                self._arrived.append(message)
             case Assign():
                 self._state = message.state
             case Spaces():
@@ -331,6 +336,20 @@ class TrainerEngine:
                 raise Stop
             case _:
                 log.warning("the trainer's engine has no use for %s", type(message).__name__)
+
+
+def _chunk_message(body: bytes) -> ChunkMessage:
+    message = decode(body)
+    if not isinstance(message, ChunkMessage):
+        raise ProtocolError(f"the sample log holds a {type(message).__name__} where a chunk was expected")
+    return message
+
+
+def _copy(stored: Stored) -> Copy:
+    """A record for the cache, at the offsets that it has in the relay's log."""
+    m = _chunk_message(stored.payload)
+    record = Record(m.worker, m.incarnation, m.number, m.steps, m.purpose, m.episode, stored.payload)
+    return Copy(stored.offset, stored.next_offset, record)
 
 
 class _Pace:
@@ -387,6 +406,11 @@ def _prepare_torch(device: str) -> None:
 def run(port: EnginePort, arguments: dict[str, Any]) -> None:
     """Entry point of the engine process.  ``arguments``: run, config, revision, data (the data folder), device."""
     engine = TrainerEngine(
-        port, arguments["run"], arguments["config"], int(arguments["revision"]), Layout(Path(arguments["data"])), arguments["device"]
+        port,
+        arguments["run"],
+        arguments["config"],
+        int(arguments["revision"]),
+        Layout(Path(arguments["data"])),
+        arguments["device"],
     )
     engine.run()

@@ -1,7 +1,7 @@
 """What runs in a worker's engine process: it steps the environment with the newest policy and hands chunks to its daemon.
 
 Messages in: `Assign` (state, evaluates), `WeightsMessage`, `Allowance`, `Command` ("stop").  Messages out: `Describe` first,
-then `ChunkMessage` without identity (the daemon numbers them) and `Status`.
+then `ChunkMessage` and `Status`.  The daemon fills in incarnation and numbers.
 
 In lockstep the loop stops when the allowance is used up; in real time it waits for nothing but the clock.  Until the first weights
 arrive, actions are random.
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from tmrld.engines.pipe import EnginePort
-from tmrld.envs import registry
+from tmrld.envs.registry import describe, make
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.errors import WeightsError
+from tmrld.errors import PipeFull, WeightsError
 from tmrld.payloads import Weights
 from tmrld.protocol.codec import seal_chunk
-from tmrld.protocol.messages import Allowance, Assign, Command, Describe, Message, Status, WeightsMessage
+from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Command, Describe, Message, Status, WeightsMessage
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.weights import unpack
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
@@ -49,8 +49,8 @@ class WorkerEngine:
         self._collection = CollectionOptions.model_validate(config["collection"])
         self._evaluation = EvaluationOptions.model_validate(config["evaluation"])
         self._lockstep = self._options.clock == "lockstep"
-        self._environment = registry.make(self._options)
-        self._spec = registry.describe(self._environment, self._options)
+        self._environment = make(self._options)
+        self._spec = describe(self._environment, self._options)
         self._random = np.random.default_rng([int(config["training"]["seed"]), 2, produced])
         self._running = False
         self._evaluates = False
@@ -63,7 +63,7 @@ class WorkerEngine:
 
     def run(self) -> None:
         """Drive until told to stop."""
-        self._port.send(Describe(self._run, self._spec.to_plain()))
+        self._port.send(Describe(self._run, "", self._spec.to_plain()))
         try:
             while True:
                 self._await_permission(lambda: self._may_train or self._must_evaluate)
@@ -109,7 +109,15 @@ class WorkerEngine:
     def _drive(self, plan: EpisodePlan, choose: Callable[[Any], Choice], gate: _Gate) -> None:
         clock = None if self._lockstep else time.monotonic
         for chunk in drive(self._environment, self._spec, choose, plan, self._collection, gate, clock):
-            self._port.send(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
+            self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
+
+    def _hand_over(self, chunk: ChunkMessage) -> None:
+        """Give a chunk to the daemon; when that takes no more, driving stops until it does: nothing is dropped."""
+        try:
+            self._port.send(chunk)
+        except PipeFull as error:
+            self._port.send(Status(self._run, "problem", f"collection waits: {error}"))
+            self._port.send(chunk, wait_s=None)
 
     def _choose(self, observation: Any) -> Choice:
         """The stochastic policy, or a random action while there is none."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tmrld.protocol.codec import decode, encode
 from tmrld.protocol.messages import ChunkMessage
-from tmrld.storage.sample_log import Record, SampleLog
+from tmrld.storage.records import Record
+from tmrld.storage.sample_log import SampleLog
 
 
 @dataclass
@@ -90,16 +91,17 @@ class Outbox:
             spooled = (entry.offset for entry in self._entries.values() if entry.chunk is None)
             self._spool.prune(min(spooled, default=self._spool.end))
 
-    def save(self) -> None:
-        """Move what waits in memory to the spool, so that a stopped daemon can send it after its next start."""
+    def close(self) -> None:
+        """Move what waits in memory to the spool, so that it is sent after the daemon's next start, and close that."""
         for identity, entry in list(self._entries.items()):
             if entry.chunk is not None:
                 self._entries[identity] = self._spill(entry.chunk)
                 self._memory_bytes -= len(entry.chunk.payload)
+        self._spool.close()
 
     def _spill(self, chunk: ChunkMessage) -> _Entry:
         record = Record(chunk.worker, chunk.incarnation, chunk.number, chunk.steps, chunk.purpose, chunk.episode, encode(chunk))
-        (stored,) = self._spool.append([record])
+        (stored,) = self._spool.append([record], durable=False)
         return _Entry((chunk.incarnation, chunk.number), None, stored.offset)
 
     def _load(self, offset: int) -> ChunkMessage:
@@ -112,7 +114,7 @@ class Outbox:
         offset = self._spool.begin
         while records := self._spool.read(offset, 1 << 20):
             for record in records:
-                identity = (record.worker_incarnation, record.number)
+                identity = (record.facts.incarnation, record.facts.number)
                 self._entries[identity] = _Entry(identity, None, record.offset)
             offset = records[-1].next_offset
         self.rewind()

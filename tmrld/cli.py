@@ -1,0 +1,314 @@
+"""The command line: commands and flags; loads the settings and hands them on.
+
+Errors of ours are printed as their sentence alone and end with status 2 (bad input) or 1; Ctrl-C ends with 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tmrld import __version__, logs
+from tmrld.errors import BadInput, Refused, TmrldError
+from tmrld.settings import Settings, assignment, example, load, merged
+
+if TYPE_CHECKING:
+    from tmrld.progress import Progress, Until
+    from tmrld.security.tokens import TokenStore
+    from tmrld.terminal import Display
+
+SCOPES = ("worker", "trainer", "viewer", "operator", "admin")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    began = time.monotonic()
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options, began)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: nothing more to say
+        sys.stderr.close()
+        return 1
+    except TmrldError as error:
+        print(f"tmrld: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput | Refused) else 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tmrld",
+        description="Train an AI to control something in real time: TrackMania 2020, robots, any real-time program.",
+    )
+    parser.add_argument("--version", action="version", version=f"tmrld {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="relay, trainer and worker in one daemon, driving the embedded simulator")
+    _add_settings_flags(up)
+    up.add_argument("--headless", action="store_true", help="plain lines instead of a live display")
+    up.add_argument("--until", metavar="WHEN", help="stop by itself: first-lap, updates=N or minutes=N")
+    up.add_argument("--json", action="store_true", help="print a summary as one JSON object on the last line")
+    up.set_defaults(command=_up)
+
+    serve = commands.add_parser("serve", help="one daemon with the roles that flags or settings name")
+    _add_settings_flags(serve)
+    serve.add_argument("--role", action="append", choices=("relay", "trainer", "worker"), help="repeat it for several roles")
+    serve.set_defaults(command=_serve)
+
+    token = commands.add_parser("token", help="make, list and revoke tokens, on the relay's machine")
+    tokens = token.add_subparsers(required=True, metavar="ACTION")
+    new = tokens.add_parser("new", help="make a token and print it, once")
+    _add_settings_flags(new)
+    new.add_argument("--role", required=True, choices=SCOPES, help="worker or trainer for a node; the others for people")
+    new.add_argument("--name", help="whom it is for; a node must call itself so (default: the role)")
+    new.add_argument("--replace", action="store_true", help="make the name's former token worthless")
+    new.set_defaults(command=_token_new)
+    listing = tokens.add_parser("list", help="all tokens, without their secrets")
+    _add_settings_flags(listing)
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(command=_token_list)
+    revoke = tokens.add_parser("revoke", help="make a token worthless")
+    _add_settings_flags(revoke)
+    revoke.add_argument("name")
+    revoke.set_defaults(command=_token_revoke)
+
+    env = commands.add_parser("env", help="environments alone, without training")
+    envs = env.add_subparsers(required=True, metavar="ACTION")
+    envs.add_parser("list", help="the environments that tmrld brings").set_defaults(command=_env_list)
+    run = envs.add_parser("run", help="drive episodes with a policy and report them")
+    _add_settings_flags(run)
+    run.add_argument("id", help="a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute")
+    run.add_argument("--policy", default="random", metavar="random|scripted|FILE", help="who drives (default: random)")
+    run.add_argument("--episodes", type=_positive, default=3, metavar="N", help="how many (default: 3)")
+    run.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first episode (default: 0)")
+    run.add_argument("--track", metavar="NAME", help="track to drive (default: the setting run.environment.track)")
+    run.add_argument("--perturbed", action="store_true", help="start as evaluation does: off the line, askew, other grip")
+    run.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    run.set_defaults(command=_env_run)
+
+    settings = commands.add_parser("settings", help="print every setting with its default, as a tmrld.toml")
+    settings.set_defaults(command=_settings)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: TMRLD_CONFIG, or tmrld.toml here)")
+    parser.add_argument("--data", metavar="FOLDER", help="data folder (setting `data`)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. control.port=7500")
+
+
+def _load(options: argparse.Namespace, **flags: Any) -> Settings:
+    tree: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    if options.data is not None:
+        tree["data"] = options.data
+    for text in options.set:
+        tree = merged(tree, assignment(text))
+    return load(options.config, tree)
+
+
+# up and serve
+
+
+def _up(options: argparse.Namespace, began: float) -> int:
+    from tmrld.progress import Until
+    from tmrld.terminal import Display
+
+    until = Until.parse(options.until) if options.until else None
+    settings = _load(options, roles=("relay", "trainer", "worker"))
+    logs.set_up(settings.log_level, quiet=True)
+    progress = asyncio.run(_watch(settings, began, until, Display(live=not options.headless and sys.stdout.isatty())))
+    if options.json:
+        print(json.dumps(progress.summary()), flush=True)
+    return 0
+
+
+async def _watch(settings: Settings, began: float, until: Until | None, display: Display) -> Progress:
+    """Run the daemon with all roles, feed the display, and stop when ``until`` is reached or a signal comes."""
+    from tmrld.daemon import Daemon
+    from tmrld.progress import TOPICS, Progress
+
+    progress = Progress(began)
+    async with Daemon(settings) as daemon:
+        with daemon.feed.subscribe(TOPICS, capacity=10_000) as events, display, _stopping_on_signals(daemon.stop):
+            display.greet(daemon.addresses, settings.data)
+            ended = asyncio.create_task(daemon.wait())
+            try:
+                while not ended.done() and not (until and until.reached(progress)):
+                    try:
+                        async with asyncio.timeout(display.interval_s):
+                            progress.take(await events.get())
+                    except TimeoutError:
+                        pass
+                    display.update(progress)
+            finally:
+                display.update(progress, last=True)
+                ended.cancel()
+            if ended.done() and not ended.cancelled():
+                ended.result()
+    return progress
+
+
+def _serve(options: argparse.Namespace, _began: float) -> int:
+    settings = _load(options, roles=tuple(options.role) if options.role else None)
+    logs.set_up(settings.log_level)
+    asyncio.run(_serve_until_stopped(settings))
+    return 0
+
+
+async def _serve_until_stopped(settings: Settings) -> None:
+    from tmrld.daemon import Daemon
+
+    async with Daemon(settings) as daemon:
+        with _stopping_on_signals(daemon.stop):
+            for what, where in daemon.addresses.items():
+                print(f"{what}: {where}", flush=True)
+            await daemon.wait()
+
+
+@contextmanager
+def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM calls ``stop`` in the running loop; the second ends the process at once.
+
+    Plain signal handlers, since Windows' event loop knows no others.
+    """
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        loop.call_soon_threadsafe(stop)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# token
+
+
+def _token_store(options: argparse.Namespace) -> TokenStore:
+    from tmrld.security.tokens import TokenStore
+    from tmrld.storage.files import make_folder
+    from tmrld.storage.layout import Layout
+
+    layout = Layout(_load(options).data.expanduser().absolute())
+    make_folder(layout.relay)
+    return TokenStore(layout.tokens_db)
+
+
+def _token_new(options: argparse.Namespace, _began: float) -> int:
+    store = _token_store(options)
+    try:
+        print(store.issue(options.name or options.role, options.role, replace=options.replace))
+    finally:
+        store.close()
+    return 0
+
+
+def _token_list(options: argparse.Namespace, _began: float) -> int:
+    store = _token_store(options)
+    try:
+        records = store.list()
+    finally:
+        store.close()
+    if options.json:
+        print(json.dumps([asdict(record) for record in records]))
+        return 0
+    for record in records:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
+        print(f"{record.name:24} {record.scope:9} {made}")
+    return 0
+
+
+def _token_revoke(options: argparse.Namespace, _began: float) -> int:
+    store = _token_store(options)
+    try:
+        store.revoke(options.name)
+    finally:
+        store.close()
+    print(f"the token of {options.name} is worthless from now on")
+    return 0
+
+
+# env
+
+
+def _env_list(_options: argparse.Namespace, _began: float) -> int:
+    from tmrld.envs.registry import known
+
+    for id, description in known():
+        print(f"{id:28} {description}")
+    return 0
+
+
+def _env_run(options: argparse.Namespace, _began: float) -> int:
+    from tmrld.worker.driving import drives
+
+    settings = _load(options)
+    environment = settings.run.environment.model_copy(
+        update={"id": options.id} | ({"track": options.track} if options.track else {})
+    )
+    done = []
+    for drive in drives(environment, options.policy, options.episodes, options.seed, perturbed=options.perturbed):
+        done.append(drive)
+        summary = drive.summary
+        lap = (
+            f"lap {summary.lap_time_s:.2f} s"
+            if summary.lap_time_s is not None
+            else f"no lap ({summary.progress:.0%} of the track)"
+        )
+        print(
+            f"seed {drive.seed}: {lap}, return {summary.episode_return:.2f}, {summary.steps} steps, {drive.steps_per_s:,.0f} steps/s"
+        )
+    laps = [drive.summary.lap_time_s for drive in done if drive.summary.lap_time_s is not None]
+    result = {
+        "id": options.id,
+        "policy": options.policy,
+        "episodes": len(done),
+        "finished": sum(drive.summary.finished for drive in done),
+        "lap_times_s": laps,
+        "median_lap_s": statistics.median(laps) if laps else None,
+        "mean_return": statistics.fmean(drive.summary.episode_return for drive in done),
+        "steps_per_s": statistics.median(drive.steps_per_s for drive in done),
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        best = f", best lap {min(laps):.2f} s" if laps else ""
+        print(f"{result['finished']} of {len(done)} finished{best}, mean return {result['mean_return']:.2f}")
+    return 0
+
+
+def _settings(_options: argparse.Namespace, _began: float) -> int:
+    print(example(), end="")
+    return 0

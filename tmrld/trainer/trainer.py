@@ -1,0 +1,239 @@
+"""The trainer's shell in its daemon: passes messages between the relay and the engine of the run it is assigned to.
+
+What must reach the relay in spite of a broken line: the newest weights and checkpoint, the newest grant, where to go on reading, and a
+bounded number of metrics (the oldest go first; the loss is logged).  Everything else is said again by the engine when it starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+
+from tmrld.engines.options import EngineOptions
+from tmrld.engines.supervisor import Engine, EngineEvent
+from tmrld.errors import Damaged, LinkError
+from tmrld.events import Feed
+from tmrld.peers.link import Link
+from tmrld.protocol.messages import (
+    Assign,
+    CheckpointMessage,
+    Command,
+    Consume,
+    FetchCheckpoint,
+    Grant,
+    LogLines,
+    Message,
+    Metrics,
+    Resume,
+    Resumed,
+    Spaces,
+    Status,
+    Stored,
+    WeightsMessage,
+)
+from tmrld.storage.layout import Layout
+from tmrld.trainer.checkpoints import CheckpointFolder, Journal, unpack
+from tmrld.trainer.engine import CREDIT_BYTES
+
+log = logging.getLogger(__name__)
+
+METRICS_KEPT = 2000
+STOP_TIMEOUT_S = 2.0
+
+
+class TrainerRole:
+    """One trainer.  `serve` runs once per link; the engine lives on between links."""
+
+    def __init__(self, layout: Layout, device: str, feed: Feed) -> None:
+        self._layout = layout
+        self._device = device
+        self._feed = feed
+        self._link: Link | None = None
+        self._assigned = Assign("", {}, 0, "stopped")
+        self._engine: Engine | None = None
+        self._session = _Session()
+        self._changing = asyncio.Lock()
+
+    async def serve(self, link: Link) -> None:
+        """Work for the relay at the other end until the link ends; raises as the link does."""
+        self._link = link
+        await self._catch_up(link)
+        try:
+            async for message in link:
+                await self._from_relay(message)
+        finally:
+            self._link = None
+
+    async def close(self) -> None:
+        """Stop the engine; it writes a last checkpoint, which is sent if the link still stands."""
+        await self._stop_engine()
+
+    async def restart_engine(self) -> None:
+        """Stop the engine and start a new one, which resumes where this one stopped."""
+        if self._engine is not None:
+            await self._engine.restart(STOP_TIMEOUT_S)
+
+    # From the relay
+
+    async def _from_relay(self, message: Message) -> None:
+        match message:
+            case Assign():
+                await self._assign(message)
+            case Spaces():
+                self._session.spaces = message
+                await self._to_engine(message)
+            case Resumed():
+                self._session.resumed = True
+                await self._to_engine(message)
+            case Stored():
+                self._session.next_offset = message.next_offset
+                await self._to_engine(message)
+            case CheckpointMessage():
+                await self._adopt(message)
+            case Command():
+                await self._to_engine(message)
+            case _:
+                log.warning("a trainer has no use for %s", type(message).__name__)
+
+    async def _assign(self, message: Assign) -> None:
+        """Start, stop or change the engine as the assignment says."""
+        before, self._assigned = self._assigned, message
+        same_work = (message.run, message.revision) == (before.run, before.revision)
+        wanted = bool(message.run) and message.state in ("running", "paused")
+        if self._engine is not None and (not wanted or not same_work):
+            await self._stop_engine()
+        if not wanted:
+            return
+        if self._engine is not None:
+            await self._to_engine(message)
+            return
+        newest = CheckpointFolder(self._layout.trainer_checkpoints(message.run)).updates()
+        if message.checkpoint_update > max(newest, default=-1):
+            await self._to_relay(FetchCheckpoint(message.run, message.checkpoint_update))
+        else:
+            await self._start_engine()
+
+    async def _adopt(self, message: CheckpointMessage) -> None:
+        """The relay's checkpoint is newer than any here: go on from it.  The journal here does not lead on from it."""
+        if message.run != self._assigned.run or self._engine is not None:
+            return
+        try:
+            checkpoint = unpack(message.payload, f"the relay's checkpoint at update {message.update}")
+        except Damaged as error:
+            log.error("%s: going on from what is here", error)
+        else:
+            folder = CheckpointFolder(self._layout.trainer_checkpoints(message.run))
+            await asyncio.to_thread(folder.save, checkpoint.update, checkpoint.window, message.payload)
+            journal = Journal(self._layout.trainer_journal(message.run))
+            journal.clear()
+            journal.close()
+        await self._start_engine()
+
+    # The engine
+
+    async def _start_engine(self) -> None:
+        assigned = self._assigned
+        arguments = {
+            "run": assigned.run,
+            "config": assigned.config,
+            "revision": assigned.revision,
+            "data": str(self._layout.root),
+            "device": self._device,
+        }
+        self._session = _Session(spaces=self._session.spaces)
+        self._engine = Engine(
+            "trainer",
+            "tmrld.trainer.engine:run",
+            arguments,
+            on_message=self._from_engine,
+            on_start=self._brief,
+            on_event=self._tell,
+            options=EngineOptions(threads=1, stop_timeout_s=STOP_TIMEOUT_S, hang_timeout_s=120),
+        )
+        await self._engine.start()
+
+    async def _stop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.stop()
+
+    async def _brief(self) -> None:
+        """A new engine process knows nothing: tell it what it needs."""
+        self._session = _Session(spaces=self._session.spaces)
+        await self._to_engine(self._assigned)
+        if self._session.spaces is not None and self._session.spaces.run == self._assigned.run:
+            await self._to_engine(self._session.spaces)
+
+    async def _to_engine(self, message: Message) -> None:
+        if self._engine is not None:
+            await self._engine.send(message)
+
+    async def _from_engine(self, message: Message) -> None:
+        """Remember what must not get lost, then pass it on."""
+        session = self._session
+        match message:
+            case Grant():
+                session.grant = message
+            case Resume():
+                session.resume = message
+                session.next_offset = message.offset
+            case WeightsMessage():
+                session.weights = message
+            case CheckpointMessage():
+                session.checkpoint = message
+            case Metrics():
+                if self._link is None:
+                    session.metrics.append(message)
+            case LogLines():
+                for line in message.lines:
+                    log.info("trainer engine: %s", line[-1])
+            case _:
+                pass
+        await self._to_relay(message)
+
+    def _tell(self, event: EngineEvent) -> None:
+        self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
+        if event.kind in ("crashed", "hung"):
+            status = Status(self._assigned.run, "failed", event.text, {"traceback": event.traceback[-4000:]})
+            task = asyncio.get_running_loop().create_task(self._to_relay(status))
+            task.add_done_callback(lambda done: done.exception())
+
+    # To the relay
+
+    async def _to_relay(self, message: Message) -> None:
+        """Send if there is a link; what matters of it is sent again by `_catch_up`."""
+        link = self._link
+        if link is None:
+            return
+        with contextlib.suppress(LinkError):
+            await link.send(message)
+
+    async def _catch_up(self, link: Link) -> None:
+        """After a new link: say again what the relay may have missed."""
+        session = self._session
+        if self._engine is None or session.resume is None:
+            return
+        if session.resumed:
+            await link.send(Consume(session.resume.run, session.next_offset, CREDIT_BYTES))
+        else:
+            await link.send(session.resume)
+        for message in (session.grant, session.weights, session.checkpoint, *session.metrics):
+            if message is not None:
+                await link.send(message)
+        session.metrics.clear()
+
+
+class _Session:
+    """What one life of the engine has said and been told, as far as a new link needs it."""
+
+    def __init__(self, spaces: Spaces | None = None) -> None:
+        self.spaces = spaces
+        self.grant: Grant | None = None
+        self.resume: Resume | None = None
+        self.resumed = False
+        self.next_offset = 0
+        self.weights: WeightsMessage | None = None
+        self.checkpoint: CheckpointMessage | None = None
+        self.metrics: deque[Metrics] = deque(maxlen=METRICS_KEPT)

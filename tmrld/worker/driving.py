@@ -1,0 +1,90 @@
+"""Driving without a relay: `tmrld env run`.  The same rollout as a worker's, and a report per episode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tmrld.envs.registry import describe, make
+from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.sim.scripted import scripted
+from tmrld.errors import BadInput
+from tmrld.payloads import EnvSpec, EpisodeSummary, Weights
+from tmrld.rl.inference import load_actor
+from tmrld.rl.weights import check_fits, unpack
+from tmrld.worker.options import CollectionOptions, EvaluationOptions
+from tmrld.worker.rollout import Choice, EpisodePlan, drive
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One episode as it was driven; ``seconds`` is how long that took on the wall clock."""
+
+    seed: int
+    summary: EpisodeSummary
+    seconds: float
+
+    @property
+    def steps_per_s(self) -> float:
+        """Environment steps per second, the policy included."""
+        return self.summary.steps / max(self.seconds, 1e-9)
+
+
+class _AlwaysReady:
+    """The gate of someone whom nobody steers."""
+
+    def ready(self) -> bool:
+        return True
+
+    def wait(self) -> bool:
+        return True
+
+
+def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *, perturbed: bool) -> Iterator[Drive]:
+    """Drive episodes with consecutive seeds, and yield each as it ends.
+
+    ``policy`` is "random", "scripted" (our simulator's LIDAR flavour only), or the path of a weights file.  ``perturbed`` starts
+    are those of evaluation episodes.  Raises BadInput for a policy that cannot drive here.
+    """
+    environment = make(options)
+    try:
+        spec = describe(environment, options)
+        choose = _chooser(policy, spec, seed)
+        evaluation = EvaluationOptions()
+        perturb = {"offset_m": evaluation.offset_m, "heading_deg": evaluation.heading_deg, "grip": evaluation.grip}
+        clock = None if options.clock == "lockstep" else time.monotonic
+        for number in range(seed, seed + episodes):
+            plan = EpisodePlan("", "", options.track, "evaluation", number, {"perturb": perturb} if perturbed else None)
+            started = time.perf_counter()
+            for chunk in drive(environment, spec, choose, plan, CollectionOptions(), _AlwaysReady(), clock):
+                if chunk.summary is not None:
+                    yield Drive(number, chunk.summary, time.perf_counter() - started)
+    finally:
+        environment.close()
+
+
+def _chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
+    random = np.random.default_rng(seed)
+    if policy == "random":
+        return lambda _observation: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
+    if policy == "scripted":
+        if [part.name for part in spec.parts] != ["speed", "lidar"]:
+            raise BadInput(
+                f"the scripted policy drives by speed and lidar, which {spec.id} does not show: use random, or a weights file"
+            )
+        return lambda observation: Choice(scripted(observation), "scripted")
+    path = Path(policy)
+    if not path.is_file():
+        raise BadInput(
+            f"--policy {policy!r} is neither random nor scripted nor a file: give the path of a downloaded weights file"
+        )
+    data = path.read_bytes()
+    manifest, _ = unpack(data)
+    check_fits(manifest, spec)
+    actor = load_actor(Weights(manifest, data), spec)
+    return lambda observation: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)

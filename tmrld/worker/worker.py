@@ -1,0 +1,218 @@
+"""The worker's shell in its daemon: keeps chunks until the relay has them for good, and steers the engine.
+
+An engine's chunks enter the outbox and are sent in order.  When neither memory nor spool has room, the engine is paused, with a
+message that says so, until acknowledgements make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from typing import Any
+
+from tmrld.engines.options import EngineOptions
+from tmrld.engines.supervisor import Engine, EngineEvent
+from tmrld.errors import LinkError, StorageError
+from tmrld.events import Feed
+from tmrld.peers.link import Link
+from tmrld.protocol.messages import (
+    Ack,
+    Allowance,
+    Assign,
+    ChunkMessage,
+    Command,
+    Describe,
+    LogLines,
+    Message,
+    Status,
+    WeightsMessage,
+)
+from tmrld.worker.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 1.0
+
+
+class WorkerRole:
+    """One worker.  `serve` runs once per link; the engine drives on between links."""
+
+    def __init__(self, name: str, outbox: Outbox, feed: Feed) -> None:
+        self._name = name
+        self._outbox = outbox
+        self._feed = feed
+        self._link: Link | None = None
+        self._assigned = Assign("", {}, 0, "stopped")
+        self._engine: Engine | None = None
+        self._describe: Describe | None = None
+        self._weights: WeightsMessage | None = None
+        self._allowance: Allowance | None = None
+        self._filled = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def serve(self, link: Link) -> None:
+        """Work for the relay at the other end until the link ends; raises as the link does."""
+        self._link = link
+        self._outbox.rewind()
+        self._filled.set()
+        if self._describe is not None:
+            await link.send(self._describe)
+        sending = asyncio.create_task(self._send_chunks(link))
+        try:
+            async for message in link:
+                await self._from_relay(message)
+        finally:
+            self._link = None
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LinkError):
+                await sending
+
+    async def close(self) -> None:
+        """Stop the engine, and put what is not acknowledged on the disk for the next start."""
+        await self._stop_engine()
+        await asyncio.to_thread(self._outbox.close)
+
+    async def restart_engine(self) -> None:
+        """Stop the engine and start a new one."""
+        if self._engine is not None:
+            await self._engine.restart(STOP_TIMEOUT_S)
+
+    # From the relay
+
+    async def _from_relay(self, message: Message) -> None:
+        match message:
+            case Assign():
+                await self._assign(message)
+            case Ack():
+                self._outbox.acknowledge(message.incarnation, message.numbers)
+                self._room.set()
+            case Allowance():
+                self._allowance = message
+                await self._to_engine(message)
+            case WeightsMessage():
+                self._weights = message
+                await self._to_engine(message)
+            case Command():
+                await self._to_engine(message)
+            case _:
+                log.warning("a worker has no use for %s", type(message).__name__)
+
+    async def _assign(self, message: Assign) -> None:
+        before, self._assigned = self._assigned, message
+        same_work = (message.run, message.revision) == (before.run, before.revision)
+        wanted = bool(message.run) and message.state in ("running", "paused")
+        if self._engine is not None and (not wanted or not same_work):
+            await self._stop_engine()
+        if message.run != before.run:
+            self._weights = self._allowance = None
+        if not wanted:
+            return
+        if self._engine is None:
+            await self._start_engine()
+        else:
+            await self._to_engine(message)
+
+    # The engine
+
+    async def _start_engine(self) -> None:
+        self._describe = None
+        self._engine = Engine(
+            "worker",
+            "tmrld.worker.engine:run",
+            self._arguments,
+            on_message=self._from_engine,
+            on_start=self._brief,
+            on_event=self._tell,
+            options=EngineOptions(threads=1, stop_timeout_s=STOP_TIMEOUT_S),
+        )
+        await self._engine.start()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "run": self._assigned.run,
+            "worker": self._name,
+            "config": self._assigned.config,
+            "produced": self._outbox.transitions,
+        }
+
+    async def _stop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        self._describe = None
+        self._room.set()
+        if engine is not None:
+            await engine.stop()
+
+    async def _brief(self) -> None:
+        """A new engine process knows nothing: tell it what it needs."""
+        for message in (self._assigned, self._allowance, self._weights):
+            if message is not None:
+                await self._to_engine(message)
+
+    async def _to_engine(self, message: Message) -> None:
+        if self._engine is not None:
+            await self._engine.send(message)
+
+    async def _from_engine(self, message: Message) -> None:
+        match message:
+            case ChunkMessage():
+                await self._keep(message)
+            case Describe():
+                self._describe = dataclasses.replace(message, incarnation=self._outbox.incarnation)
+                await self._to_relay(self._describe)
+            case LogLines():
+                for line in message.lines:
+                    log.info("worker engine: %s", line[-1])
+                await self._to_relay(message)
+            case Status():
+                await self._to_relay(message)
+            case _:
+                log.warning("the worker's engine sent %s, which has no meaning here", type(message).__name__)
+
+    async def _keep(self, chunk: ChunkMessage) -> None:
+        """Put a chunk into the outbox; while there is no room, the engine is paused and the chunk waits."""
+        paused = False
+        while True:
+            try:
+                self._outbox.put(chunk)
+                break
+            except StorageError as error:
+                self._room.clear()
+                if not paused:
+                    paused = True
+                    log.error("collection stops until the relay has taken what waits here: %s", error)
+                    self._feed.publish("problem", {"detail": f"collection stops: {error}"}, chunk.run)
+                    await self._to_relay(Status(chunk.run, "problem", f"collection stops until there is room: {error}"))
+                    await self._to_engine(dataclasses.replace(self._assigned, state="paused"))
+                await self._room.wait()
+        if paused:
+            log.info("there is room again: collection goes on")
+            await self._to_engine(self._assigned)
+        self._filled.set()
+
+    def _tell(self, event: EngineEvent) -> None:
+        self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
+        if event.kind in ("crashed", "hung"):
+            status = Status(self._assigned.run, "failed", event.text, {"traceback": event.traceback[-4000:]})
+            task = asyncio.get_running_loop().create_task(self._to_relay(status))
+            task.add_done_callback(lambda done: done.exception())
+
+    # To the relay
+
+    async def _send_chunks(self, link: Link) -> None:
+        """Send what waits in the outbox, oldest first, as long as this link stands."""
+        while True:
+            chunk = self._outbox.next_unsent()
+            if chunk is None:
+                self._filled.clear()
+                await self._filled.wait()
+            else:
+                await link.send(chunk)
+
+    async def _to_relay(self, message: Message) -> None:
+        link = self._link
+        if link is not None:
+            with contextlib.suppress(LinkError):
+                await link.send(message)
