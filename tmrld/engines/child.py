@@ -116,12 +116,15 @@ class Child:
             code = self._process.wait()
             if self._job is not None:
                 self._job.close()
-        else:
+        elif hasattr(os, "waitid"):
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             with self._lock:
                 _kill_group(self.pid)
                 code = self._process.wait()
                 self._reaped = True
+        else:  # macOS before Python 3.13: only the process itself is cleared away
+            code = self._process.wait()
+            self._reaped = True
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, code)
 
@@ -131,13 +134,13 @@ class Child:
 
 
 def exit_in_words(code: int) -> str:
-    """What an exit code says: ``killed by SIGKILL, for instance because memory ran out``."""
+    """What an exit code says: ``was killed by SIGKILL, for instance because memory ran out``."""
     if code < 0:
         try:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        return f"killed by {name}{_SIGNAL_HINTS.get(name, '')}"
+        return f"was killed by {name}{_SIGNAL_HINTS.get(name, '')}"
     hint = _WINDOWS_HINTS.get(code & 0xFFFFFFFF)
     if hint is not None:
         return f"ended with code 0x{code & 0xFFFFFFFF:08X}, {hint}"

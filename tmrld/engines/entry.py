@@ -6,9 +6,11 @@ named "run" that says what to run, as plain values: neither code nor pickles are
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import importlib
+import io
 import logging
 import os
 import signal
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-from tmrld.engines.pipe import EnginePort, end_soon
+from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import Wire
 from tmrld.errors import BadInput, DaemonGone, EngineError
 from tmrld.protocol.messages import Command, LogLines, Status
@@ -39,6 +41,8 @@ MAX_TEXT = 32_000
 ORDER_WAIT_S = 60.0
 REPORT_WAIT_S = 5.0
 """How long an engine that has ended tries to hand over its last messages."""
+FAREWELL_S = 5.0
+"""How long an engine may take to end after its daemon has gone, before it is ended from inside."""
 TERMINATED = 128 + 15
 """Exit code after SIGTERM, as shells report it."""
 
@@ -70,7 +74,8 @@ def main() -> int:
     wire = take_over_pipe()
     be_deaf_to_the_console()
     faulthandler.enable()
-    port = EnginePort(wire, last_resort=end_soon)
+    port = EnginePort(wire, last_resort=end_before_long)
+    atexit.register(end_orphans, port)
     try:
         message = port.wait(ORDER_WAIT_S)
         if not isinstance(message, Command) or message.name != RUN:
@@ -113,6 +118,8 @@ def take_over_pipe() -> Wire:
     os.close(nothing)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - for the whole life
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     if sys.platform == "win32":
         import msvcrt
 
@@ -127,6 +134,29 @@ def be_deaf_to_the_console() -> None:
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+
+
+def end_before_long() -> None:
+    """Thread, once the daemon is gone: give the loop a while to end by itself, then end this process and all that it started.
+
+    faulthandler does it a little later, and prints where everything stood, if no Python code runs any more.
+    """
+    faulthandler.dump_traceback_later(FAREWELL_S + 1.0, exit=True)
+    time.sleep(FAREWELL_S)
+    _end_group()
+
+
+def end_orphans(port: EnginePort) -> None:
+    """At exit, last of all: without a daemon there is nobody else to end what this process has started."""
+    if port.closed:
+        _end_group()
+
+
+def _end_group() -> None:
+    """End this process and what it started; on Windows the latter is up to the daemon's job object."""
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -6,7 +6,6 @@ The daemon's end is `channel.PipeChannel`; what travels between them is in `wire
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +19,6 @@ BEAT_S = 2.0
 """How often an engine says that its loop goes round."""
 ALIVE = "alive"
 """The state of a `Status` that is only a heartbeat; the supervisor keeps it to itself."""
-FAREWELL_S = 5.0
-"""How long an engine may take to end after its daemon has gone, before it is ended from inside."""
 
 _DROPPABLE = (Metrics, Status, LogLines)
 
@@ -34,7 +31,7 @@ class EnginePort:
     one from the daemon is full, the daemon has to wait.
 
     Every `poll`, `wait` and `beat` tells the supervisor now and then (every ``beat_s``) that the loop is alive.
-    ``last_resort`` is called when the daemon is gone: it must end the process a while later, whatever the loop does.
+    ``last_resort`` is called in a thread when the daemon is gone: it must end the process a while later, whatever the loop does.
     """
 
     def __init__(
@@ -152,11 +149,6 @@ class EnginePort:
                 self._outbox.drop(len(batch))
         self._wire.close_writing()
         self._outbox.close(discard=True)
-
-
-def end_soon() -> None:
-    """End this process within `FAREWELL_S`, even if no Python code runs any more by then; prints where it stood."""
-    faulthandler.dump_traceback_later(FAREWELL_S, exit=True)
 
 
 def _gone() -> DaemonGone:

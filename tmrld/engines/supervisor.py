@@ -35,6 +35,8 @@ STOP = Command(0, "stop")
 
 _EOF_GRACE_S = 5.0
 """How long a process may live after it has closed its pipe."""
+_KILL_GRACE_S = 30.0
+"""How long a killed process may take to be gone."""
 _SLICES = 12
 """Silence is counted in that many pieces, each for no more than its length: a suspended machine does not pass for a hung engine."""
 
@@ -45,7 +47,7 @@ class EngineEvent:
 
     ``kind`` is "started", "crashed" (ended without being asked, by an error), "hung" (was killed because it was silent), "finished"
     (its function returned without being asked) or "stopped" (as asked).  ``traceback`` is what the engine reported, "" if nothing.
-    ``restart_in_s`` is None when it is not started again.
+    ``restart_in_s`` is None when it is not started again; ``pid`` is 0 when no process could be made.
     """
 
     engine: str
@@ -110,6 +112,7 @@ class Engine:
             self._asked.clear()
             self._started.clear()
             self._task = asyncio.create_task(self._supervise(), name=f"engine {self.name}")
+            self._task.add_done_callback(_note_failure)
         await self._reach(self._started)
 
     async def send(self, message: Message) -> bool:
@@ -129,9 +132,11 @@ class Engine:
     async def stop(self, timeout_s: float | None = None) -> None:
         """Ask the engine to end, wait ``timeout_s`` (default: options), terminate it, kill it; then it is gone, with all its own.
 
-        Messages that it sends meanwhile still reach ``on_message``.  May be called again and at any time; from within a callback
-        of this engine it only asks.  Cancelling it does not call the stop off.
+        Messages that it sends meanwhile still reach ``on_message``.  May be called at any time and again, with a ``timeout_s`` that
+        cuts the first one short; from within a callback of this engine it only asks.  Cancelling it does not call the stop off.
         """
+        if self._stopping and self._child is not None and timeout_s is not None:
+            asyncio.get_running_loop().call_later(timeout_s, self._child.kill)
         self._patience_s = self._options.stop_timeout_s if timeout_s is None else timeout_s
         self._stopping = True
         self._asked.set()
@@ -182,10 +187,10 @@ class Engine:
                 self._asked.clear()
                 began = loop.time()
                 end = await self._live()
-                if end.kind == "finished":
+                if end.kind == "finished" and not self._asked.is_set():
                     self._tell(end)
                     return
-                if end.kind == "stopped":
+                if end.kind in ("stopped", "finished"):
                     self._tell(end)
                     continue
                 if not self._options.restart_on_crash:
@@ -226,23 +231,23 @@ class Engine:
                 EngineEvent(self.name, "started", f"the engine {self.name} has started as process {child.pid}", child.pid)
             )
             await self._watch(life, pump, brief, ended)
-            child.kill()
-            code = await ended
+            await self._end(life)
             await self._drain(life, pump)
         finally:
             self._child = None
-            child.kill()
-            brief.cancel()
-            pump.cancel()
-            await child.ended()
-            await child.channel.close()
-            await asyncio.wait({brief, pump})
-            self._inner = set()
+            for task in (brief, pump, ended):
+                task.cancel()
+            try:
+                await self._end(life)
+            finally:
+                await child.channel.close()
+                await asyncio.wait({brief, pump})
+                self._inner = set()
         for task in (brief, pump):
             failure = None if task.cancelled() else task.exception()
             if failure is not None and not isinstance(failure, _Fault):
                 raise failure
-        return life.verdict(self.name, code)
+        return life.verdict(self.name, await child.ended())
 
     async def _watch(self, life: _Life, pump: asyncio.Task[None], brief: asyncio.Task[None], ended: asyncio.Task[int]) -> None:
         """Return when the process has ended or must be killed."""
@@ -258,14 +263,18 @@ class Engine:
             await self._ask_to_end(life, pump, ended)
         elif pump.done() and not _failed(pump):
             await asyncio.wait({ended}, timeout=_EOF_GRACE_S)
+            if not ended.done():
+                life.fault = f"has closed its pipe, did not end within {_EOF_GRACE_S:g} s (a thread of it may still run)"
 
     async def _ask_to_end(self, life: _Life, pump: asyncio.Task[None], ended: asyncio.Task[int]) -> None:
-        """Ask, wait, terminate, wait; killing is left to the caller."""
+        """Ask, wait (but not for one that hangs), terminate, wait; killing is left to the caller."""
         self.state = "stopping"
         life.asked = True
         asking = asyncio.create_task(self.send(STOP))
         try:
-            await asyncio.wait({ended}, timeout=self._patience_s)
+            await asyncio.wait({ended, pump}, timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if pump.done() and not _failed(pump):
+                await asyncio.wait({ended}, timeout=_EOF_GRACE_S)
         finally:
             asking.cancel()
         if not ended.done():
@@ -273,9 +282,24 @@ class Engine:
             life.child.terminate()
             await asyncio.wait({ended}, timeout=self._options.terminate_timeout_s)
 
+    async def _end(self, life: _Life) -> None:
+        """Kill the process, unless it has ended, and wait until it is gone.  Raises EngineError if that does not help."""
+        life.child.kill()
+        try:
+            async with asyncio.timeout(_KILL_GRACE_S):
+                await life.child.ended()
+        except TimeoutError:
+            where = "it hangs in the operating system, probably in a driver; restart the machine"
+            text = f"the engine {self.name} (process {life.child.pid}) cannot be killed: {where}"
+            log.error("%s", text)
+            raise EngineError(text) from None
+
     async def _brief(self, life: _Life) -> None:
         """Task: tell a new process what it needs to know."""
-        await life.child.instruct()
+        try:
+            await life.child.instruct()
+        except LinkLost:
+            return  # it has ended already; the pump notices
         if self._on_start is not None:
             await self._on_start()
 
@@ -285,10 +309,19 @@ class Engine:
             if self.state == "starting" and life.heard:
                 self.state = "running"
             if isinstance(message, Status) and message.state == ALIVE:
+                self._note_dropped(life, int(message.values["dropped"]))
                 continue
             life.delivering = True
             await self._on_message(message)
             life.delivering = False
+
+    def _note_dropped(self, life: _Life, dropped: int) -> None:
+        if dropped > life.dropped:
+            number = dropped - life.dropped
+            log.warning(
+                "the engine %s has left out %d metrics, status or log messages: its daemon is too slow", self.name, number
+            )
+            life.dropped = dropped
 
     async def _receive(self, life: _Life) -> Message | None:
         """The next message; None at end-of-file.  Raises `_Fault` after too much silence or nonsense."""
@@ -307,14 +340,15 @@ class Engine:
                 raise _Fault from error
             except TimeoutError:
                 message = None
-            if limit_s is not None and slice_s is not None:
+            if slice_s is not None:
                 life.silence_s += min(slice_s, loop.time() - began)
-                if message is None and life.silence_s >= 0.999 * limit_s:
-                    life.hung = True
-                    life.fault = f"gave no sign of life for {limit_s:g} s"
-                    raise _Fault
             if message is not None:
                 life.hear(message)
+            if limit_s is not None and life.silence_s >= 0.999 * limit_s:
+                life.hung = True
+                life.fault = f"gave no sign of life for {limit_s:g} s"
+                raise _Fault
+            if message is not None:
                 return message
 
     async def _drain(self, life: _Life, pump: asyncio.Task[None]) -> None:
@@ -351,6 +385,7 @@ class _Life:
         self.failure: Status | None = None
         self.heard = False
         self.received = 0
+        self.dropped = 0
         self.delivering = False
         self.silence_s = 0.0
         self._quiet_s = 0.0
@@ -379,18 +414,24 @@ class _Life:
     def verdict(self, name: str, code: int) -> EngineEvent:
         """How it ended, in words."""
         report = "" if self.failure is None else str(self.failure.values.get("traceback", ""))
-        if self.asked:
-            how = f"was asked to stop and did not in time: it {exit_in_words(code)}" if self.forced else "has stopped as asked"
-            kind = "stopped"
+        error = self.failure.detail if self.failure is not None else "" if code == 0 else f"it {exit_in_words(code)}"
+        if self.forced:
+            kind, how = "stopped", "was asked to stop, did not in time, and was ended by force"
+        elif self.asked:
+            kind, how = "stopped", f"was asked to stop and ended with an error: {error}" if error else "has stopped as asked"
         elif self.fault:
-            kind, how = ("hung" if self.hung else "crashed"), f"{self.fault} and was killed"
-        elif self.failure is not None:
-            kind, how = "crashed", f"has failed: {self.failure.detail}"
-        elif code == 0:
-            kind, how = "finished", "has finished"
+            kind, how = "hung" if self.hung else "crashed", f"{self.fault}, and was killed"
+        elif error:
+            kind, how = "crashed", f"has crashed: {error}"
         else:
-            kind, how = "crashed", f"has crashed: it {exit_in_words(code)}"
+            kind, how = "finished", "has finished"
         return EngineEvent(name, kind, f"the engine {name} {how}", self.child.pid, code, report)
+
+
+def _note_failure(task: asyncio.Task[None]) -> None:
+    """The failure was logged; asyncio need not complain when nobody waits."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _failed(task: asyncio.Task[None]) -> bool:
