@@ -256,7 +256,7 @@ def _episode_view(episode: Episode) -> EpisodeView:
 
 
 def _weights_view(info: WeightsInfo) -> WeightsView:
-    evaluation = info.evaluation
+    found = info.evaluation
     return WeightsView(
         version=info.version,
         update=info.update,
@@ -265,6 +265,5 @@ def _weights_view(info: WeightsInfo) -> WeightsView:
         sha256=info.sha256,
         created=info.received_at,
         pinned=info.pinned,
-        evaluation=evaluation
-        and EvaluationView(evaluation.episodes, evaluation.finishes, evaluation.mean_return, evaluation.median_lap_s),
+        evaluation=EvaluationView(found.episodes, found.finishes, found.mean_return, found.median_lap_s) if found else None,
     )

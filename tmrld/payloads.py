@@ -29,6 +29,9 @@ Columns = Mapping[str, Array]
 ACTOR_KINDS = ("random", "policy", "human", "scripted")
 """Who chose an action; a chunk's ``actor`` column holds the index (uint8)."""
 
+MIXED = "mixed"
+"""The actor of an episode in which more than one kind chose actions."""
+
 PURPOSES = ("train", "evaluation")
 
 
@@ -141,7 +144,7 @@ class EpisodeSummary:
 
     ``progress`` is the share of the reward line reached, 0 to 1 (NaN where the environment has none); ``lap_time_s`` is None
     unless the lap was completed.  ``trajectory`` is float32 (n, 4): x, z in metres, speed in m/s, time in s; n ≤ 256, 0 where
-    the environment tells no positions.
+    the environment tells no positions.  ``actor`` is one of ACTOR_KINDS, or MIXED.
     """
 
     steps: int

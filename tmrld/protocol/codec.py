@@ -23,7 +23,7 @@ import numpy as np
 import zstandard
 
 from tmrld.errors import BadInput, ProtocolError
-from tmrld.payloads import ACTOR_KINDS, PURPOSES, Array, Chunk, EpisodeSummary
+from tmrld.payloads import ACTOR_KINDS, MIXED, PURPOSES, Array, Chunk, EpisodeSummary
 from tmrld.protocol.checks import INVALID, MAX_ELEMENTS, TOO_BIG, Form, Misfit, unlike
 from tmrld.protocol.messages import MAX_HEADER_BYTES, MIB, PROTOCOL, TABLE, ChunkMessage, Message, Plain, Row
 
@@ -241,8 +241,8 @@ def open_summary(plain: Plain) -> EpisodeSummary:
     data = values.pop("trajectory", None)
     try:
         _SUMMARY.check(values)
-        if values["actor"] not in ACTOR_KINDS:
-            raise unlike(f"one of {', '.join(ACTOR_KINDS)}", values["actor"]).under("actor")
+        if values["actor"] not in (*ACTOR_KINDS, MIXED):
+            raise unlike(f"one of {', '.join(ACTOR_KINDS)}, {MIXED}", values["actor"]).under("actor")
         if not isinstance(data, bytes) or len(data) % 16 or len(data) > 16 * MAX_TRAJECTORY_POINTS:
             raise unlike(f"at most {MAX_TRAJECTORY_POINTS} points of 16 bytes", data).under("trajectory")
     except Misfit as misfit:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tmrld.errors import Refused, StorageError
@@ -30,6 +30,7 @@ from tmrld.protocol.messages import (
     Grant,
     Message,
     Metrics,
+    Plain,
     Resume,
     Resumed,
     Spaces,
@@ -72,8 +73,9 @@ class Member:
         self._drop = asyncio.Event()
 
     def assign(self, message: Assign) -> None:
-        """Tell the node what to do, if that has changed."""
-        if message != self._assigned:
+        """Tell the node what to do, if that has changed.  A newer checkpoint alone is no news to a trainer that is at work."""
+        told = self._assigned
+        if told is None or message != replace(told, checkpoint_update=message.checkpoint_update):
             self._assigned = message
             self.mailbox.put(message)
 
@@ -112,11 +114,12 @@ class _Feeding:
 
 @dataclass(frozen=True)
 class _Arrived:
-    """A chunk on its way into the log, the bytes it came in, and who waits for its acknowledgement."""
+    """A chunk on its way into the log: who waits for its acknowledgement, the bytes it came in, the episode that it ends."""
 
     member: Member
     chunk: ChunkMessage
     data: bytes
+    episode: Episode | None
 
     def record(self) -> Record:
         c = self.chunk
@@ -203,9 +206,11 @@ class Hub:
     async def accept(self, member: Member, chunk: ChunkMessage, data: bytes) -> None:
         """Queue a chunk, with the bytes it came in, for the next commit.
 
-        Waits while the queue is full, so that the worker's link is read no further.
+        Waits while the queue is full, so that the worker's link is read no further.  Raises ProtocolError for a summary that is
+        none: here it costs that worker its link, later it would cost everybody the relay.
         """
-        await self._queue.put(_Arrived(member, chunk, data))
+        episode = _episode(chunk, chunk.summary) if chunk.summary is not None else None
+        await self._queue.put(_Arrived(member, chunk, data, episode))
 
     async def commit(self) -> None:
         """Commit what is queued, batch by batch, for ever."""
@@ -226,7 +231,7 @@ class Hub:
             except StorageError as error:  # nothing is acknowledged, the queue fills, workers stop: nothing is lost
                 self._problem(f"samples cannot be stored, collection waits: {error}")
                 await asyncio.sleep(RETRY_FULL_DISK_S)
-        await self._enter_episodes([arrived.chunk for arrived in batch if arrived.chunk.summary is not None])
+        await self._enter_episodes([arrived.episode for arrived in batch if arrived.episode is not None])
         acknowledged: dict[tuple[Member, str], list[int]] = {}
         for arrived in batch:
             acknowledged.setdefault((arrived.member, arrived.chunk.incarnation), []).append(arrived.chunk.number)
@@ -235,14 +240,13 @@ class Hub:
         self._grown.set()
         self._allow()
 
-    async def _enter_episodes(self, last_chunks: list[ChunkMessage]) -> None:
-        """Enter the episodes that end in these chunks; one that is known already is left as it is.
+    async def _enter_episodes(self, episodes: list[Episode]) -> None:
+        """Enter episodes that have ended; one that is known already is left as it is.
 
         This comes before the acknowledgement: after a crash in between, the chunk is sent again and enters its episode then.
         """
-        if not last_chunks:
+        if not episodes:
             return
-        episodes = [_episode(chunk) for chunk in last_chunks]
         await asyncio.to_thread(self._store.episodes.add, self.run, episodes)
         for episode in episodes:
             self._feed.publish("episode", _shown(episode), self.run)
@@ -375,9 +379,8 @@ class Hub:
         self._feed.publish("problem", {"detail": detail}, self.run)
 
 
-def _episode(chunk: ChunkMessage) -> Episode:
-    """The episode that this last chunk ends."""
-    assert chunk.summary is not None
+def _episode(chunk: ChunkMessage, summary: Plain) -> Episode:
+    """The episode that this last chunk ends.  Raises ProtocolError."""
     return Episode(
         episode=chunk.episode,
         worker=chunk.worker,
@@ -385,7 +388,7 @@ def _episode(chunk: ChunkMessage) -> Episode:
         track=chunk.track,
         seed=chunk.seed,
         received_at=time.time(),
-        summary=open_summary(chunk.summary),
+        summary=open_summary(summary),
     )
 
 

@@ -1,7 +1,7 @@
 """The trainer's shell in its daemon: passes messages between the relay and the engine of the run it is assigned to.
 
-What must reach the relay in spite of a broken line: the newest weights and checkpoint, the newest grant, where to go on reading, and a
-bounded number of metrics (the oldest go first; the loss is logged).  Everything else is said again by the engine when it starts.
+What must reach the relay in spite of a broken line: the newest weights and checkpoint, the newest grant, where to go on reading,
+and a bounded number of metrics (the oldest go first).  Everything else is said again by the engine when it starts.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class TrainerRole:
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
+        self._closing = False
         self._session = _Session()
-        self._changing = asyncio.Lock()
 
     async def serve(self, link: Link) -> None:
         """Work for the relay at the other end until the link ends; raises as the link does."""
@@ -68,6 +68,7 @@ class TrainerRole:
 
     async def close(self) -> None:
         """Stop the engine; it writes a last checkpoint, which is sent if the link still stands."""
+        self._closing = True
         await self._stop_engine()
 
     async def restart_engine(self) -> None:
@@ -101,7 +102,7 @@ class TrainerRole:
         """Start, stop or change the engine as the assignment says."""
         before, self._assigned = self._assigned, message
         same_work = (message.run, message.revision) == (before.run, before.revision)
-        wanted = bool(message.run) and message.state in ("running", "paused")
+        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
         if not wanted:

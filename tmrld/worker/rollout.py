@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tmrld.envs.registry import newest_frames
-from tmrld.payloads import ACTOR_KINDS, Array, Chunk, EnvSpec, EpisodeSummary
+from tmrld.payloads import ACTOR_KINDS, MIXED, Array, Chunk, EnvSpec, EpisodeSummary
 from tmrld.worker.options import CollectionOptions
 
 TRAJECTORY_POINTS = 256
@@ -159,7 +159,7 @@ class _Summary:
             finished=bool(info.get("finished", False)),
             lap_time_s=None if lap_time is None else float(lap_time),
             progress=_number(info.get("progress")),
-            actor=next(iter(self._actors)) if len(self._actors) == 1 else "mixed",
+            actor=next(iter(self._actors)) if len(self._actors) == 1 else MIXED,
             weights_version=self._weights_version,
             trajectory=points,
         )

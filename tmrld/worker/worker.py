@@ -46,6 +46,7 @@ class WorkerRole:
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
+        self._closing = False
         self._describe: Describe | None = None
         self._weights: WeightsMessage | None = None
         self._allowance: Allowance | None = None
@@ -72,6 +73,7 @@ class WorkerRole:
 
     async def close(self) -> None:
         """Stop the engine, and put what is not acknowledged on the disk for the next start."""
+        self._closing = True
         await self._stop_engine()
         await asyncio.to_thread(self._outbox.close)
 
@@ -103,7 +105,7 @@ class WorkerRole:
     async def _assign(self, message: Assign) -> None:
         before, self._assigned = self._assigned, message
         same_work = (message.run, message.revision) == (before.run, before.revision)
-        wanted = bool(message.run) and message.state in ("running", "paused")
+        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
         if message.run != before.run:
