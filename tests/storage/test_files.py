@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -133,6 +133,7 @@ def test_a_manifest_that_was_touched_is_damaged(tmp_path: Path) -> None:
 DTYPES = st.sampled_from(["<f4", "<f8", ">f8", "<i8", "u1", "<u2", "?", "<f2"])
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=5), DTYPES.flatmap(lambda d: arrays_of.arrays(d, arrays_of.array_shapes(min_dims=0))), max_size=4

@@ -55,11 +55,12 @@ def explaining(doing: str, path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and those above it, for its owner alone (0700); one that is there already stays as it is."""
+    """Make a folder, and those above it, durably and for its owner alone (0700); one that is there already stays as it is."""
     with explaining("make the folder", path):
         for folder in reversed((path, *path.parents)):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(folder.parent)
         if not path.is_dir():
             raise StorageError(f"{path} is a file, where a folder is needed. Move it away.")
     return path

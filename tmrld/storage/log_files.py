@@ -74,7 +74,7 @@ class LogFiles:
         Damaged records are reported (`damages`) and skipped.
         """
         while True:
-            places = self._worth(self.index.places(offset, _PLACES_AT_ONCE), max_bytes)
+            places = self.index.places(offset, _PLACES_AT_ONCE, max_bytes)
             if not places:
                 return []
             found = [record for group in self._adjacent(places) for record in self._read_group(group)]
@@ -171,14 +171,6 @@ class LogFiles:
     def _measured_end(self) -> int:
         bases = self.segments.bases
         return self.segments.end_of(bases[-1]) if bases else self._first
-
-    def _worth(self, places: list[Place], max_bytes: int) -> list[Place]:
-        total = 0
-        for count, place in enumerate(places):
-            total += place.size
-            if total > max_bytes:
-                return places[: max(count, 1)]
-        return places
 
     def _adjacent(self, places: list[Place]) -> list[list[Place]]:
         """Places that can be read in one go, together."""

@@ -22,18 +22,21 @@ _VERSION = 1
 Range = tuple[int, int]
 """First and last of a row of numbers without a gap."""
 
+Transitions = dict[tuple[str, str, str], int]
+"""How many transitions there are of each (worker, incarnation, purpose)."""
+
 
 @dataclass(frozen=True)
 class Pruned:
     """All records before the offset ``before`` are gone.
 
-    ``numbers`` holds, per (worker, incarnation), which numbers they had, as sorted ranges; ``transitions`` how many
-    transitions there were of each (worker, incarnation, purpose).
+    ``numbers`` holds, per (worker, incarnation), which numbers they had, as sorted ranges; ``transitions`` what
+    they counted for.
     """
 
     before: int = 0
     numbers: dict[tuple[str, str], tuple[Range, ...]] = field(default_factory=dict)
-    transitions: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    transitions: Transitions = field(default_factory=dict)
 
     def has(self, key: Key) -> bool:
         """Whether the record with this key is among them."""
@@ -44,17 +47,14 @@ class Pruned:
 
     def plus(self, rows: Iterable[Row], before: int) -> Pruned:
         """The same with more records, and up to a higher offset."""
-        transitions = dict(self.transitions)
+        rows = list(rows)
         fresh: dict[tuple[str, str], list[Range]] = {}
         for row in rows:
-            stream = row.worker, row.incarnation
-            fresh.setdefault(stream, []).append((row.number, row.number))
-            counted = (*stream, row.purpose)
-            transitions[counted] = transitions.get(counted, 0) + row.steps
+            fresh.setdefault((row.worker, row.incarnation), []).append((row.number, row.number))
         numbers = dict(self.numbers)
         for stream, ranges in fresh.items():
             numbers[stream] = joined([*numbers.get(stream, ()), *ranges])
-        return Pruned(before, numbers, transitions)
+        return Pruned(before, numbers, with_steps(self.transitions, rows))
 
     def save(self, path: Path) -> None:
         """Write it, durably."""
@@ -86,6 +86,15 @@ class Pruned:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} lacks what it should say of pruned records. Restore it from a backup.") from error
+
+
+def with_steps(transitions: Transitions, rows: Iterable[Row]) -> Transitions:
+    """The same counts and those of more records."""
+    total = dict(transitions)
+    for row in rows:
+        counted = row.worker, row.incarnation, row.purpose
+        total[counted] = total.get(counted, 0) + row.steps
+    return total
 
 
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

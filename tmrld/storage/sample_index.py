@@ -131,11 +131,18 @@ class SampleIndex:
                     found[key] = place
         return found
 
-    def places(self, offset: int, limit: int) -> list[Place]:
-        """The next ``limit`` records that begin at ``offset`` or later, in order."""
-        query = "SELECT offset, size FROM records WHERE offset >= ? ORDER BY offset LIMIT ?"
+    def places(self, offset: int, limit: int, max_bytes: int = MAX_OFFSET) -> list[Place]:
+        """The next records that begin at ``offset`` or later, in order: at most ``limit``, and ``max_bytes`` unless it is one."""
+        found: list[Place] = []
         with self._database.reading() as view:
-            return [Place(*row) for row in view.execute(query, (offset, limit))]
+            for row in view.execute(
+                "SELECT offset, size FROM records WHERE offset >= ? ORDER BY offset LIMIT ?", (offset, limit)
+            ):
+                max_bytes -= row[1]
+                if found and max_bytes < 0:
+                    break
+                found.append(Place(*row))
+        return found
 
     def rows(self, start: int, stop: int) -> list[Row]:
         """All records with start ≤ offset < stop, in order."""

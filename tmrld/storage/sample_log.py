@@ -4,13 +4,12 @@ A relay keeps one per run, a worker uses one as its spool.  Records lie one afte
 byte position in the whole log, never used twice, and stays valid for ever.  A record that `append` has answered survives power
 loss.  Pruning takes whole segments away, oldest first; what was in them is still recognised and counted.
 
-Thread-safe: `append`, `prune` and `close` exclude each other; reading goes on meanwhile.
+Thread-safe: `append`, `prune` and `close` exclude each other; reading and the properties never wait for them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from tmrld.errors import Damaged, DiskFull
 from tmrld.storage.files import explaining, make_folder, replace_file
 from tmrld.storage.log_files import LogFiles
-from tmrld.storage.pruned import Pruned
+from tmrld.storage.pruned import Pruned, with_steps
 from tmrld.storage.records import Damage, Key, Record, StoredRecord, packed_facts, packed_record
 from tmrld.storage.sample_index import Row
 
@@ -55,8 +54,11 @@ class SampleLog:
         self._files = LogFiles(folder, segment_bytes, first=self._pruned.before, is_copy=False)
         if lost:
             self._files.report(Damage(0, self._files.begin, lost))
-        self._transitions = Counter(self._pruned.transitions)
-        self._transitions.update(self._files.index.transitions())
+        # Replaced, never changed, so that readers need no lock.
+        self._transitions = self._pruned.transitions | {
+            counted: total + self._pruned.transitions.get(counted, 0)
+            for counted, total in self._files.index.transitions().items()
+        }
 
     @property
     def begin(self) -> int:
@@ -106,8 +108,7 @@ class SampleLog:
             if rows:
                 self._check_quota(end - self._files.end)
                 self._files.write(pieces, rows, durable=durable)
-                for row in rows:
-                    self._transitions[row.worker, row.incarnation, row.purpose] += row.steps
+                self._transitions = with_steps(self._transitions, rows)
             return answers
 
     def read(self, offset: int, max_bytes: int) -> list[StoredRecord]:
@@ -119,13 +120,11 @@ class SampleLog:
 
     def transitions(self, purpose: str = "train") -> int:
         """How many transitions of that purpose were ever stored, the pruned ones included."""
-        with self._lock:
-            return sum(total for (_, _, found), total in self._transitions.items() if found == purpose)
+        return sum(total for (_, _, found), total in self._transitions.items() if found == purpose)
 
     def transitions_of(self, worker: str, incarnation: str, purpose: str = "train") -> int:
         """How many of them came from one incarnation of a worker."""
-        with self._lock:
-            return self._transitions[worker, incarnation, purpose]
+        return self._transitions.get((worker, incarnation, purpose), 0)
 
     def prune(self, before: int) -> int:
         """Remove all segments that end at or before this offset; tells how many bytes that freed.

@@ -52,7 +52,7 @@ class Segments:
     @property
     def total_bytes(self) -> int:
         """What all segments take on the disk."""
-        return sum(self._sizes.values())
+        return sum(list(self._sizes.values()))  # a writer may add to it meanwhile
 
     def path(self, base: int) -> Path:
         """The file of the segment that begins at ``base``."""

@@ -1,0 +1,180 @@
+"""The relay's copies of a run's checkpoints: files, and an index of them.
+
+Kept are the newest that are whole and the pinned ones.  A damaged one is found out when it is read, reported, and passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmrld.errors import Damaged, NotFound
+from tmrld.storage.blobs import keep_only, read_blob, write_blob
+from tmrld.storage.database import Database
+from tmrld.storage.files import sha256
+from tmrld.storage.layout import Layout
+from tmrld.storage.lineages import reached, visible_chain
+from tmrld.storage.relay_schema import run_id
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A stored checkpoint.
+
+    ``offset`` is how far the sample log had been consumed, ``window`` where the oldest chunk begins that the replay memory
+    still held.
+    """
+
+    update: int
+    lineage: int
+    offset: int
+    window: int
+    size: int
+    sha256: str
+    received_at: float
+    pinned: bool = False
+    damaged: bool = False
+
+
+class CheckpointStore:
+    """The checkpoints of all runs; ``keep_newest`` of each are kept.  Thread-safe."""
+
+    def __init__(self, database: Database, layout: Layout, keep_newest: int) -> None:
+        self._database = database
+        self._layout = layout
+        self._keep_newest = keep_newest
+        self._lock = threading.RLock()
+
+    def add(
+        self, run: str, update: int, lineage: int, offset: int, window: int, data: bytes, received_at: float
+    ) -> CheckpointInfo:
+        """Store a checkpoint and remove those that need not be kept.  A later one at the same update and lineage replaces the first.
+
+        Raises NotFound for an unknown run or lineage, DiskFull.
+        """
+        info = CheckpointInfo(update, lineage, offset, window, len(data), sha256(data), received_at)
+        with self._lock:
+            self._check_run(run)
+            write_blob(self._path(run, info), data)
+            with self._database.transaction() as change:
+                key = run_id(change, run)
+                reached(change, key, lineage, update)
+                change.execute(
+                    """
+                    INSERT INTO checkpoints (run, at_update, lineage, offset, window, size, sha256, received_at)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                    ON CONFLICT (run, lineage, at_update) DO UPDATE SET offset = excluded.offset, window = excluded.window,
+                        size = excluded.size, sha256 = excluded.sha256, received_at = excluded.received_at, damaged = 0
+                    """,
+                    (key, update, lineage, offset, window, info.size, info.sha256, received_at),
+                )
+                stored = _all(change, key)
+                kept = self._to_keep(stored, _visible(change, key, stored))
+                change.executemany(
+                    "DELETE FROM checkpoints WHERE run = ? AND lineage = ? AND at_update = ?",
+                    [(key, old.lineage, old.update) for old in stored if old not in kept],
+                )
+            keep_only(self._layout.run_checkpoints(run), (self._path(run, one).name for one in kept))
+            return info
+
+    def all(self, run: str) -> list[CheckpointInfo]:
+        """All checkpoints that are kept, the last stored first, superseded and damaged ones too."""
+        with self._database.reading() as view:
+            return _all(view, run_id(view, run))
+
+    def newest(self, run: str) -> CheckpointInfo | None:
+        """The newest visible checkpoint whose file is whole; damaged ones before it are logged as errors and marked."""
+        for info in self._sound(run):
+            try:
+                read_blob(self._path(run, info), info.sha256)
+            except Damaged as error:
+                self._found_damaged(run, info, error)
+            else:
+                return info
+        return None
+
+    def load(self, run: str, update: int) -> tuple[CheckpointInfo, bytes]:
+        """The visible checkpoint at this update.  Raises NotFound, or Damaged when its file fails its checksum."""
+        with self._database.reading() as view:
+            key = run_id(view, run)
+            found = [info for info in _visible(view, key, _all(view, key)) if info.update == update]
+        if not found:
+            raise NotFound(
+                f"The run {run!r} has no checkpoint at update {update}. Its list of checkpoints names those that are kept."
+            )
+        info = found[0]
+        try:
+            return info, read_blob(self._path(run, info), info.sha256)
+        except Damaged as error:
+            self._found_damaged(run, info, error)
+            raise
+
+    def pin(self, run: str, update: int, pinned: bool = True) -> None:
+        """Keep the checkpoints at this update whatever comes, or no longer.  Raises NotFound."""
+        with self._lock, self._database.transaction() as change:
+            key = run_id(change, run)
+            cursor = change.execute(
+                "UPDATE checkpoints SET pinned = ? WHERE run = ? AND at_update = ?", (int(pinned), key, update)
+            )
+            if cursor.rowcount == 0:
+                raise NotFound(f"The run {run!r} has no checkpoint at update {update}.")
+
+    def oldest_window(self, run: str) -> int | None:
+        """The offset that pruning the sample log may not pass, or the replay memory of a kept checkpoint could not be refilled."""
+        return min((info.window for info in self.all(run)), default=None)
+
+    def _sound(self, run: str) -> list[CheckpointInfo]:
+        """Visible checkpoints that are not known to be damaged, newest first."""
+        with self._database.reading() as view:
+            key = run_id(view, run)
+            return [info for info in _visible(view, key, _all(view, key)) if not info.damaged]
+
+    def _check_run(self, run: str) -> None:
+        with self._database.reading() as view:
+            run_id(view, run)
+
+    def _path(self, run: str, info: CheckpointInfo) -> Path:
+        """Its name tells its content, so that one can replace another at the same update."""
+        return self._layout.run_checkpoints(run) / f"{info.update:012d}-{info.lineage:04d}-{info.sha256[:16]}.checkpoint"
+
+    def _found_damaged(self, run: str, info: CheckpointInfo, error: Damaged) -> None:
+        _log.error("the checkpoint of run %s at update %d is damaged and will not be used: %s", run, info.update, error)
+        with self._database.transaction() as change:
+            change.execute(
+                "UPDATE checkpoints SET damaged = 1 WHERE run = ? AND lineage = ? AND at_update = ? AND sha256 = ?",
+                (run_id(change, run), info.lineage, info.update, info.sha256),
+            )
+
+    def _to_keep(self, stored: list[CheckpointInfo], visible: list[CheckpointInfo]) -> set[CheckpointInfo]:
+        """The newest of the visible chain, the last stored (which a new lineage may just have hidden), and the pinned ones."""
+        sound = [info for info in visible if not info.damaged]
+        last_stored = [info for info in stored if not info.damaged]
+        pinned = [info for info in stored if info.pinned]
+        return {*sound[: self._keep_newest], *last_stored[: self._keep_newest], *pinned}
+
+
+def _all(view: sqlite3.Connection, run_key: int) -> list[CheckpointInfo]:
+    """The last stored first."""
+    rows = view.execute(
+        """
+        SELECT at_update, lineage, offset, window, size, sha256, received_at, pinned, damaged
+        FROM checkpoints WHERE run = ? ORDER BY id DESC
+        """,
+        (run_key,),
+    )
+    return [
+        CheckpointInfo(update, lineage, offset, window, size, checksum, received_at, bool(pinned), bool(damaged))
+        for update, lineage, offset, window, size, checksum, received_at, pinned, damaged in rows
+    ]
+
+
+def _visible(view: sqlite3.Connection, run_key: int, stored: list[CheckpointInfo]) -> list[CheckpointInfo]:
+    """Those in the visible chain, newest update first; of two at one update, the one of the newer lineage first."""
+    spans = {span.lineage: span for span in visible_chain(view, run_key)}
+    visible = [info for info in stored if info.lineage in spans and spans[info.lineage].holds(info.update)]
+    return sorted(visible, key=lambda info: (info.update, info.lineage), reverse=True)

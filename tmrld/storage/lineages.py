@@ -1,0 +1,115 @@
+"""Lineages: the branches of a run's history.
+
+A run begins with lineage 0.  When a trainer resumes from an older checkpoint than the newest, what came after that checkpoint is
+superseded, and a new lineage begins there.  The *visible chain* goes from the current lineage back to the first: each
+lineage counts up to the update at which the next one forked off.  The rest is hidden, never deleted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from tmrld.errors import BadInput, NotFound
+from tmrld.storage.database import Database
+from tmrld.storage.relay_schema import run_id
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """One branch: it continues ``parent`` after ``fork_update`` (both None for the first)."""
+
+    number: int
+    parent: int | None
+    fork_update: int | None
+    opened: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the visible chain: a lineage up to and including ``last_update`` (None: without end)."""
+
+    lineage: int
+    last_update: int | None
+
+    def holds(self, update: int) -> bool:
+        """Whether a point of this lineage at this update is visible."""
+        return self.last_update is None or update <= self.last_update
+
+
+class Lineages:
+    """The lineages of all runs.  Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, run: str, update: int, at: float) -> int:
+        """The lineage for a trainer that goes on from this update.
+
+        It is the current one, unless the visible chain has metrics, weights or checkpoints beyond this update: then a new one.
+        """
+        if update < 0:
+            raise BadInput(f"A run cannot be resumed at update {update}: updates count from 0.")
+        with self._database.transaction() as change:
+            run_key = run_id(change, run)
+            chain = visible_chain(change, run_key)
+            if not any(_has_beyond(change, run_key, span, update) for span in chain):
+                return chain[0].lineage
+            (number,) = change.execute("SELECT max(number) + 1 FROM lineages WHERE run = ?", (run_key,)).fetchone()
+            parent = [span for span in chain if span.holds(update)][-1].lineage  # the one that made this update
+            change.execute(
+                "INSERT INTO lineages (run, number, parent, fork_update, opened) VALUES (?, ?, ?, ?, ?)",
+                (run_key, number, parent, update, at),
+            )
+            change.execute("UPDATE runs SET lineage = ? WHERE id = ?", (number, run_key))
+            return int(number)
+
+    def all(self, run: str) -> list[Lineage]:
+        """Every lineage of a run, oldest first."""
+        with self._database.reading() as view:
+            rows = view.execute(
+                "SELECT number, parent, fork_update, opened FROM lineages WHERE run = ? ORDER BY number", (run_id(view, run),)
+            )
+            return [Lineage(*row) for row in rows]
+
+    def visible(self, run: str) -> list[Span]:
+        """The visible chain, the current lineage first."""
+        with self._database.reading() as view:
+            return visible_chain(view, run_id(view, run))
+
+
+def visible_chain(view: sqlite3.Connection, run_key: int) -> list[Span]:
+    """The visible chain of a run, the current lineage first."""
+    forks = {
+        number: (parent, fork_update)
+        for number, parent, fork_update in view.execute(
+            "SELECT number, parent, fork_update FROM lineages WHERE run = ?", (run_key,)
+        )
+    }
+    (lineage,) = view.execute("SELECT lineage FROM runs WHERE id = ?", (run_key,)).fetchone()
+    chain: list[Span] = []
+    last_update: int | None = None
+    while lineage is not None:
+        chain.append(Span(lineage, last_update))
+        lineage, last_update = forks[lineage]
+    return chain
+
+
+def reached(change: sqlite3.Connection, run_key: int, lineage: int, update: int) -> None:
+    """Note that something of this lineage at this update was stored.  Raises NotFound when the run has no such lineage."""
+    cursor = change.execute(
+        "UPDATE lineages SET newest_update = max(newest_update, ?) WHERE run = ? AND number = ?", (update, run_key, lineage)
+    )
+    if cursor.rowcount == 0:
+        raise NotFound(f"The run has no lineage {lineage}; the trainer must resume before it reports.")
+
+
+def _has_beyond(view: sqlite3.Connection, run_key: int, span: Span, update: int) -> bool:
+    """Whether anything visible of this lineage lies beyond the update.
+
+    A lineage that went further than the fork had something at the fork: the checkpoint from which the next one resumed.
+    """
+    (newest,) = view.execute(
+        "SELECT newest_update FROM lineages WHERE run = ? AND number = ?", (run_key, span.lineage)
+    ).fetchone()
+    return bool(newest > update if span.last_update is None else min(newest, span.last_update) > update)
