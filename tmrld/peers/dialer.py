@@ -124,16 +124,23 @@ class Dialer:
         Raises `Refused` and `ProtocolError` unless ``persist``, and whatever else ``on_link`` raises.
         """
         clock = asyncio.get_running_loop().time
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
         delays = self._delays()
         while True:
             began = clock()
             trouble: LinkError | ProtocolError | None = None
             try:
-                await self._once(on_link)
+                # In a task of its own, because a TaskGroup in there whose tasks fail just when this is cancelled swallows the
+                # cancellation, and in Python 3.11 miscounts it.
+                await asyncio.create_task(self._once(on_link))
             except Exception as error:
                 trouble = link_trouble(error)
                 if trouble is None:
                     raise
+            if task.cancelling() > cancellations:
+                raise asyncio.CancelledError
             if clock() - began >= STEADY_S:
                 delays = self._delays()
             if trouble is None or isinstance(trouble, LinkLost):
