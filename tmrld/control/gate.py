@@ -1,0 +1,108 @@
+"""What every request passes first and every response last, whatever it is about.
+
+- Plain HTTP is answered on loopback alone, or behind a trusted proxy that ended HTTPS: nobody's token crosses a network in clear.
+- In plain HTTP the name in the address must be one of ours (DNS rebinding).  Threat: a page from evil.example lets that name
+  resolve to 127.0.0.1, and then the browser takes this API for a part of that page.  A name cannot be checked by looking it up,
+  so only `localhost`, literal addresses and the configured host count.  Over HTTPS the certificate has settled it.
+- A crash is logged here, once, and told without a word of what is inside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tmrld.control.problems import Code, problem_response
+
+log = logging.getLogger(__name__)
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Sent with every response that does not set them itself."""
+
+
+class Gate:
+    """ASGI middleware; ``host`` is the name or address that people use besides those of loopback."""
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._host = host.lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def passing(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, passing)
+            return
+        try:
+            await self._app(scope, receive, passing)
+        except Exception:
+            log.exception("%s %s failed", scope.get("method", "WebSocket"), scope["path"])
+            if started:
+                raise
+            detail = "something went wrong inside; the relay's log says what. Please report it with those lines"
+            await problem_response(Code.INTERNAL_ERROR, detail)(scope, receive, passing)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        if scope["scheme"] in ("https", "wss"):
+            return None
+        if not is_loopback(scope["client"][0] if scope["client"] else ""):
+            return problem_response(
+                Code.INSECURE,
+                "plain HTTP is for this machine alone, because tokens could be read on the way: use https, "
+                "through the reverse proxy if there is one",
+            )
+        host = Headers(scope=scope).get("host", "")
+        if not self._is_ours(host):
+            return problem_response(
+                Code.WRONG_HOST,
+                f"{host[:80]!r} is not a name of this server: use localhost or its address, or https under that name",
+            )
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        name = host_name(host)
+        return name in ("localhost", self._host) or name.endswith(".localhost") or _address(name) is not None
+
+
+def host_name(host: str) -> str:
+    """The name or address of a Host header: without port, brackets and final dot, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].removesuffix(".").lower()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is an address of this machine for itself, such as 127.0.0.1, ::1 and ::ffff:127.0.0.1."""
+    parsed = _address(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return parsed is not None and parsed.is_loopback
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

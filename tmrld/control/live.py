@@ -1,0 +1,150 @@
+"""The live stream: what happens on this node, as JSON messages on a WebSocket at ``/api/v1/live?topics=run,metrics``.
+
+Messages
+--------
+``{"kind": "hello", "version": …, "node": …, "topics": […]}``
+    comes first: what is running here, and what this stream will tell.
+``{"kind": "event", "number": …, "time": …, "topic": …, "run": …, "data": {…}}``
+    something happened; ``number`` grows, ``time`` is seconds since 1970, ``run`` is "" when it concerns none.
+``{"kind": "dropped", "count": …}``
+    that many events are missing here, because the reader was too slow: the newest are kept.
+
+What the client sends is not looked at.  The token comes in the header ``Authorization: Bearer TOKEN``; a browser cannot set that one
+and offers two subprotocols instead, ``tmrld.live.v1`` and ``tmrld.bearer.TOKEN``, of which the first is chosen.
+
+The stream is closed with a sentence and 4000 plus the HTTP status that would say the same: 4400 unknown topic, 4401 no token or a
+wrong one (also one that is revoked meanwhile), 4403 a token of a node, 4429 too many wrong tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic_core import to_json
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tmrld import __version__
+from tmrld.control.auth import Guard, client_address
+from tmrld.control.problems import STATUS, Code, ProblemError
+from tmrld.events import TOPICS, Event, Subscription
+from tmrld.node import Node
+
+log = logging.getLogger(__name__)
+
+SUBPROTOCOL = "tmrld.live.v1"
+BEARER_PREFIX = "tmrld.bearer."
+QUEUE_EVENTS = 256
+"""Events that wait for one reader: some seconds of a busy node, and a bound on what a stuck browser costs."""
+SEND_TIMEOUT_S = 30.0
+"""A reader that takes nothing for so long is let go."""
+CHECK_TOKEN_S = 10.0
+"""How long after it was revoked a token may still tell events."""
+MAX_REASON_BYTES = 123
+"""Of a close frame, RFC 6455, section 5.5."""
+
+live_routes = APIRouter()
+
+
+@live_routes.websocket("/live")
+async def live(socket: WebSocket) -> None:
+    """Tell events until the client goes, is too slow, or may no longer listen."""
+    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+    try:
+        await _serve(socket)
+    except ProblemError as problem:
+        await socket.close(4000 + STATUS[problem.code], _fit(str(problem)))
+    except TimeoutError:
+        log.info("a reader of live events at %s is let go: it took nothing for %.0f s", client_address(socket), SEND_TIMEOUT_S)
+    except WebSocketDisconnect:
+        pass
+
+
+async def _serve(socket: WebSocket) -> None:
+    guard: Guard = socket.app.state.guard
+    node: Node = socket.app.state.node
+    token = _token(socket)
+    guard.admit(token, client_address(socket), "viewer")
+    topics = _topics(socket)
+    hello = {"kind": "hello", "version": __version__, "node": node.name, "topics": topics}
+    with node.feed.subscribe(topics, QUEUE_EVENTS) as subscription:
+        await _send(socket, hello)
+        await _first_of(_tell(socket, subscription, guard, token), _listen(socket))
+
+
+async def _tell(socket: WebSocket, subscription: Subscription, guard: Guard, token: str) -> None:
+    """Send events as they come; never returns, raises when the client is gone, too slow or no longer welcome."""
+    now = asyncio.get_running_loop().time
+    checked, told_dropped = now(), 0
+    while True:
+        event = await subscription.get()
+        if now() - checked > CHECK_TOKEN_S:
+            checked = now()
+            if not guard.is_valid(token):
+                raise ProblemError(Code.UNAUTHENTICATED, "the token of this stream was revoked or replaced")
+        if subscription.dropped > told_dropped:
+            count, told_dropped = subscription.dropped - told_dropped, subscription.dropped
+            await _send(socket, {"kind": "dropped", "count": count})
+        await _send(socket, _message(event))
+
+
+async def _listen(socket: WebSocket) -> None:
+    """Read until the client goes."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await socket.send_text(to_json(message, inf_nan_mode="null").decode())
+
+
+async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Run these until one ends, then cancel the others; raises what it raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _message(event: Event) -> dict[str, Any]:
+    return {
+        "kind": "event",
+        "number": event.number,
+        "time": event.time,
+        "topic": event.topic,
+        "run": event.run,
+        "data": event.data,
+    }
+
+
+def _token(socket: WebSocket) -> str:
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    offered = [name.removeprefix(BEARER_PREFIX) for name in socket.scope["subprotocols"] if name.startswith(BEARER_PREFIX)]
+    return offered[0] if offered else ""
+
+
+def _topics(socket: WebSocket) -> list[str]:
+    """What the client wants to hear; everything if it does not say."""
+    said = socket.query_params.get("topics")
+    if said is None:
+        return list(TOPICS)
+    topics = list(dict.fromkeys(topic.strip() for topic in said.split(",") if topic.strip()))
+    for topic in topics:
+        if topic not in TOPICS:
+            raise ProblemError(Code.BAD_INPUT, f"unknown topic {topic[:20]!r}: the topics are {', '.join(TOPICS)}")
+    return topics
+
+
+def _fit(reason: str) -> str:
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
