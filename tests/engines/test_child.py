@@ -12,6 +12,7 @@ from tmrld.errors import BadInput
     ("code", "words"),
     [
         (1, "ended with exit code 1"),
+        (143, "was terminated"),
         (-signal.SIGKILL, "was killed by SIGKILL, for instance because memory ran out"),
         (-signal.SIGTERM, "was killed by SIGTERM"),
         (-signal.SIGSEGV, "was killed by SIGSEGV: native code (a driver, a library) used memory that is not its own"),

@@ -12,6 +12,7 @@ import pytest
 from tests.support.processes import await_end
 from tmrld.engines.entry import FAREWELL_S
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 PATIENCE_S = 30.0
 
 

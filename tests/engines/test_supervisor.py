@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from tmrld.errors import BadInput, EngineError
 from tmrld.protocol.messages import ChunkMessage, Command, LogLines, Message, Result, Status
 
 PATIENCE_S = 60.0
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and priorities as POSIX has them")
 NO_DELAY = EngineOptions(backoff_first_s=0.0)
 
 
@@ -215,6 +217,7 @@ def test_arguments_that_are_no_plain_values_are_refused() -> None:
     asyncio.run(run())
 
 
+@posix
 def test_a_killed_engine_comes_back() -> None:
     async def test(role: Role) -> None:
         await role.status("ready")
@@ -301,6 +304,7 @@ def test_an_engine_is_not_blamed_for_the_slowness_of_its_daemon() -> None:
     asyncio.run(run())
 
 
+@posix
 def test_a_stubborn_engine_is_killed_after_it_was_asked() -> None:
     options = EngineOptions(terminate_timeout_s=0.1)
 
@@ -314,6 +318,7 @@ def test_a_stubborn_engine_is_killed_after_it_was_asked() -> None:
     supervise(lambda: Role("stubborn", options=options), test)
 
 
+@posix
 def test_a_busy_engine_is_terminated_so_that_it_can_clean_up() -> None:
     async def test(role: Role) -> None:
         await role.status("ready")
@@ -324,6 +329,7 @@ def test_a_busy_engine_is_terminated_so_that_it_can_clean_up() -> None:
     supervise(lambda: Role("busy", options=EngineOptions(terminate_timeout_s=30.0)), test)
 
 
+@posix
 def test_a_second_stop_may_be_less_patient_than_the_first() -> None:
     async def test(role: Role) -> None:
         await role.status("ready")
@@ -344,6 +350,7 @@ def test_an_engine_whose_threads_do_not_end_is_killed() -> None:
     supervise(lambda: Role("linger", options=EngineOptions(backoff_first_s=60.0)), test)
 
 
+@posix
 @pytest.mark.parametrize("crash", [False, True])
 def test_what_an_engine_has_started_ends_with_it(crash: bool) -> None:
     options = EngineOptions(backoff_first_s=60.0)
@@ -360,6 +367,7 @@ def test_what_an_engine_has_started_ends_with_it(crash: bool) -> None:
     supervise(lambda: Role("multiply", {"crash": crash}, options), test)
 
 
+@posix
 def test_the_console_does_not_reach_an_engine() -> None:
     async def test(role: Role) -> None:
         await role.status("ready")
@@ -427,6 +435,7 @@ def test_what_an_engine_prints_logs_and_warns_about_arrives_as_log_lines() -> No
     supervise(lambda: Role("speak"), test)
 
 
+@posix
 def test_an_engine_gets_its_share_of_the_machine_and_loads_no_more_than_it_needs() -> None:
     async def test(role: Role) -> None:
         values = (await role.status("described")).values
@@ -456,6 +465,24 @@ def test_a_callback_that_fails_ends_the_engine_and_tells_whoever_waits(caplog: p
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
     assert "the engine test is given up" in caplog.text
+
+
+def test_a_callback_that_never_returns_does_not_hold_up_a_stop(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        called = asyncio.Event()
+
+        async def take(message: Message) -> None:
+            called.set()
+            await asyncio.Event().wait()
+
+        engine = Engine("test", "tests.support.engine_targets:echo", {}, take)
+        await engine.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await called.wait()
+            await engine.stop()
+
+    asyncio.run(run())
+    assert "the last messages of the engine test are lost" in caplog.text
 
 
 def test_a_callback_may_ask_for_the_end() -> None:

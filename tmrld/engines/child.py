@@ -20,7 +20,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from tmrld.engines.channel import PipeChannel
-from tmrld.engines.entry import Order
+from tmrld.engines.entry import TERMINATED, Order
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.wire import Wire, pipe_ends
 from tmrld.protocol.codec import encode
@@ -144,6 +144,8 @@ def exit_in_words(code: int) -> str:
     hint = _WINDOWS_HINTS.get(code & 0xFFFFFFFF)
     if hint is not None:
         return f"ended with code 0x{code & 0xFFFFFFFF:08X}, {hint}"
+    if code == TERMINATED:
+        return "was terminated"
     return f"ended with exit code {code}"
 
 

@@ -352,14 +352,20 @@ class Engine:
                 return message
 
     async def _drain(self, life: _Life, pump: asyncio.Task[None]) -> None:
-        """After the end of the process: deliver what it had said.
+        """After the end of the process: deliver what it had said, for as long as ``on_message`` gets on with it.
 
-        A process that it started and that left its session may still hold the pipe open; that one is not waited for.
+        A callback that stands still is waited for, unless the engine is to stop.  A process that the engine started, and that has
+        left its session, may still hold the pipe open; that one is not waited for.
         """
         while not pump.done():
             received = life.received
             await asyncio.wait({pump}, timeout=_EOF_GRACE_S)
-            if life.received == received and not life.delivering:
+            if pump.done() or life.received != received:
+                continue
+            if life.delivering and self._stopping:
+                log.warning("the last messages of the engine %s are lost: its daemon did not take them", self.name)
+                return
+            if not life.delivering:
                 return
 
     def _tell(self, event: EngineEvent) -> None:
