@@ -6,7 +6,7 @@ A relay reads the options in this room but has no Gymnasium; there, nothing is r
 from importlib.util import find_spec
 
 if find_spec("gymnasium") is not None:
-    from gymnasium import register, registry
+    import gymnasium
 
-    if "tmrld/TM20Lidar-v0" not in registry:  # a reload registers once
-        register("tmrld/TM20Lidar-v0", entry_point="tmrld.envs.registry:tm20_lidar")
+    if "tmrld/TM20Lidar-v0" not in gymnasium.registry:  # a reload registers once
+        gymnasium.register("tmrld/TM20Lidar-v0", entry_point="tmrld.envs.registry:tm20_lidar")

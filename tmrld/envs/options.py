@@ -19,17 +19,30 @@ class RewardOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     end_of_track: float = Field(100.0, description="Paid once, for crossing the finish line (TMRL: END_OF_TRACK).")
-    constant_penalty: float = Field(0.0, description="Added to every step's reward; negative punishes time (TMRL: CONSTANT_PENALTY).")
+    constant_penalty: float = Field(
+        0.0, description="Added to every step's reward; negative punishes time (TMRL: CONSTANT_PENALTY)."
+    )
     check_forward: int = Field(
-        500, ge=1, le=100_000, description="Longest cut that still pays, in points of 0.1 m; a longer jump earns nothing (TMRL: CHECK_FORWARD)."
+        500,
+        ge=1,
+        le=100_000,
+        description="Longest cut that still pays, in points of 0.1 m; a longer jump earns nothing (TMRL: CHECK_FORWARD).",
     )
     check_backward: int = Field(
-        10, ge=0, le=100_000, description="How far back one step may move the place on the line, in points of 0.1 m (TMRL: CHECK_BACKWARD)."
+        10,
+        ge=0,
+        le=100_000,
+        description="How far back one step may move the place on the line, in points of 0.1 m (TMRL: CHECK_BACKWARD).",
     )
     failure_countdown: int = Field(
-        10, ge=0, le=1_000_000, description="More consecutive steps than this without new ground end the episode (TMRL: FAILURE_COUNTDOWN)."
+        10,
+        ge=0,
+        le=1_000_000,
+        description="More consecutive steps than this without new ground end the episode (TMRL: FAILURE_COUNTDOWN).",
     )
-    min_steps: int = Field(70, ge=0, le=1_000_000, description="Steps at the start that are not counted as such (TMRL: MIN_STEPS).")
+    min_steps: int = Field(
+        70, ge=0, le=1_000_000, description="Steps at the start that are not counted as such (TMRL: MIN_STEPS)."
+    )
     max_stray: float = Field(
         100.0, gt=0, le=100_000, description="The episode ends this many metres away from the line (TMRL: MAX_STRAY)."
     )
@@ -51,19 +64,28 @@ class EnvironmentOptions(BaseModel):
     )
     game: Literal["sim", "trackmania"] = Field("sim", description="The embedded simulator, or the real game.")
     clock: Literal["lockstep", "realtime"] = Field(
-        "lockstep", description="lockstep: the simulator waits for the driver and runs as fast as it can; realtime: the wall clock."
+        "lockstep",
+        description="lockstep: the simulator waits for the driver and runs as fast as it can; realtime: the wall clock.",
     )
     track: str = Field("default", min_length=1, max_length=200, description="Name of the track to drive.")
     history: int = Field(4, ge=1, le=64, description="How many frames an observation stacks (TMRL: IMG_HIST_LEN).")
     action_buffer: int = Field(2, ge=1, le=64, description="How many past actions an observation shows (rtgym: act_buf_len).")
     time_step_s: float = Field(0.05, gt=0, le=10, description="Length of a time step in seconds (rtgym: time_step_duration).")
     start_obs_capture_s: float = Field(
-        0.04, ge=0, le=10, description="When in the time step the observation is captured, in seconds (rtgym: start_obs_capture)."
+        0.04,
+        ge=0,
+        le=10,
+        description="When in the time step the observation is captured, in seconds (rtgym: start_obs_capture).",
     )
     timeout_factor: float = Field(
-        1.0, ge=0, le=1e6, description="Time steps that a late step may take before the clock restarts (rtgym: time_step_timeout_factor)."
+        1.0,
+        ge=0,
+        le=1e6,
+        description="Time steps that a late step may take before the clock restarts (rtgym: time_step_timeout_factor).",
     )
-    max_steps: int = Field(1000, ge=1, le=100_000_000, description="Episodes are truncated after this many steps (rtgym: ep_max_length).")
+    max_steps: int = Field(
+        1000, ge=1, le=100_000_000, description="Episodes are truncated after this many steps (rtgym: ep_max_length)."
+    )
     window_width: int = Field(958, ge=64, le=7680, description="Width of the game's window in pixels (TMRL: WINDOW_WIDTH).")
     window_height: int = Field(488, ge=64, le=4320, description="Height of the game's window in pixels (TMRL: WINDOW_HEIGHT).")
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")

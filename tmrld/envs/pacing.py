@@ -1,8 +1,8 @@
 """rtgym's real-time loop around an interface, made safe to live with.
 
-`PacedEnv` is rtgym's ``real-time-gym-ts-v1`` environment: the interface runs in a thread of its own and each step lasts as long as it should.
-Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would wait for ever); seeds follow Gymnasium's
-rules; actions are checked, and no array is shared with the caller.
+`PacedEnv` is rtgym's ``real-time-gym-ts-v1`` environment: the interface runs in a thread of its own, and each step lasts as
+long as it should.  Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would
+wait for ever); seeds follow Gymnasium's rules; actions are checked, and no array is shared with the caller.
 
 In lockstep the same loop runs with a time step of no length, so that nothing waits; the interface keeps its own simulated time.
 """
@@ -25,10 +25,13 @@ LOCKSTEP = {"time_step_duration": 1e-9, "start_obs_capture": 0.0, "time_step_tim
 """rtgym parameters under which no step ever waits, and none is ever late."""
 
 
+RENDER_MODES = ("rgb_array",)
+
+
 class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
     """An rtgym environment around ``interface``, real-time or in lockstep as ``options.clock`` says."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  # Gymnasium's attribute
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 20}  # noqa: RUF012  # Gymnasium's attribute
 
     def __init__(self, interface: RealTimeGymInterface, options: EnvironmentOptions, render_mode: str | None = None) -> None:
         self._guard = _Guard(interface)
@@ -53,7 +56,9 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
         self._info: dict[str, Any] = {}
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A new episode.  Without a seed, each reset draws its own from the last one given."""
         self._require_open()
         gymnasium.Env.reset(self, seed=seed)
@@ -110,7 +115,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
 
 
 class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """Passes every call on.  An exception is kept for the caller's thread and ends the episode: rtgym's own thread would die of it."""
+    """Passes every call on.  An exception is kept for the caller's thread: rtgym's own thread would die of it unheard."""
 
     def __init__(self, interface: RealTimeGymInterface) -> None:
         self._interface = interface

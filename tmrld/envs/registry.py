@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from rtgym import RealTimeGymInterface
 
 from tmrld.envs.options import LIDAR_ID, EnvironmentOptions
-from tmrld.envs.pacing import PacedEnv
+from tmrld.envs.pacing import RENDER_MODES, PacedEnv
 from tmrld.envs.trackmania.spec import lidar_spec
 from tmrld.errors import WorldError
 from tmrld.payloads import Array, EnvSpec, PartSpec
@@ -70,7 +70,11 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
             step_s=options.time_step_s,
         )
     return EnvSpec(
-        id=options.id, parts=_parts(env.observation_space, options.id), action_size=size, default_action=(0.0,) * size, step_s=options.time_step_s
+        id=options.id,
+        parts=_parts(env.observation_space, options.id),
+        action_size=size,
+        default_action=(0.0,) * size,
+        step_s=options.time_step_s,
     )
 
 
@@ -83,15 +87,16 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
     else:
         values = [observation]
     return {
-        part.name: np.asarray(value[-1] if part.history else value, part.dtype) for part, value in zip(spec.parts, values, strict=True)
+        part.name: np.asarray(value[-1] if part.history else value, part.dtype)
+        for part, value in zip(spec.parts, values, strict=True)
     }
 
 
 def tm20_lidar(render_mode: str | None = None, **settings: Any) -> Env:
     """Makes ``tmrld/TM20Lidar-v0``; the settings are those of `EnvironmentOptions`.  Called by ``gymnasium.make``."""
     options = _options(LIDAR_ID, settings)
-    if render_mode not in (None, *PacedEnv.metadata["render_modes"]):
-        raise WorldError(f"render_mode {render_mode!r} is not one of {', '.join(PacedEnv.metadata['render_modes'])}")
+    if render_mode not in (None, *RENDER_MODES):
+        raise WorldError(f"render_mode {render_mode!r} is not one of {', '.join(RENDER_MODES)}")
     if options.game != "sim":
         raise WorldError("game='trackmania' is not available in this version: drive in the simulator with game='sim'")
     from tmrld.envs.sim.env import lidar_interface
@@ -137,7 +142,9 @@ def _named_env(options: EnvironmentOptions, extra: dict[str, Any]) -> Env:
     try:
         target = importlib.import_module(module_name)
     except ImportError as error:
-        raise WorldError(f"{options.id}: the module {module_name!r} cannot be imported ({error}): install it on this machine") from error
+        raise WorldError(
+            f"{options.id}: the module {module_name!r} cannot be imported ({error}): install it on this machine"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             near = difflib.get_close_matches(part, dir(target), 1)

@@ -1,8 +1,8 @@
 """The LIDAR's fast path: looks at the pixels on the beams alone, instead of drawing a frame and measuring it.
 
-It gives, beam for beam, what `trackmania.lidar.distances` measures in `camera.Camera.render`: pixels, ground and arithmetic are the same,
-and above the ground nothing is ever dark.  Most pixels need no look at all: a beam is cut into blocks, and a block is skipped
-when no border is as near to its middle as its ends are.
+It gives, beam for beam, what `trackmania.lidar.distances` measures in `camera.Camera.render`: pixels, ground and arithmetic
+are the same, and above the ground nothing is ever dark.  Most pixels need no look at all: a beam is cut into blocks, and a block
+is skipped when no border is as near to its middle as its ends are.
 """
 
 from __future__ import annotations

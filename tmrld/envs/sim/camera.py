@@ -70,7 +70,8 @@ class Camera:
         share = np.linspace(0.0, 1.0, self.first_row)[:, None]
         sky = (1.0 - share) * np.array(SKY_TOP) + share * np.array(SKY_LOW)
         sky[math.floor(self._horizon) :] = HAZE
-        return sky.astype(np.uint8)[:, None, :]
+        backdrop: NDArray[np.uint8] = sky.astype(np.uint8)[:, None, :]
+        return backdrop
 
 
 @lru_cache(maxsize=4)

@@ -3,10 +3,11 @@
 The plane is seen from above: z is ahead at heading 0, x to the right, and heading grows clockwise, in radians.  So ahead is
 ``(x, z) = (sin heading, cos heading)``, and steering +1, as in the game, turns right and lets the heading grow.
 
-It is a two-wheel model of unit mass (every force is an acceleration): each axle has a tyre whose side force rises with the slip angle,
-peaks near 12 degrees and falls beyond (the "magic formula" of Pacejka, Tyre and Vehicle Dynamics, chapter 4, with E = 0), and shares its
-grip with traction and braking (the friction circle).  So the car understeers when it is turned in too fast, and spins when the rear is asked
-for too much.  The numbers imitate the game's car in feel, not in measure: 0 to 100 km/h in 3 s, 216 km/h at most.
+It is a two-wheel model of unit mass (every force is an acceleration): each axle has a tyre whose side force rises with the
+slip angle, peaks near 12 degrees and falls beyond (the "magic formula" of Pacejka, Tyre and Vehicle Dynamics, chapter 4, with
+E = 0), and shares its grip with traction and braking (the friction circle).  So the car understeers when it is turned in too
+fast, and spins when the rear is asked for too much.  The numbers imitate the game's car in feel, not in measure: 0 to 100 km/h
+in 3.6 s, 220 km/h at most.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def substeps(duration_s: float) -> tuple[int, float]:
 class Car:
     """One car's state.  ``vx`` and ``vz`` are its velocity in the world's axes (m/s), ``spin`` its yaw rate (rad/s, clockwise)."""
 
-    __slots__ = ("gear", "heading", "rpm", "spin", "steer", "vx", "vz", "x", "z", "_axle_grip", "_brake_held", "_shifting")
+    __slots__ = ("_axle_grip", "_brake_held", "_shifting", "gear", "heading", "rpm", "spin", "steer", "vx", "vz", "x", "z")
 
     def __init__(self, x: float = 0.0, z: float = 0.0, heading: float = 0.0, grip: float = 1.0) -> None:
         self.x, self.z, self.heading = x, z, heading
@@ -100,7 +101,9 @@ class Car:
         """How fast it moves, whichever way it points, m/s."""
         return hypot(self.vx, self.vz)
 
-    def step(self, dt: float, gas: float, brake: float, steer: float, front_on_road: bool = True, rear_on_road: bool = True) -> None:
+    def step(
+        self, dt: float, gas: float, brake: float, steer: float, front_on_road: bool = True, rear_on_road: bool = True
+    ) -> None:
         """Drive for ``dt`` seconds, at most `MAX_SUBSTEP_S`.  ``gas`` and ``brake``: 0 to 1; ``steer``: -1 to 1."""
         heading, spin, vx, vz = self.heading, self.spin, self.vx, self.vz
         ahead_x, ahead_z = sin(heading), cos(heading)
@@ -134,7 +137,9 @@ class Car:
         pace = max(abs(along), SLIP_FLOOR)
         front_slip = (side + FRONT_M * spin - along * angle) / pace
         rear_slip = (side - REAR_M * spin) / pace
-        front_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * front_slip)) * sqrt(front_grip * front_grip - front_push * front_push)
+        front_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * front_slip)) * sqrt(
+            front_grip * front_grip - front_push * front_push
+        )
         rear_side = -sin(TYRE_SHAPE * atan(TYRE_STIFFNESS * rear_slip)) * sqrt(rear_grip * rear_grip - rear_push * rear_push)
 
         push = front_push + rear_push - front_side * angle
@@ -191,4 +196,3 @@ class Car:
         if gas == 0.0 and along > 0.0:
             braking += ENGINE_BRAKE
         return drive, braking
-

@@ -55,7 +55,7 @@ class SimWorld:
         self._lap_time_s: float | None = None
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
-        """To the start line.  ``options["perturb"]`` varies the start by the seed (`PERTURBATIONS`).  Raises WorldError on bad options."""
+        """To the start line; ``options["perturb"]`` varies the start by the seed (`PERTURBATIONS`).  Raises WorldError if it is bad."""
         offset, turn, grip = _perturbation(seed, options.get("perturb"))
         start = self.track.pose(0.0).right(offset)
         self._car = Car(start.x, start.z, start.heading + turn, 1.0 + grip)
@@ -135,10 +135,14 @@ def _perturbation(seed: int | None, wanted: Any) -> tuple[float, float, float]:
     if not wanted:
         return 0.0, 0.0, 0.0
     if not isinstance(wanted, dict) or not all(isinstance(value, int | float) and value >= 0 for value in wanted.values()):
-        raise WorldError(f"perturb is {wanted!r}: it must name sizes of 0 or more, as in {{'offset_m': 2.0, 'heading_deg': 10.0, 'grip': 0.1}}")
+        raise WorldError(
+            f"perturb is {wanted!r}: it must name sizes of 0 or more, as in {{'offset_m': 2.0, 'heading_deg': 10.0, 'grip': 0.1}}"
+        )
     unknown = sorted(set(wanted) - set(PERTURBATIONS))
     if unknown:
-        raise WorldError(f"perturb names {', '.join(unknown)}, which the simulator cannot vary: it knows {', '.join(PERTURBATIONS)}")
+        raise WorldError(
+            f"perturb names {', '.join(unknown)}, which the simulator cannot vary: it knows {', '.join(PERTURBATIONS)}"
+        )
     sizes = {**PERTURBATIONS, **wanted}
     draw = np.random.default_rng(seed).uniform(-1.0, 1.0, 3).tolist()
     return draw[0] * sizes["offset_m"], draw[1] * math.radians(sizes["heading_deg"]), draw[2] * sizes["grip"]
@@ -161,7 +165,8 @@ def lidar_interface(options: EnvironmentOptions) -> SimLidar:
     """The simulator as ``options`` ask for it.  Raises WorldError on an unknown track or a capture later than the step."""
     if options.clock == "lockstep" and options.start_obs_capture_s > options.time_step_s:
         raise WorldError(
-            f"start_obs_capture_s is {options.start_obs_capture_s}: in lockstep it must not be later than time_step_s, {options.time_step_s}"
+            f"start_obs_capture_s is {options.start_obs_capture_s}: in lockstep it must not be later than time_step_s, "
+            f"{options.time_step_s}"
         )
     track = named(options.track)
     world = SimWorld(

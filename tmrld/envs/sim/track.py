@@ -103,7 +103,7 @@ class Gate:
 class Ground:
     """Colour indices seen from above.  Cell (row, column) covers ``z0 + row·CELL_M …`` and ``x0 + column·CELL_M …``.
 
-    Both counts of cells are multiples of `TILE`, its first and last rows are plain grass, and so are ``SIDE_M`` metres on either side.
+    Both counts of cells are multiples of `TILE`; its first and last rows are grass, and so are ``SIDE_M`` metres on either side.
     """
 
     def __init__(self, cells: NDArray[np.uint8], x0: float, z0: float) -> None:
@@ -111,15 +111,15 @@ class Ground:
         self.rows, self.columns = cells.shape
         self.x0, self.z0 = x0, z0
         self._flat = cells.reshape(-1)
-        self._bytes = memoryview(self._flat)  # reads single cells several times faster than the array
+        self._bytes = cells.data.cast("B", (cells.size,))  # reads single cells several times faster than the array
         self._side = int(SIDE_M / CELL_M)
         self._rings = _rings_to_border(cells).reshape(-1)
 
     def seen(self, spots: NDArray[np.complex64], reach: float, x: float, z: float, heading: float) -> NDArray[np.uint8]:
         """What lies at those spots for a viewer at (x, z) metres and that heading: uint8, one axis.
 
-        ``spots`` are ``ahead + i·right`` in cells, one axis, none further away than ``reach`` cells.  Each is worked out by itself, so that a few
-        spots give the very values that a whole picture gives.
+        ``spots`` are ``ahead + i·right`` in cells, one axis, none further away than ``reach`` cells.  Each is worked out by
+        itself, so that a few spots give the very values that a whole picture gives.
         """
         # (ahead + i·right) · e^(i·heading) is (z + i·x): one multiplication turns the view into the world's axes.
         column = (x - self.x0) / CELL_M
@@ -131,13 +131,14 @@ class Ground:
         # Else a column that overshoots lands in the grass on the other side.  A row that does is clipped to plain grass.
         index = cells[:, 0] * self.columns
         index += cells[:, 1]
-        return self._flat.take(index, mode="clip")
+        colours: NDArray[np.uint8] = self._flat.take(index, mode="clip")
+        return colours
 
     def rings(self, spots: NDArray[np.complex64], x: float, z: float, heading: float) -> NDArray[np.uint8]:
         """How many tiles lie between each spot's and the nearest one with border in it: 0 on such a tile, `MAX_RINGS` at most.
 
-        ``spots`` as in `seen`, but in tiles.  Where a spot leaves the raster the answer is that of some other place on it, which is safe:
-        out there no border is nearer than `MAX_RINGS` tiles.
+        ``spots`` as in `seen`, but in tiles.  Where a spot leaves the raster the answer is that of some other place on it, which
+        is safe: out there no border is nearer than `MAX_RINGS` tiles.
         """
         tile = CELL_M * TILE
         places = spots * np.complex64(complex(math.cos(heading), math.sin(heading)))
@@ -145,14 +146,15 @@ class Ground:
         tiles = places.view(np.float32).astype(np.int32).reshape(-1, 2)
         index = tiles[:, 0] * (self.columns // TILE)
         index += tiles[:, 1]
-        return self._rings.take(index, mode="clip")
+        rings: NDArray[np.uint8] = self._rings.take(index, mode="clip")
+        return rings
 
     def on_road(self, x: float, z: float) -> bool:
         """Whether a wheel at (x, z) has tarmac or paint under it."""
         row = int((z - self.z0) / CELL_M)
         column = int((x - self.x0) / CELL_M)
         if 0 <= row < self.rows and 0 <= column < self.columns:
-            return self._bytes[row * self.columns + column] > GRASS_LIGHT
+            return bool(self._bytes[row * self.columns + column] > GRASS_LIGHT)
         return False
 
 

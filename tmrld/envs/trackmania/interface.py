@@ -63,7 +63,7 @@ class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has n
         history = next(part.history for part in spec.parts if part.name == "lidar")
         self._lidar = np.zeros((history, BEAMS), np.float32)
 
-    def get_observation_space(self) -> spaces.Tuple:
+    def get_observation_space(self) -> spaces.Tuple[Any]:
         """Speed and distances."""
         return frame_space(self._spec)
 

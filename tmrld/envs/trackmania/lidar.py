@@ -42,6 +42,6 @@ def distances(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = image.shape[:2]
     result = np.empty(BEAMS, np.float32)
     for beam, (rows, columns) in enumerate(beam_pixels(width, height)):
-        border = (image[rows, columns] < DARK).all(axis=1)
-        result[beam] = border.argmax() if border.any() else len(border) - 1
+        border = np.flatnonzero((image[rows, columns] < DARK).all(axis=1))
+        result[beam] = border[0] if len(border) else len(rows) - 1
     return result

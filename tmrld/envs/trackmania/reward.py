@@ -54,7 +54,9 @@ class Progress:
         """``line``: (n, 3) points, 0.1 m apart.  Raises WorldError when it has fewer than 3."""
         points = np.ascontiguousarray(line, np.float64)
         if points.ndim != 2 or points.shape[1:] != (3,) or len(points) < MIN_POINTS:
-            raise WorldError(f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {points.shape}")
+            raise WorldError(
+                f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {points.shape}"
+            )
         # |p - c|² = |p|² - 2 p·c + |c|²; measured from the first point, so that large coordinates lose no digits.
         self._origin = tuple(points[0].tolist())
         points = points - points[0]
@@ -100,7 +102,9 @@ class Progress:
     def _follow(self, x: float, y: float, z: float) -> float:
         """Move the place to the nearest point of the window around it; returns the distance from the line in metres."""
         first = max(0, self._place - self._options.check_backward)
-        end = min(len(self._squares), self._place + self._options.check_forward + 2)  # one more, to see whether it comes nearer yet
+        end = min(
+            len(self._squares), self._place + self._options.check_forward + 2
+        )  # one more, to see whether it comes nearer yet
         origin = self._origin
         car_x, car_y, car_z = x - origin[0], y - origin[1], z - origin[2]
         car = np.array((car_x, car_y, car_z))
@@ -119,4 +123,3 @@ class Progress:
             nearest = int(squares[: away[-1] + 1].argmin())
         self._place = first + nearest
         return distance
-

@@ -15,6 +15,8 @@ Action: ``Box(-1, 1, (3,))``: gas and brake (below 0 is none), steer (+1 is full
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium import spaces
 
@@ -43,9 +45,11 @@ def lidar_spec(options: EnvironmentOptions) -> EnvSpec:
     )
 
 
-def frame_space(spec: EnvSpec) -> spaces.Tuple:
+def frame_space(spec: EnvSpec) -> spaces.Tuple[Any]:
     """The space of the parts alone; rtgym adds the action buffer."""
-    return spaces.Tuple([spaces.Box(part.low, part.high, part.observed_shape, np.dtype(part.dtype).type) for part in spec.parts])
+    return spaces.Tuple(
+        [spaces.Box(part.low, part.high, part.observed_shape, np.dtype(part.dtype).type) for part in spec.parts]
+    )
 
 
 def action_space() -> spaces.Box:

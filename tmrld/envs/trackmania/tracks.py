@@ -25,7 +25,9 @@ def read(path: Path) -> NDArray[np.float64]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WorldError(f"the reward line {path} cannot be read ({error.strerror}): record or import one for this track") from error
+        raise WorldError(
+            f"the reward line {path} cannot be read ({error.strerror}): record or import one for this track"
+        ) from error
     return parse(data, str(path))
 
 
@@ -49,17 +51,22 @@ def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64
     """
     line = np.asarray(points, np.float64)
     if line.ndim != 2 or line.shape[1] != 3 or not np.isfinite(line).all():
-        raise WorldError(f"{source} must hold finite points of three numbers (x, y, z), not an array of shape {line.shape}: record it again")
+        raise WorldError(
+            f"{source} must hold finite points of three numbers (x, y, z), not an array of shape {line.shape}: record it again"
+        )
     reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]) if len(line) else np.zeros(1)
     length = float(reached[-1])
     count = int(round(length / SPACING_M, 6)) + 1
     if count < MIN_POINTS:
         raise WorldError(
-            f"{source} is too short: {len(line)} points over {length:.2f} m, at least {(MIN_POINTS - 1) * SPACING_M:.1f} m are needed: "
-            "record a whole lap"
+            f"{source} is too short: {len(line)} points over {length:.2f} m, at least {(MIN_POINTS - 1) * SPACING_M:.1f} m "
+            "are needed: record a whole lap"
         )
     if count > MAX_POINTS:
-        raise WorldError(f"{source} is {length / 1000:.0f} km long, at most {MAX_POINTS * SPACING_M / 1000:.0f} km are accepted: is its unit metres?")
+        raise WorldError(
+            f"{source} is {length / 1000:.0f} km long, at most {MAX_POINTS * SPACING_M / 1000:.0f} km are accepted: "
+            "is its unit metres?"
+        )
     along = np.arange(count) * SPACING_M
     if length - along[-1] > SPACING_M / 2:
         along = np.append(along, length)
