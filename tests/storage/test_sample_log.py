@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.samples import as_record, record, records
-from tmrld.errors import BadInput, DiskFull, StorageError
+from tmrld.errors import BadInput, Damaged, DiskFull, StorageError
 from tmrld.storage.records import MAX_CONTENT_BYTES
 from tmrld.storage.sample_log import SampleLog
 
@@ -145,6 +145,52 @@ def test_a_crash_in_the_middle_of_pruning_is_finished_on_opening(tmp_path: Path,
     log.close()
 
 
+def test_pruning_that_failed_half_way_counts_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise DiskFull("no room for the index")
+
+    log = SampleLog(tmp_path, segment_bytes=300)
+    log.append(records(20))
+    with monkeypatch.context() as patch:
+        patch.setattr(log._files.index, "remove", full)
+        with pytest.raises(DiskFull):
+            log.prune(log.end // 2)
+    log.prune(log.end)
+    log.close()
+    log = SampleLog(tmp_path, segment_bytes=300)
+    assert log.transitions() == 20
+    log.close()
+
+
+def test_records_that_were_never_synced_are_synced_before_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    log = SampleLog(tmp_path)
+    log.append(records(3))
+    log.close()
+    drop_index(tmp_path)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(descriptor), raising=False)
+    log = SampleLog(tmp_path)
+    assert len(synced) == 1
+    assert log.append([record(2)])[0].duplicate
+    log.close()
+
+
+def test_a_bad_sector_costs_only_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SampleLog(tmp_path)
+    answers = log.append(records(3))
+    read = log._files.segments.read
+
+    def fail(offset: int, size: int) -> bytes:
+        if offset <= answers[1].offset < offset + size:
+            raise Damaged("the disk cannot read it")
+        return read(offset, size)
+
+    monkeypatch.setattr(log._files.segments, "read", fail)
+    assert numbers(log) == [0, 2]
+    assert log.damages[0].reason == "the disk cannot read it"
+    log.close()
+
+
 def test_the_index_is_rebuilt_when_it_is_missing_or_garbage(tmp_path: Path) -> None:
     log = SampleLog(tmp_path, segment_bytes=300)
     log.append(records(20))
@@ -171,7 +217,7 @@ def test_an_index_that_is_behind_learns_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("with_index", [True, False])
 def test_a_tail_torn_at_any_byte_costs_only_the_record_it_was_in(tmp_path: Path, with_index: bool) -> None:
     log = SampleLog(tmp_path / "log")
-    answers = log.append(records(3))
+    answers = log.append(records(2))
     log.close()
     whole = segment_files(tmp_path / "log")[0].read_bytes()
     index = (tmp_path / "log" / "index.db").read_bytes()

@@ -137,7 +137,11 @@ class LogFiles:
         self.index.remove(0, stop)
 
     def _recover_segment(self, base: int) -> None:
-        """Put the index in step with one segment."""
+        """Put the index in step with one segment.
+
+        Records that it did not know may be those of a process that was killed before it could sync them: that is made up for,
+        since they count from now on.
+        """
         end, stop = self.segments.end_of(base), self._stop_of(base)
         indexed = self._indexed_end(base, stop)
         if indexed > end:
@@ -158,6 +162,7 @@ class LogFiles:
                 self.report(item)
             else:
                 rows.append(_row(item))
+        self.segments.sync([base])
         self.index.add(rows)
 
     def _indexed_end(self, base: int, stop: int) -> int:
@@ -191,17 +196,25 @@ class LogFiles:
             if self.segments.base_of(start) is not None and start >= self.begin:
                 self.report(Damage(start, end - start, "the file with these records is gone"))
             return []
+        except Damaged as error:
+            if len(group) > 1:
+                return [record for place in group for record in self._read_group([place])]
+            self._lose(group[0], str(error))
+            return []
         records = []
         for place in group:
             try:
                 record = unpacked_record(block, place.offset - start, place.offset)
             except Damaged as error:
-                self.report(Damage(*place, reason=str(error)))
-                if self._is_copy:
-                    self.index.remove(place.offset, place.end)
+                self._lose(place, str(error))
             else:
                 records.append(record)
         return records
+
+    def _lose(self, place: Place, reason: str) -> None:
+        self.report(Damage(*place, reason))
+        if self._is_copy:
+            self.index.remove(place.offset, place.end)
 
 
 def _row(record: StoredRecord) -> Row:

@@ -144,7 +144,7 @@ class SampleLog:
                 return 0
             stop = files.segments.after(bases[-1])
             assert stop is not None
-            pruned = self._pruned.plus(files.index.rows(0, stop), stop)
+            pruned = self._pruned.plus(files.index.rows(self._pruned.before, stop), stop)
             pruned.save(self._pruned_path)
             self._pruned = pruned
             return files.forget(bases)

@@ -8,8 +8,10 @@ Reading is thread-safe; everything that writes is for one thread at a time.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ from pathlib import Path
 from tmrld.errors import Damaged, StorageError
 from tmrld.storage.files import explained, explaining, make_folder, sync_folder
 
-_SUFFIX = ".segment"
+_NAME = re.compile(r"[0-9]{20}\.segment")
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
 _log = logging.getLogger(__name__)
 
@@ -36,11 +38,7 @@ class Segments:
         self._open_base = -1
         self._broken = ""
         with explaining("list the segments in", folder):
-            sizes = {
-                int(path.stem): path.stat().st_size
-                for path in folder.iterdir()
-                if path.suffix == _SUFFIX and path.stem.isascii() and path.stem.isdigit()
-            }
+            sizes = {int(path.stem): path.stat().st_size for path in folder.iterdir() if _NAME.fullmatch(path.name)}
         self._sizes = sizes
         self._bases: tuple[int, ...] = tuple(sorted(sizes))  # replaced, never changed: readers need no lock
 
@@ -56,7 +54,7 @@ class Segments:
 
     def path(self, base: int) -> Path:
         """The file of the segment that begins at ``base``."""
-        return self._folder / f"{base:020d}{_SUFFIX}"
+        return self._folder / f"{base:020d}.segment"
 
     def end_of(self, base: int) -> int:
         """The offset after the last byte of this segment."""
@@ -75,7 +73,8 @@ class Segments:
     def read(self, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset`` on, within its segment; fewer where it ends.
 
-        Raises FileNotFoundError when there is no such segment (any more), StorageError when it cannot be read.
+        Raises FileNotFoundError when there is no such segment (any more), Damaged when the disk fails, StorageError when the
+        file cannot be opened.
         """
         base = self.base_of(offset)
         if base is None:
@@ -91,6 +90,8 @@ class Segments:
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno == errno.EIO:
+                raise Damaged("the disk cannot read it") from error
             raise explained(error, "read", path) from error
 
     def write(self, pieces: Iterable[tuple[int, bytes]], *, durable: bool) -> Undo:
@@ -192,7 +193,7 @@ class Segments:
     def _home(self, offset: int, size: int) -> int:
         """The segment into which a piece goes: the one it lies in or continues, if there is room, otherwise a new one."""
         base = self.base_of(offset)
-        following = self._bases[0] if base is None and self._bases else None if base is None else self.after(base)
+        following = self.after(-1 if base is None else base)
         if following is not None and offset + size > following:
             raise Damaged(
                 f"A record of {size} bytes at offset {offset} would run into the segment at {following}: "
