@@ -12,7 +12,7 @@ from tmrld import __version__
 from tmrld.control import live, problems
 from tmrld.control.auth import Guard
 from tmrld.control.gate import Gate
-from tmrld.control.problems import Code, JsonResponse, ProblemError, documented, problem_response
+from tmrld.control.problems import Code, JsonResponse, ProblemError, close_stream, documented
 from tmrld.control.routes import ANYBODY, open_routes, routes
 from tmrld.node import Node
 from tmrld.security.attempts import Attempts
@@ -44,6 +44,7 @@ def create_app(node: Node, tokens: TokenStore, *, host: str = "127.0.0.1", attem
         redoc_url=None,
         redirect_slashes=False,
         default_response_class=JsonResponse,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.node = node
     app.state.guard = Guard(tokens, attempts)
@@ -57,8 +58,8 @@ def create_app(node: Node, tokens: TokenStore, *, host: str = "127.0.0.1", attem
 
 
 async def _no_such_stream(socket: WebSocket) -> None:
-    detail = f"there is no WebSocket at this path: it is at {PREFIX}/live"
-    await socket.send_denial_response(problem_response(Code.NO_SUCH_PATH, detail))
+    await live.accept(socket)
+    await close_stream(socket, Code.NO_SUCH_PATH, f"there is no WebSocket at this path: it is at {PREFIX}/live")
 
 
 def _live_documentation() -> APIRouter:

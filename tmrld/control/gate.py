@@ -13,10 +13,10 @@ import ipaddress
 import logging
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from tmrld.control.problems import Code, problem_response
+from tmrld.control.problems import Code, ProblemError, close_stream, problem_response
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,21 @@ class Gate:
         self._host = host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, send)
+            case "websocket":
+                await self._open(scope, receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def passing(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             nonlocal started
             started = True
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -53,29 +59,39 @@ class Gate:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, passing)
+            await problem_response(refusal.code, str(refusal))(scope, receive, with_headers)
             return
         try:
-            await self._app(scope, receive, passing)
+            await self._app(scope, receive, with_headers)
         except Exception:
-            log.exception("%s %s failed", scope.get("method", "WebSocket"), scope["path"])
             if started:
                 raise
+            log.exception("%s %s failed", scope["method"], scope["path"])
             detail = "something went wrong inside; the relay's log says what. Please report it with those lines"
-            await problem_response(Code.INTERNAL_ERROR, detail)(scope, receive, passing)
+            await problem_response(Code.INTERNAL_ERROR, detail)(scope, receive, with_headers)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        await close_stream(socket, refusal.code, str(refusal))
+
+    def _refusal(self, scope: Scope) -> ProblemError | None:
+        """Why this request is not even looked at; None if it is."""
         if scope["scheme"] in ("https", "wss"):
             return None
         if not is_loopback(scope["client"][0] if scope["client"] else ""):
-            return problem_response(
+            return ProblemError(
                 Code.INSECURE,
-                "plain HTTP is for this machine alone, because tokens could be read on the way: use https, "
-                "through the reverse proxy if there is one",
+                "plain HTTP is for this machine alone, because tokens could be read on the way: use https; a reverse proxy "
+                "must be one of control.trusted_proxies and send X-Forwarded-Proto",
             )
         host = Headers(scope=scope).get("host", "")
         if not self._is_ours(host):
-            return problem_response(
+            return ProblemError(
                 Code.WRONG_HOST,
                 f"{host[:80]!r} is not a name of this server: use localhost or its address, or https under that name",
             )

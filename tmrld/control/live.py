@@ -29,7 +29,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tmrld import __version__
 from tmrld.control.auth import Guard, client_address
-from tmrld.control.problems import STATUS, Code, ProblemError
+from tmrld.control.problems import Code, ProblemError, close_stream
 from tmrld.events import TOPICS, Event, Subscription
 from tmrld.node import Node
 
@@ -43,8 +43,6 @@ SEND_TIMEOUT_S = 30.0
 """A reader that takes nothing for so long is let go."""
 CHECK_TOKEN_S = 10.0
 """How long after it was revoked a token may still tell events."""
-MAX_REASON_BYTES = 123
-"""Of a close frame, RFC 6455, section 5.5."""
 
 live_routes = APIRouter()
 
@@ -52,15 +50,23 @@ live_routes = APIRouter()
 @live_routes.websocket("/live")
 async def live(socket: WebSocket) -> None:
     """Tell events until the client goes, is too slow, or may no longer listen."""
-    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+    await accept(socket)
     try:
         await _serve(socket)
-    except ProblemError as problem:
-        await socket.close(4000 + STATUS[problem.code], _fit(str(problem)))
-    except TimeoutError:
-        log.info("a reader of live events at %s is let go: it took nothing for %.0f s", client_address(socket), SEND_TIMEOUT_S)
     except WebSocketDisconnect:
         pass
+    except ProblemError as problem:
+        await close_stream(socket, problem.code, str(problem))
+    except TimeoutError:
+        log.info("a reader of live events at %s is let go: it took nothing for %.0f s", client_address(socket), SEND_TIMEOUT_S)
+    except Exception:
+        log.exception("a stream of live events failed")
+        await close_stream(socket, Code.INTERNAL_ERROR, "something went wrong inside; the relay's log says what")
+
+
+async def accept(socket: WebSocket) -> None:
+    """Open the WebSocket, also for a client that is to be told why it is closed: of a refusal a browser tells nothing."""
+    await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
 
 
 async def _serve(socket: WebSocket) -> None:
@@ -144,7 +150,3 @@ def _topics(socket: WebSocket) -> list[str]:
         if topic not in TOPICS:
             raise ProblemError(Code.BAD_INPUT, f"unknown topic {topic[:20]!r}: the topics are {', '.join(TOPICS)}")
     return topics
-
-
-def _fit(reason: str) -> str:
-    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")

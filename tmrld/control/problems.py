@@ -13,12 +13,13 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from tmrld import errors
 
 MEDIA_TYPE = "application/problem+json"
-HTTP_UNPROCESSABLE = 422
-"""RFC 9110 renamed the phrase of this status, and Python's constant with it; the number stays."""
+MAX_REASON_BYTES = 123
+"""Of a WebSocket's close frame, RFC 6455, section 5.5."""
 
 
 class Code(StrEnum):
@@ -56,7 +57,7 @@ STATUS: dict[Code, int] = {
     Code.PRECONDITION_FAILED: 412,
     Code.RANGE_NOT_SATISFIABLE: 416,
     Code.WRONG_HOST: 421,
-    Code.INVALID_REQUEST: HTTP_UNPROCESSABLE,
+    Code.INVALID_REQUEST: 422,
     Code.UPGRADE_REQUIRED: 426,
     Code.TOO_MANY_ATTEMPTS: 429,
     Code.INTERNAL_ERROR: 500,
@@ -121,6 +122,11 @@ def problem_response(
     status = STATUS[code]
     problem = Problem(title=_title(status), status=status, code=code, detail=detail, errors=list(fields))
     return JsonResponse(problem, status, headers, MEDIA_TYPE)
+
+
+async def close_stream(socket: WebSocket, code: Code, detail: str) -> None:
+    """The same on a WebSocket that is open: 4000 plus the HTTP status, and the sentence as far as it fits."""
+    await socket.close(4000 + STATUS[code], detail.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
 
 
 def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:

@@ -24,6 +24,8 @@ WITH_TOKEN = (Code.UNAUTHENTICATED, Code.FORBIDDEN, *ANYBODY, Code.TOO_MANY_ATTE
 """Problems of operations that need a token."""
 OF_RUN = (Code.NOT_FOUND, Code.INVALID_REQUEST)
 """Problems of operations on a run."""
+MOVE = (*OF_RUN, Code.CONFLICT, Code.UNAVAILABLE, Code.DISK_FULL)
+"""Problems of commands to a run."""
 
 open_routes = APIRouter(responses=documented(*ANYBODY))
 routes = APIRouter(responses=documented(*WITH_TOKEN), dependencies=[Depends(Requires("viewer"))])
@@ -79,25 +81,25 @@ async def _move(node: Node, grant: Grant, run: str, verb: str) -> schemas.Run:
     return schemas.Run.model_validate(await node.move_run(run, verb))
 
 
-@routes.post("/runs/{run}/start", tags=["runs"], responses=documented(*OF_RUN, Code.CONFLICT))
+@routes.post("/runs/{run}/start", tags=["runs"], responses=documented(*MOVE))
 async def start_run(node: TheNode, grant: Operator, run: RunName) -> schemas.Run:
     """Start a run.  Needs the scope operator."""
     return await _move(node, grant, run, "start")
 
 
-@routes.post("/runs/{run}/pause", tags=["runs"], responses=documented(*OF_RUN, Code.CONFLICT))
+@routes.post("/runs/{run}/pause", tags=["runs"], responses=documented(*MOVE))
 async def pause_run(node: TheNode, grant: Operator, run: RunName) -> schemas.Run:
     """Pause a run: nothing is driven or learned until it is resumed.  Needs the scope operator."""
     return await _move(node, grant, run, "pause")
 
 
-@routes.post("/runs/{run}/resume", tags=["runs"], responses=documented(*OF_RUN, Code.CONFLICT))
+@routes.post("/runs/{run}/resume", tags=["runs"], responses=documented(*MOVE))
 async def resume_run(node: TheNode, grant: Operator, run: RunName) -> schemas.Run:
     """Go on with a run that is paused.  Needs the scope operator."""
     return await _move(node, grant, run, "resume")
 
 
-@routes.post("/runs/{run}/stop", tags=["runs"], responses=documented(*OF_RUN, Code.CONFLICT))
+@routes.post("/runs/{run}/stop", tags=["runs"], responses=documented(*MOVE))
 async def stop_run(node: TheNode, grant: Operator, run: RunName) -> schemas.Run:
     """Stop a run; its samples, weights and checkpoints stay.  Needs the scope operator."""
     return await _move(node, grant, run, "stop")
