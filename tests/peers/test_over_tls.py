@@ -47,6 +47,7 @@ def test_a_peer_with_a_token_gets_a_link(relay: Relay) -> None:
         async with relay.listener(echo) as listener:
             link = await relay.dialer(listener.port).connect()
             assert (link.peer.role, link.peer.name) == ("relay", "hub")
+            assert link.latency_s is not None
             await link.send(a_status("hello"))
             received = await link.receive()
             assert received is not None
@@ -64,10 +65,30 @@ def test_large_messages_travel_in_pieces_both_ways(relay: Relay) -> None:
             link = await relay.dialer(listener.port, "trainer-token", "trainer", "gpu").connect()
             checkpoint = CheckpointMessage("oval", 1, 0, 0, 0, bytes(range(256)) * 20_000)
             await asyncio.gather(link.send(checkpoint), link.send(a_status("between")))
-            received = [await link.receive() for _ in range(1)]
-            assert received[0] is not None
-            assert received[0].message == checkpoint
+            received = await link.receive()
+            assert received is not None
+            assert received.message == checkpoint
             await link.close()
+
+    asyncio.run(scene())
+
+
+def test_cancelling_in_the_middle_of_a_large_message_costs_the_link(relay: Relay) -> None:
+    async def scene() -> None:
+        over = asyncio.Event()
+
+        async def do_not_read(link: Link) -> None:
+            await over.wait()
+
+        async with relay.listener(do_not_read) as listener:
+            link = await relay.dialer(listener.port, "trainer-token", "trainer", "gpu").connect()
+            sending = asyncio.create_task(link.send(CheckpointMessage("oval", 1, 0, 0, 0, bytes(50_000_000))))
+            await asyncio.sleep(0)
+            sending.cancel()
+            await asyncio.wait([sending])
+            with pytest.raises(LinkLost, match="the connection was lost"):
+                await link.receive()
+            over.set()
 
     asyncio.run(scene())
 

@@ -108,6 +108,7 @@ def test_the_certificate_names_this_machine_and_what_it_is_told(tmp_path: Path) 
     certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"localhost", "relay.example"} <= set(names.get_values_for_type(x509.DNSName))
+    assert "" not in names.get_values_for_type(x509.DNSName)
     assert {"127.0.0.1", "192.0.2.7"} <= {str(address) for address in names.get_values_for_type(x509.IPAddress)}
 
 

@@ -10,6 +10,7 @@ of a link: `NORMAL` and so on below.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -57,8 +58,8 @@ class Channel(Protocol):
     async def send(self, data: bytes) -> None:
         """Send one message; waits while the way is full, which is how back-pressure reaches the sender.
 
-        Messages arrive in the order of the calls.  Cancelling either happens before anything is sent, or costs the channel.
-        Raises `Closed`.
+        Messages arrive in the order of the calls.  A message whose sending is cancelled arrives whole or not at all; if half of
+        it was under way, that costs the channel.  Raises `Closed`.
         """
 
     async def recv(self) -> bytes:
@@ -163,6 +164,13 @@ class WebSocketChannel:
         self._connection = connection
         self._remote = remote
         self._sending = asyncio.Lock()
+
+    @classmethod
+    async def over(cls, connection: Connection, remote: str) -> WebSocketChannel:
+        """The channel over a connection that was just made.  Pings at once: the latency is known from the first words on."""
+        with contextlib.suppress(ConnectionClosed):
+            await connection.ping()
+        return cls(connection, remote)
 
     @property
     def remote(self) -> str:

@@ -110,7 +110,7 @@ class Dialer:
             raise SettingsError(f"the proxy {self._proxy} cannot be used: {error}") from error
         except (OSError, InvalidHandshake) as error:
             raise _explain(error, self.address) from error
-        channel = WebSocketChannel(connection, self.address)
+        channel = await WebSocketChannel.over(connection, self.address)
         try:
             check_subprotocol(connection.subprotocol, self.address)
         except Refused:

@@ -196,7 +196,7 @@ class Listener:
         assert task is not None
         self._tasks.add(task)
         who = f"{connection.grant.scope} {connection.grant.name}"
-        channel = WebSocketChannel(connection, _address(connection))
+        channel = await WebSocketChannel.over(connection, _address(connection))
         code, reason = NORMAL, ""
         try:
             link = await Link.accept(channel, connection.grant.scope, connection.grant.name, self._welcome())

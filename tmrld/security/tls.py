@@ -10,6 +10,7 @@ Who has a certificate authority gives peers its file instead: then chain, name a
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -19,6 +20,7 @@ import re
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +238,9 @@ def _make_certificate(key: ec.EllipticCurvePrivateKey, names: Sequence[str], now
 
 
 def _general_name(name: str) -> x509.GeneralName | None:
-    """As certificates spell it; None for what cannot be in one, as some machines' names."""
+    """As certificates spell it; None for what cannot be in one: nothing, and the names of some machines."""
+    if not name:
+        return None
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -255,6 +259,16 @@ def _write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename.  On Windows a virus scanner may hold a new file for a moment, and the renaming has to wait for it."""
+    for _ in range(20):
+        with contextlib.suppress(PermissionError):
+            source.replace(target)
+            return
+        time.sleep(0.05)
+    source.replace(target)
