@@ -16,17 +16,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tmrld.engines.backoff import Backoff
-from tmrld.engines.child import Child, exit_in_words
-from tmrld.engines.entry import FAILED
+from tmrld.engines.child import Child
+from tmrld.engines.life import EngineEvent, Fault, Life
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.pipe import ALIVE
 from tmrld.errors import EngineError, LinkLost, ProtocolError
 from tmrld.protocol.codec import decode, encode
-from tmrld.protocol.messages import Command, LogLines, Message, Status
+from tmrld.protocol.messages import Command, Message, Status
+
+__all__ = ["STOP", "Engine", "EngineEvent"]
 
 log = logging.getLogger(__name__)
 
@@ -39,25 +41,6 @@ _KILL_GRACE_S = 30.0
 """How long a killed process may take to be gone."""
 _SLICES = 12
 """Silence is counted in that many pieces, each for no more than its length: a suspended machine does not pass for a hung engine."""
-
-
-@dataclass(frozen=True)
-class EngineEvent:
-    """Something happened to an engine.  ``text`` is a sentence for people.
-
-    ``kind`` is "started", "crashed" (ended without being asked, by an error), "hung" (was killed because it was silent), "finished"
-    (its function returned without being asked) or "stopped" (as asked).  ``traceback`` is what the engine reported, "" if nothing.
-    ``restart_in_s`` is None when it is not started again; ``pid`` is 0 when no process could be made.
-    """
-
-    engine: str
-    kind: str
-    text: str
-    pid: int
-    exit_code: int | None = None
-    traceback: str = ""
-    crashes: int = 0
-    restart_in_s: float | None = None
 
 
 class Engine:
@@ -219,10 +202,10 @@ class Engine:
         except OSError as error:
             self._started.set()
             return EngineEvent(self.name, "crashed", f"the engine {self.name} could not be started: {error}", 0)
-        life = _Life(child)
+        life = Life(self.name, child.pid)
         self._child = child
-        pump = asyncio.create_task(self._pump(life))
-        brief = asyncio.create_task(self._brief(life))
+        pump = asyncio.create_task(self._pump(child, life))
+        brief = asyncio.create_task(self._brief(child))
         ended = asyncio.create_task(child.ended())
         self._inner = {pump, brief}
         try:
@@ -230,26 +213,33 @@ class Engine:
             self._tell(
                 EngineEvent(self.name, "started", f"the engine {self.name} has started as process {child.pid}", child.pid)
             )
-            await self._watch(life, pump, brief, ended)
-            await self._end(life)
+            await self._watch(child, life, pump, brief, ended)
+            await self._end(child)
             await self._drain(life, pump)
         finally:
             self._child = None
             for task in (brief, pump, ended):
                 task.cancel()
             try:
-                await self._end(life)
+                await self._end(child)
             finally:
                 await child.channel.close()
                 await asyncio.wait({brief, pump})
                 self._inner = set()
         for task in (brief, pump):
             failure = None if task.cancelled() else task.exception()
-            if failure is not None and not isinstance(failure, _Fault):
+            if failure is not None and not isinstance(failure, Fault):
                 raise failure
-        return life.verdict(self.name, await child.ended())
+        return life.verdict(await child.ended())
 
-    async def _watch(self, life: _Life, pump: asyncio.Task[None], brief: asyncio.Task[None], ended: asyncio.Task[int]) -> None:
+    async def _watch(
+        self,
+        child: Child,
+        life: Life,
+        pump: asyncio.Task[None],
+        brief: asyncio.Task[None],
+        ended: asyncio.Task[int],
+    ) -> None:
         """Return when the process has ended or must be killed."""
         asked = asyncio.create_task(self._asked.wait())
         try:
@@ -260,13 +250,13 @@ class Engine:
         finally:
             asked.cancel()
         if asked in done and not ended.done() and not _failed(pump):
-            await self._ask_to_end(life, pump, ended)
+            await self._ask_to_end(child, life, pump, ended)
         elif pump.done() and not _failed(pump):
             await asyncio.wait({ended}, timeout=_EOF_GRACE_S)
             if not ended.done():
                 life.fault = f"has closed its pipe, did not end within {_EOF_GRACE_S:g} s (a thread of it may still run)"
 
-    async def _ask_to_end(self, life: _Life, pump: asyncio.Task[None], ended: asyncio.Task[int]) -> None:
+    async def _ask_to_end(self, child: Child, life: Life, pump: asyncio.Task[None], ended: asyncio.Task[int]) -> None:
         """Ask, wait (but not for one that hangs), terminate, wait; killing is left to the caller."""
         self.state = "stopping"
         life.asked = True
@@ -279,33 +269,33 @@ class Engine:
             asking.cancel()
         if not ended.done():
             life.forced = True
-            life.child.terminate()
+            child.terminate()
             await asyncio.wait({ended}, timeout=self._options.terminate_timeout_s)
 
-    async def _end(self, life: _Life) -> None:
+    async def _end(self, child: Child) -> None:
         """Kill the process, unless it has ended, and wait until it is gone.  Raises EngineError if that does not help."""
-        life.child.kill()
+        child.kill()
         try:
             async with asyncio.timeout(_KILL_GRACE_S):
-                await life.child.ended()
+                await child.ended()
         except TimeoutError:
             where = "it hangs in the operating system, probably in a driver; restart the machine"
-            text = f"the engine {self.name} (process {life.child.pid}) cannot be killed: {where}"
+            text = f"the engine {self.name} (process {child.pid}) cannot be killed: {where}"
             log.error("%s", text)
             raise EngineError(text) from None
 
-    async def _brief(self, life: _Life) -> None:
+    async def _brief(self, child: Child) -> None:
         """Task: tell a new process what it needs to know."""
         try:
-            await life.child.instruct()
+            await child.instruct()
         except LinkLost:
             return  # it has ended already; the pump notices
         if self._on_start is not None:
             await self._on_start()
 
-    async def _pump(self, life: _Life) -> None:
-        """Task: hand on what the engine says until it closes its pipe.  Raises `_Fault`, and whatever ``on_message`` raises."""
-        while (message := await self._receive(life)) is not None:
+    async def _pump(self, child: Child, life: Life) -> None:
+        """Task: hand on what the engine says until it closes its pipe.  Raises `Fault`, and whatever ``on_message`` raises."""
+        while (message := await self._receive(child, life)) is not None:
             if self.state == "starting" and life.heard:
                 self.state = "running"
             if isinstance(message, Status) and message.state == ALIVE:
@@ -315,7 +305,7 @@ class Engine:
             await self._on_message(message)
             life.delivering = False
 
-    def _note_dropped(self, life: _Life, dropped: int) -> None:
+    def _note_dropped(self, life: Life, dropped: int) -> None:
         if dropped > life.dropped:
             number = dropped - life.dropped
             log.warning(
@@ -323,8 +313,8 @@ class Engine:
             )
             life.dropped = dropped
 
-    async def _receive(self, life: _Life) -> Message | None:
-        """The next message; None at end-of-file.  Raises `_Fault` after too much silence or nonsense."""
+    async def _receive(self, child: Child, life: Life) -> Message | None:
+        """The next message; None at end-of-file.  Raises `Fault` after too much silence or nonsense."""
         loop = asyncio.get_running_loop()
         while True:
             limit_s = life.patience_s(self._options)
@@ -332,12 +322,12 @@ class Engine:
             began = loop.time()
             try:
                 async with asyncio.timeout(slice_s):
-                    message = decode(await life.child.channel.recv())
+                    message = decode(await child.channel.recv())
             except LinkLost:
                 return None
             except ProtocolError as error:
                 life.fault = f"said what is no message: {error}"
-                raise _Fault from error
+                raise Fault from error
             except TimeoutError:
                 message = None
             if slice_s is not None:
@@ -347,11 +337,11 @@ class Engine:
             if limit_s is not None and life.silence_s >= 0.999 * limit_s:
                 life.hung = True
                 life.fault = f"gave no sign of life for {limit_s:g} s"
-                raise _Fault
+                raise Fault
             if message is not None:
                 return message
 
-    async def _drain(self, life: _Life, pump: asyncio.Task[None]) -> None:
+    async def _drain(self, life: Life, pump: asyncio.Task[None]) -> None:
         """After the end of the process: deliver what it had said, for as long as ``on_message`` gets on with it.
 
         A callback that stands still is waited for, unless the engine is to stop.  A process that the engine started, and that has
@@ -373,65 +363,6 @@ class Engine:
         log.log(level, "%s%s", event.text, f"\n{event.traceback}" if event.traceback else "")
         if self._on_event is not None:
             self._on_event(event)
-
-
-class _Fault(Exception):
-    """The engine has to be killed; `_Life` says why."""
-
-
-class _Life:
-    """What is known of one process."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.asked = False
-        self.forced = False
-        self.hung = False
-        self.fault = ""
-        self.failure: Status | None = None
-        self.heard = False
-        self.received = 0
-        self.dropped = 0
-        self.delivering = False
-        self.silence_s = 0.0
-        self._quiet_s = 0.0
-
-    def patience_s(self, options: EngineOptions) -> float | None:
-        """How much silence is too much now; None for any."""
-        if options.hang_timeout_s is None:
-            return None
-        if not self.heard:
-            return max(options.start_timeout_s, options.hang_timeout_s)
-        return max(options.hang_timeout_s, self._quiet_s)
-
-    def hear(self, message: Message) -> None:
-        """Take note of a message.  Log lines prove nothing: they may come from a thread while the loop hangs."""
-        self.received += 1
-        if isinstance(message, LogLines):
-            return
-        self.heard = True
-        self.silence_s = 0.0
-        self._quiet_s = 0.0
-        if isinstance(message, Status) and message.state == ALIVE:
-            self._quiet_s = float(message.values.get("quiet_s", 0.0))
-        if isinstance(message, Status) and message.state == FAILED:
-            self.failure = message
-
-    def verdict(self, name: str, code: int) -> EngineEvent:
-        """How it ended, in words."""
-        report = "" if self.failure is None else str(self.failure.values.get("traceback", ""))
-        error = self.failure.detail if self.failure is not None else "" if code == 0 else f"it {exit_in_words(code)}"
-        if self.forced:
-            kind, how = "stopped", "was asked to stop, did not in time, and was ended by force"
-        elif self.asked:
-            kind, how = "stopped", f"was asked to stop and ended with an error: {error}" if error else "has stopped as asked"
-        elif self.fault:
-            kind, how = "hung" if self.hung else "crashed", f"{self.fault}, and was killed"
-        elif error:
-            kind, how = "crashed", f"has crashed: {error}"
-        else:
-            kind, how = "finished", "has finished"
-        return EngineEvent(name, kind, f"the engine {name} {how}", self.child.pid, code, report)
 
 
 def _note_failure(task: asyncio.Task[None]) -> None:
