@@ -55,7 +55,7 @@ class SimWorld:
         self._lap_time_s: float | None = None
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
-        """To the start line; ``options["perturb"]`` varies the start by the seed (`PERTURBATIONS`).  Raises WorldError if it is bad."""
+        """To the start line; ``options["perturb"]`` varies the start by the seed (`PERTURBATIONS`).  Raises WorldError."""
         offset, turn, grip = _perturbation(seed, options.get("perturb"))
         start = self.track.pose(0.0).right(offset)
         self._car = Car(start.x, start.z, start.heading + turn, 1.0 + grip)

@@ -111,7 +111,7 @@ class Ground:
         self.rows, self.columns = cells.shape
         self.x0, self.z0 = x0, z0
         self._flat = cells.reshape(-1)
-        self._bytes = cells.data.cast("B", (cells.size,))  # reads single cells several times faster than the array
+        self._bytes = cells.data.cast("B")  # reads single cells several times faster than the array
         self._side = int(SIDE_M / CELL_M)
         self._rings = _rings_to_border(cells).reshape(-1)
 
