@@ -15,15 +15,16 @@ FILES_KEPT = 3
 
 
 def set_up(level: str, *, quiet: bool = False) -> None:
-    """Log from ``level`` on to standard error; ``quiet`` shows warnings and errors only (the terminal shows progress instead)."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
-    if quiet:
-        handler.setLevel(logging.WARNING)
+    """Log from ``level`` on to standard error; ``quiet`` leaves that to the file, because the terminal shows progress instead."""
     root = logging.getLogger()
-    root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("tmrld").setLevel(level.upper())
+    if quiet:
+        root.addHandler(logging.NullHandler())
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root.addHandler(handler)
 
 
 def add_file(folder: Path) -> logging.Handler:

@@ -11,7 +11,7 @@ from typing import Any
 from tmrld.errors import SettingsError
 from tmrld.events import Event
 
-TOPICS = ("metrics", "episode", "weights", "node", "problem", "engine")
+TOPICS = ("metrics", "episode", "weights", "node", "problem")
 
 
 @dataclass
@@ -51,8 +51,6 @@ class Progress:
                 self.speed_factor = data.get("values", {}).get("speed_factor", self.speed_factor)
             case "problem":
                 self.problem = data.get("detail", "")
-            case "engine" if data["kind"] in ("crashed", "hung"):
-                self.problem = data["detail"]
             case _:
                 pass
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from tmrld.progress import Progress
 
 LINE_INTERVAL_S = 5.0
+LONGEST_PROBLEM = 400
 
 
 class Display:
@@ -45,7 +46,7 @@ class Display:
         """Draw, if it is time to."""
         if progress.problem != self._problem:
             self._problem = progress.problem
-            self._console.print(f"[yellow]problem:[/] {progress.problem}")
+            self._console.print(f"problem: {_short(progress.problem)}", style="yellow", markup=False)
         now = time.monotonic()
         if self._live is not None:
             if last or now - self._drawn_at >= self.interval_s:
@@ -54,6 +55,12 @@ class Display:
         elif last or now - self._drawn_at >= LINE_INTERVAL_S:
             self._drawn_at = now
             self._console.print(progress.line())
+
+
+def _short(text: str) -> str:
+    """The beginning of a long text; all of it is in the log file."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_PROBLEM else f"{line[:LONGEST_PROBLEM]}… (more in the log file)"
 
 
 def _table(progress: Progress) -> Table:

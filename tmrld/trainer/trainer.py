@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections import deque
 
+from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import Damaged, LinkError
@@ -190,6 +191,8 @@ class TrainerRole:
             case LogLines():
                 for line in message.lines:
                     log.info("trainer engine: %s", line[-1])
+            case Status(state=FAILED):  # `_tell` says so, with what follows from it
+                return
             case _:
                 pass
         await self._to_relay(message)
@@ -197,7 +200,7 @@ class TrainerRole:
     def _tell(self, event: EngineEvent) -> None:
         self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
         if event.kind in ("crashed", "hung"):
-            status = Status(self._assigned.run, "failed", event.text, {"traceback": event.traceback[-4000:]})
+            status = Status(self._assigned.run, FAILED, event.text, {"traceback": event.traceback[-4000:]})
             task = asyncio.get_running_loop().create_task(self._to_relay(status))
             task.add_done_callback(lambda done: done.exception())
 

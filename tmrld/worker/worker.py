@@ -12,6 +12,7 @@ import dataclasses
 import logging
 from typing import Any
 
+from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import LinkError, StorageError
@@ -169,7 +170,8 @@ class WorkerRole:
                     log.info("worker engine: %s", line[-1])
                 await self._to_relay(message)
             case Status():
-                await self._to_relay(message)
+                if message.state != FAILED:  # `_tell` says so, with what follows from it
+                    await self._to_relay(message)
             case _:
                 log.warning("the worker's engine sent %s, which has no meaning here", type(message).__name__)
 
@@ -197,7 +199,7 @@ class WorkerRole:
     def _tell(self, event: EngineEvent) -> None:
         self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
         if event.kind in ("crashed", "hung"):
-            status = Status(self._assigned.run, "failed", event.text, {"traceback": event.traceback[-4000:]})
+            status = Status(self._assigned.run, FAILED, event.text, {"traceback": event.traceback[-4000:]})
             task = asyncio.get_running_loop().create_task(self._to_relay(status))
             task.add_done_callback(lambda done: done.exception())
 
