@@ -191,7 +191,7 @@ class TrainerRole:
             case LogLines():
                 for line in message.lines:
                     log.info("trainer engine: %s", line[-1])
-            case Status(state=FAILED):  # `_tell` says so, with what follows from it
+            case Status() if message.state == FAILED:  # `_tell` says so, with what follows from it
                 return
             case _:
                 pass

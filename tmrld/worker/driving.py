@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tmrld.envs.registry import describe, make
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.registry import describe, make
 from tmrld.envs.sim.scripted import scripted
 from tmrld.errors import BadInput
 from tmrld.payloads import EnvSpec, EpisodeSummary, Weights

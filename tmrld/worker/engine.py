@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from tmrld.engines.pipe import EnginePort
-from tmrld.envs.registry import describe, make
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.registry import describe, make
 from tmrld.errors import PipeFull, WeightsError
 from tmrld.payloads import Weights
 from tmrld.protocol.codec import seal_chunk
