@@ -210,7 +210,12 @@ class TrainerEngine:
 
     def _ingest(self, loop: TrainingLoop, until: int | None, journal: bool) -> bool:
         """Move what the cache holds beyond the loop's offset into the memory; False if there was nothing."""
+        if self._cache.end <= loop.counters.offset:
+            return False
         records = self._cache.read(loop.counters.offset, READ_BYTES)
+        if until is not None and records and records[0].next_offset > until:
+            loop.counters.offset = until  # what lay before was damaged at the relay, or pruned: it is gone
+            return True
         if until is not None:
             records = [record for record in records if record.next_offset <= until]
         if not records:
