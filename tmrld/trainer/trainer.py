@@ -7,14 +7,13 @@ and a bounded number of metrics (the oldest go first).  Everything else is said 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
-from tmrld.errors import Damaged, LinkError
+from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError
 from tmrld.events import Feed
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
@@ -211,8 +210,12 @@ class TrainerRole:
         link = self._link
         if link is None:
             return
-        with contextlib.suppress(LinkError):
+        try:
             await link.send(message)
+        except (LinkError, ProtocolError):
+            pass  # whoever reads this link learns it, too, and says so
+        except BadInput as error:
+            log.error("a %s cannot be sent to the relay: %s", type(message).__name__, error)
 
     async def _catch_up(self, link: Link) -> None:
         """After a new link: say again what the relay may have missed."""

@@ -15,7 +15,7 @@ from typing import Any
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
-from tmrld.errors import LinkError, StorageError
+from tmrld.errors import BadInput, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
@@ -218,5 +218,9 @@ class WorkerRole:
     async def _to_relay(self, message: Message) -> None:
         link = self._link
         if link is not None:
-            with contextlib.suppress(LinkError):
+            try:
                 await link.send(message)
+            except (LinkError, ProtocolError):
+                pass  # whoever reads this link learns it, too, and says so
+            except BadInput as error:
+                log.error("a %s cannot be sent to the relay: %s", type(message).__name__, error)
