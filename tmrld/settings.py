@@ -1,6 +1,7 @@
 """The whole configuration as one typed tree; the sole reader of TOML, environment variables and flags.
 
-defaults < ``tmrld.toml`` < ``TMRLD_GROUP__KEY`` in the environment < flags.  An unknown key is an error that names the nearest one.
+defaults < ``tmrld.toml`` < ``TMRLD_GROUP__KEY`` in the environment < flags.  An unknown key is an error that names the nearest one;
+no error and no ``repr`` ever shows a secret.
 
 Two trees meet here.  `Settings` configures this daemon: roles, addresses, credentials, folders.  `RunConfig` configures a run: the
 relay stores it and sends it to the nodes that work for it; ``[run.…]`` in the file is what a relay's first run starts with.
@@ -8,8 +9,10 @@ relay stores it and sends it to the nodes that work for it; ``[run.…]`` in the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,9 +20,6 @@ from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-from pydantic_settings import SettingsError as SourceError
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.errors import SettingsError
@@ -103,19 +103,18 @@ class TrainerSettings(BaseModel):
     device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="Where to compute: cpu, cuda, cuda:1, mps.")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The configuration of one daemon."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     roles: tuple[Role, ...] = Field((), description="What this daemon does: relay, trainer, worker, or several of them.")
     name: str = Field("", max_length=64, description="Name of this node; empty takes the machine's.")
     data: Path = Field(
-        Path(platformdirs.user_data_dir("tmrld", appauthor=False)), description="Data folder, on a disk of this machine."
+        Path(platformdirs.user_data_dir("tmrld", appauthor=False)),
+        description="Data folder, on a disk of this machine; left out, it is where programs of this system keep their data.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged: this and worse.")
     peers: PeersSettings = PeersSettings()
     relay: RelayOptions = RelayOptions()
     control: ControlSettings = ControlSettings()
@@ -129,34 +128,15 @@ def load(
 ) -> Settings:
     """Read the settings: ``file`` (None: TMRLD_CONFIG, or ``tmrld.toml`` here if there is one), environment, then ``flags``.
 
-    ``flags`` is a nested mapping.  Raises SettingsError that names the key, the value and what was expected.
+    ``flags`` is a nested mapping; ``environment`` is the process's where it is None.  Raises SettingsError that names the key, the
+    value and what was expected.
     """
     environment = os.environ if environment is None else environment
-    path = _file(file, environment)
-    for variable in environment:
-        if variable.startswith(ENV_PREFIX) and variable != CONFIG_VARIABLE:
-            _check_variable(variable)
-
-    class FromHere(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
-
+    tree = merged(_read(_file(file, environment)), _variables(environment))
     try:
-        return FromHere(**dict(flags or {}))
+        return Settings.model_validate(merged(tree, flags or {}))
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
-    except SourceError as error:
-        raise SettingsError(f"an environment variable could not be read: {error.__cause__ or error}") from None
-    except ValueError as error:  # tomllib.TOMLDecodeError
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
 
 
 def _file(file: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -169,6 +149,53 @@ def _file(file: Path | None, environment: Mapping[str, str]) -> Path | None:
             f"the settings file {file} does not exist: give the path of a tmrld.toml, or leave it out for the defaults"
         )
     return file
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    """What the file says; nothing where there is none."""
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise SettingsError(f"the settings file {file} is not valid TOML: {error}") from None
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings among the environment's variables.  One that names none would otherwise do nothing, silently."""
+    tree: dict[str, Any] = {}
+    for variable, text in environment.items():
+        name = variable.upper()  # as Windows has it
+        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        path = name[len(ENV_PREFIX) :].lower().split("__")
+        below = _model_at(path[:-1], Settings)
+        if below is None or path[-1] not in below.model_fields:
+            raise SettingsError(
+                f"the environment variable {variable} names no setting ({'.'.join(path)}){_nearest(path, Settings)}"
+            )
+        tree = merged(tree, _nested(path, text))
+    return tree
+
+
+def _nested(path: list[str], text: str) -> dict[str, Any]:
+    """The tree that holds this one value: the text itself where the setting takes text, otherwise what it says as JSON."""
+    value: Any = text
+    if not _takes_text(path):
+        with contextlib.suppress(ValueError):  # then it stays text, and whatever takes none says so
+            value = json.loads(text)
+    for key in reversed(path):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _takes_text(path: list[str]) -> bool:
+    model = _model_at(path[:-1], Settings)
+    field = model.model_fields.get(path[-1]) if model else None
+    return field is not None and field.annotation in (str, SecretStr, Path)
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:
@@ -185,17 +212,12 @@ def first_run_config(settings: Settings) -> dict[str, Any]:
 
 
 def assignment(text: str) -> dict[str, Any]:
-    """``group.key=value`` of a ``--set`` flag as a nested mapping; the value is TOML's or JSON's, or else a plain string."""
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
-        raise SettingsError(f"--set {text!r} is not KEY=VALUE, for example --set run.algorithm.gamma=0.98")
-    try:
-        parsed: Any = json.loads(value)
-    except ValueError:
-        parsed = value
-    for key in reversed(path.strip().split(".")):
-        parsed = {key: parsed}
-    return parsed if isinstance(parsed, dict) else {}
+    """``group.key=value`` of a ``--set`` flag as a nested mapping; lists and groups are written as JSON.  Raises SettingsError."""
+    name, equals, value = text.partition("=")
+    path = [part.strip() for part in name.split(".")]
+    if not equals or not all(path):
+        raise SettingsError(f"--set {name!r} is not KEY=VALUE, for example --set run.algorithm.gamma=0.98")
+    return _nested(path, value)
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,25 +234,47 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """All that is wrong, a sentence each: the key, the value, what was expected, the nearest key."""
-    sentences = []
+    sentences: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
-        path = [str(part) for part in problem["loc"]]
-        key = ".".join(path)
+        path = _key(problem["loc"], model)
         if problem["type"] == "extra_forbidden":
-            sentences.append(f"{key} is not a setting{_nearest(path, model)}")
+            sentences[f"{'.'.join(path)} is not a setting{_nearest(path, model)}"] = []
         else:
-            sentences.append(f"{key} = {_shown(problem['input'])} cannot be used: {_lower(problem['msg'])}")
-    return "; ".join(sentences)
+            shown = f"{'.'.join(path)} = {_shown(path, problem['input'], model)} cannot be used: "
+            reason = "it is a group of settings" if problem["type"] == "model_type" else _lower(problem["msg"])
+            sentences.setdefault(shown, []).append(reason)  # one for each type that the setting may have
+    return "; ".join(sentence + ", or ".join(reasons) for sentence, reasons in sentences.items())
+
+
+def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """The setting that an error is about: without pydantic's names for the types that it tried."""
+    path: list[str] = []
+    for part in location:
+        if path and _model_at(path, model) is None:
+            return [*path, *(str(index) for index in location[len(path) :] if isinstance(index, int))]
+        path.append(str(part))
+    return path
 
 
 def _nearest(path: list[str], model: type[BaseModel]) -> str:
-    """ ": did you mean …?" for the last part of a path that does not exist."""
-    below = _model_at(path[:-1], model)
-    names = list(below.model_fields) if below else []
-    near = get_close_matches(path[-1], names, n=1, cutoff=0.5)
-    if near:
-        return f": did you mean {'.'.join([*path[:-1], near[0]])}?"
-    return f": the keys there are {', '.join(names)}" if names else ""
+    """What to write instead of a path that does not exist: a key of nearly that name there, or of that very name elsewhere."""
+    known = next(n for n in range(len(path) - 1, -1, -1) if _model_at(path[:n], model))
+    group, wrong = _model_at(path[:known], model), path[known]
+    assert group is not None
+    near = get_close_matches(wrong, group.model_fields, n=1, cutoff=0.6)
+    keys = [".".join([*path[:known], *near])] if near else [key for key in keys_of(model) if key.split(".")[-1] == path[-1]]
+    if keys:
+        return f": did you mean {' or '.join(keys)}?"
+    return f": the keys there are {', '.join(group.model_fields)}"
+
+
+def keys_of(model: type[BaseModel]) -> Iterator[str]:
+    """The dotted name of every group and setting."""
+    for name in model.model_fields:
+        yield name
+        below = _model_at([name], model)
+        if below is not None:
+            yield from (f"{name}.{key}" for key in keys_of(below))
 
 
 def _model_at(path: list[str], model: type[BaseModel]) -> type[BaseModel] | None:
@@ -244,19 +288,22 @@ def _model_at(path: list[str], model: type[BaseModel]) -> type[BaseModel] | None
     return current
 
 
-def _check_variable(variable: str) -> None:
-    """A variable with our prefix must name a setting: a typo would otherwise do nothing, silently."""
-    path = variable[len(ENV_PREFIX) :].lower().split("__")
-    below = _model_at(path[:-1], Settings)
-    if below is None or path[-1] not in below.model_fields:
-        raise SettingsError(
-            f"the environment variable {variable} names no setting ({'.'.join(path)}){_nearest(path, Settings)}"
-        )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value.get_secret_value() if isinstance(value, SecretStr) else value)
+def _shown(path: list[str], value: Any, model: type[BaseModel]) -> str:
+    """A value that cannot be used, shortened; of a secret, or of a whole group that may hold one, only what it is."""
+    if _may_hold_secret(path, model):
+        return f"({type(value).__name__}, not shown)"
+    text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _may_hold_secret(path: list[str], model: type[BaseModel]) -> bool:
+    """Whether it is a secret or a group; a path may end inside a setting that is a list."""
+    for depth, name in enumerate(path):
+        above = _model_at(path[:depth], model)
+        field = above.model_fields.get(name) if above else None
+        if field is not None and _model_at(path[: depth + 1], model) is None:
+            return field.annotation is SecretStr
+    return True
 
 
 def _lower(message: str) -> str:
@@ -270,35 +317,37 @@ def example() -> str:
     """Every setting with its default and its meaning, as the text of a settings file."""
     lines = [
         "# Every setting of tmrld with its default.  Copy this file to tmrld.toml and keep the lines that you change.",
-        "# Each can also be set in the environment (relay.port is TMRLD_RELAY__PORT) or by a flag (--set relay.port=7500).",
-        *_example_lines(Settings, Settings.model_construct(), []),
+        "# In the environment relay.port is TMRLD_RELAY__PORT, as a flag it is --set relay.port=7500.  Flags win over the",
+        "# environment, and that wins over this file.",
+        "",
+        *_example_lines(Settings(), []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _example_lines(model: type[BaseModel], values: BaseModel, path: list[str]) -> Iterator[str]:
-    groups: list[tuple[str, FieldInfo]] = []
+def _example_lines(values: BaseModel, path: list[str]) -> Iterator[str]:
+    model = type(values)
     if path:
-        yield from ["", f"[{'.'.join(path)}]  # {_first_sentence(model)}"]
+        yield from ["", f"# {_first_sentence(model)}", f"[{'.'.join(path)}]"]
+    groups: dict[str, BaseModel] = {}
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            groups.append((name, field))
+        value = getattr(values, name)
+        if isinstance(value, BaseModel):
+            groups[name] = value
             continue
-        yield f"# {field.description}"
-        yield f"{name} = {_toml(name, getattr(values, name))}"
-    for name, field in groups:
-        assert isinstance(field.annotation, type)
-        yield from _example_lines(field.annotation, getattr(values, name), [*path, name])
+        yield f"# {' '.join((field.description or '').split())}"
+        if isinstance(value, Path):  # differs from machine to machine
+            yield f'# {name} = "/path/of/a/folder"'
+        else:
+            yield f"{name} = {_toml(value)}"
+    for name, group in groups.items():
+        yield from _example_lines(group, [*path, name])
 
 
 def _first_sentence(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split("\n\n")[0].split())
 
 
-def _toml(name: str, value: Any) -> str:
-    """A default as TOML.  Infinity does not occur; the data folder differs per machine and is shown as a comment would."""
-    if isinstance(value, SecretStr):
-        return '""'
-    if name == "data":
-        return '"data"'
-    return json.dumps(value, ensure_ascii=False)
+def _toml(value: Any) -> str:
+    """A default as TOML, which writes all that occurs here as JSON does."""
+    return json.dumps(value.get_secret_value() if isinstance(value, SecretStr) else value, ensure_ascii=False)
