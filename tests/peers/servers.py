@@ -60,7 +60,7 @@ class Relay:
             token,
             Hello(role, name, "0.1.0"),
             options.pop("context", client_context(pin=self.identity.pin)),
-            delays=lambda: itertools.repeat(0.0),
+            delays=options.pop("delays", lambda: itertools.repeat(0.0)),
             refused_delay_s=0.0,
             **options,
         )

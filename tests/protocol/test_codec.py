@@ -6,7 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -16,6 +16,7 @@ from tmrld.protocol.codec import DTYPES, KINDS, decode, encode, open_chunk, open
 from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Hello, Message, Metrics, Status
 
 EVERY_MESSAGE = every_message()
+UNHURRIED = settings(deadline=None)
 a_message = pytest.mark.parametrize("message", EVERY_MESSAGE, ids=lambda message: KINDS[type(message)])
 
 
@@ -199,12 +200,14 @@ def test_what_is_no_message_is_not_sent() -> None:
         encode("hello")  # type: ignore[arg-type]
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_protocol_error(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         decode(data)
 
 
+@UNHURRIED
 @given(st.sampled_from([encode(message) for message in EVERY_MESSAGE]), st.data())
 def test_a_damaged_message_is_a_message_or_a_protocol_error(data: bytes, draw: st.DataObject) -> None:
     damaged = bytearray(data)
@@ -229,12 +232,14 @@ PLAIN = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(max_size=5), PLAIN, max_size=4))
 def test_any_plain_value_survives_the_journey(values: dict[str, Any]) -> None:
     message = Hello("worker", "gamer", "0.1.0", [], values)
     assert decode(encode(message)) == message
 
 
+@UNHURRIED
 @given(st.sampled_from(EVERY_MESSAGE), st.data(), PLAIN)
 def test_any_value_in_any_field_is_a_message_or_a_protocol_error(message: Message, draw: st.DataObject, value: Any) -> None:
     header = header_of(message)
@@ -277,6 +282,7 @@ ANY_COLUMN = arrays.arrays(
 )
 
 
+@UNHURRIED
 @given(
     st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=8), ANY_COLUMN, max_size=4),
     st.booleans(),

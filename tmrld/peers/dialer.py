@@ -91,6 +91,7 @@ class Dialer:
         self._refused_delay_s = refused_delay_s
         self._delays = delays
         self._report = report
+        self._lived_s = 0.0
 
     async def connect(self) -> Link:
         """Try once.  Raises `LinkLost` or `Refused`; `ProtocolError` if the relay does not keep to the protocol."""
@@ -121,15 +122,15 @@ class Dialer:
     async def run(self, on_link: Callable[[Link], Awaitable[None]]) -> None:
         """Connect, hand each link to ``on_link``, and connect again when that returns or the link fails.  Runs until cancelled.
 
-        Raises `Refused` and `ProtocolError` unless ``persist``, and whatever else ``on_link`` raises.
+        Raises `Refused` and `ProtocolError` unless ``persist``, and whatever else ``on_link`` raises.  Trouble is reported once,
+        however often it comes in a row.
         """
-        clock = asyncio.get_running_loop().time
         task = asyncio.current_task()
         assert task is not None
         cancellations = task.cancelling()
         delays = self._delays()
+        said = ""
         while True:
-            began = clock()
             trouble: LinkError | ProtocolError | None = None
             try:
                 # In a task of its own, because a TaskGroup in there whose tasks fail just when this is cancelled swallows the
@@ -141,26 +142,32 @@ class Dialer:
                     raise
             if task.cancelling() > cancellations:
                 raise asyncio.CancelledError
-            if clock() - began >= STEADY_S:
-                delays = self._delays()
+            if self._lived_s >= STEADY_S:
+                delays, said = self._delays(), ""
             if trouble is None or isinstance(trouble, LinkLost):
                 delay_s = next(delays)
             elif self._persist:
                 delay_s = self._refused_delay_s
             else:
                 raise trouble
-            if trouble is not None:
-                self._report(f"{trouble}; trying again in {delay_s:.1f} s")
+            if trouble is not None and str(trouble) != said:
+                self._report(f"{trouble}; trying again")
+            said = str(trouble)
             await asyncio.sleep(delay_s)
 
     async def _once(self, on_link: Callable[[Link], Awaitable[None]]) -> None:
+        clock = asyncio.get_running_loop().time
+        self._lived_s = 0.0
         link = await self.connect()
+        began = clock()
         log.info("linked to relay %s at %s", link.peer.name, self.address)
         try:
             await on_link(link)
         except BaseException:
             await link.close(GOING_AWAY, f"{self._hello.role} {self._hello.name} left")
             raise
+        finally:
+            self._lived_s = clock() - began
         await link.close()
 
 
