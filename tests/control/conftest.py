@@ -43,12 +43,11 @@ class Api:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.tokens[token]:
             sent.setdefault("authorization", f"Bearer {self.tokens[token]}")
-        url = path if path.startswith("/metrics") else f"/api/v1/{path}"
 
         async def exchange() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=(client, 50000))
             async with httpx.AsyncClient(transport=transport, base_url=base) as http:
-                return await http.request(method, url, headers=sent)
+                return await http.request(method, f"/api/v1/{path}", headers=sent)
 
         return asyncio.run(exchange())
 

@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+
+from tests.control.conftest import Api
+from tmrld.control.problems import Code
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    response = api.get("openapi.json", token="")
+    assert response.status_code == 200
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path.removeprefix('/api/v1/')}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_operation_is_there(document: dict[str, Any]) -> None:
+    assert list(operations(document)) == [
+        "GET health",
+        "GET version",
+        "GET nodes",
+        "GET runs",
+        "GET runs/{run}",
+        "POST runs/{run}/start",
+        "POST runs/{run}/pause",
+        "POST runs/{run}/resume",
+        "POST runs/{run}/stop",
+        "GET runs/{run}/metrics",
+        "GET runs/{run}/episodes",
+        "GET runs/{run}/weights",
+        "GET runs/{run}/weights/{version}",
+        "GET live",
+    ]
+
+
+def test_every_operation_says_what_it_does_and_what_each_parameter_means(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        assert operation["description"], name
+        assert operation["tags"], name
+        assert all(parameter["description"] for parameter in operation.get("parameters", [])), name
+
+
+def test_every_field_of_every_answer_is_described(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        for field, shape in schema.get("properties", {}).items():
+            assert field == "items" or "$ref" in shape or shape.get("description"), f"{name}.{field}"
+
+
+def test_every_error_is_documented_in_the_one_shape(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        problems = {status: response for status, response in operation["responses"].items() if int(status) >= 400}
+        expected = {"403", "421", "500"}
+        if name not in ("GET health", "GET live"):
+            expected |= {"401", "429", "503"}
+            assert operation["security"] == [{"token": []}]
+        if "{run}" in name:
+            expected |= {"404", "422"}
+        if name.startswith("POST"):
+            expected |= {"409", "507"}
+        assert expected <= set(problems), name
+        for response in problems.values():
+            assert response["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def test_the_codes_are_listed(document: dict[str, Any]) -> None:
+    assert document["components"]["schemas"]["Code"]["enum"] == [code.value for code in Code]
+
+
+def test_names_of_operations_are_good_names_for_functions(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert "pause_run" in names
+    assert len(set(names)) == len(names)
+
+
+def test_no_page_is_served_that_loads_scripts_from_elsewhere(api: Api) -> None:
+    assert api.get("../../docs").status_code == 404
+    assert api.get("../../redoc").status_code == 404

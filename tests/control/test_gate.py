@@ -1,0 +1,53 @@
+import pytest
+
+from tests.control.conftest import Api
+from tmrld.control.gate import host_name, is_loopback
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:7400", "localhost.", "127.0.0.1:7400", "[::1]:7400", "192.168.1.5", "relay.example:7400"]
+)
+def test_our_own_names_are_answered(api: Api, host: str) -> None:
+    assert api.get("runs", host=host).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:7400", "127.0.0.1.evil.example", "", "::1"])
+def test_a_name_that_could_be_rebound_is_refused(api: Api, host: str) -> None:
+    assert api.get("health", token="", host=host).json()["code"] == "wrong_host"
+
+
+def test_over_https_any_name_will_do(api: Api) -> None:
+    assert api.get("runs", base="https://relay.somewhere.example", client="203.0.113.7").status_code == 200
+
+
+def test_plain_http_is_for_this_machine(api: Api) -> None:
+    assert api.get("runs", client="::1").status_code == 200
+    response = api.get("runs", client="203.0.113.7")
+    assert (response.status_code, response.json()["code"]) == (403, "insecure")
+
+
+@pytest.mark.parametrize("path", ["health", "nothing", "runs/other"])
+def test_every_response_tells_browsers_to_be_strict(api: Api, path: str) -> None:
+    headers = api.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_weights_may_be_kept_and_asked_about(api: Api) -> None:
+    assert api.get("runs/demo/weights/2").headers["cache-control"] == "private, no-cache"
+
+
+def test_hosts_are_taken_apart() -> None:
+    assert [host_name(host) for host in ("A.b:1", "a.", "[::1]:1", "[::1]", "127.0.0.1:1")] == [
+        "a.b",
+        "a",
+        "::1",
+        "::1",
+        "127.0.0.1",
+    ]
+
+
+def test_loopback_has_several_spellings() -> None:
+    assert all(is_loopback(address) for address in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"))
+    assert not any(is_loopback(address) for address in ("", "localhost", "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1"))
