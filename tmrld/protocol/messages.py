@@ -72,9 +72,13 @@ class Assign:
 
 @dataclass(frozen=True)
 class Describe:
-    """Worker: the spaces of its environment (`EnvSpec.to_plain`).  The first of a run fixes them for all its workers."""
+    """Worker: the spaces of its environment (`EnvSpec.to_plain`), and the incarnation under which it will send chunks.
+
+    The first worker of a run fixes the spaces for all.
+    """
 
     run: str
+    incarnation: str
     spec: Plain
 
 
