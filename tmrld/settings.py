@@ -21,6 +21,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from tmrld.control.options import ControlOptions
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.errors import SettingsError
 from tmrld.relay.options import RelayOptions
@@ -67,21 +68,6 @@ class PeersSettings(BaseModel):
     proxy: str = Field("", description="HTTP proxy to go through, http://HOST:PORT; empty for none.")
 
 
-class ControlSettings(BaseModel):
-    """The control API, which the relay's daemon serves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field("127.0.0.1", description="Address to listen on.  Any but a loopback address needs certificate and key.")
-    port: int = Field(7400, ge=0, le=65535, description="Port; 0 takes any free one.")
-    certificate: str = Field("", description="File with the certificate (PEM) for HTTPS.")
-    key: str = Field("", description="File with its private key (PEM).")
-    trusted_proxies: tuple[str, ...] = Field(
-        (),
-        description="Addresses of reverse proxies that end HTTPS in front of this listener; allows plain HTTP beyond loopback.",
-    )
-
-
 class WorkerSettings(BaseModel):
     """This machine's worker."""
 
@@ -117,7 +103,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged: this and worse.")
     peers: PeersSettings = PeersSettings()
     relay: RelayOptions = RelayOptions()
-    control: ControlSettings = ControlSettings()
+    control: ControlOptions = ControlOptions()
     worker: WorkerSettings = WorkerSettings()
     trainer: TrainerSettings = TrainerSettings()
     run: FirstRun = FirstRun()

@@ -12,19 +12,17 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvicorn
 
 from tmrld.control.app import create_app
 from tmrld.control.gate import is_loopback
+from tmrld.control.options import ControlOptions
 from tmrld.errors import Conflict, SettingsError
 from tmrld.node import Node
 from tmrld.security.tls import server_context
 from tmrld.security.tokens import TokenStore
-
-if TYPE_CHECKING:
-    from tmrld.settings import ControlSettings
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ POLITE_S = 0.5
 class ControlServer:
     """Serves the control API between `start` and `close`."""
 
-    def __init__(self, settings: ControlSettings, node: Node, tokens: TokenStore) -> None:
+    def __init__(self, settings: ControlOptions, node: Node, tokens: TokenStore) -> None:
         """Raises SettingsError for a certificate, key or proxy that cannot be used."""
         self._settings = settings
         self._context = _tls(settings)
@@ -168,14 +166,14 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
     return sock
 
 
-def _tls(settings: ControlSettings) -> ssl.SSLContext | None:
+def _tls(settings: ControlOptions) -> ssl.SSLContext | None:
     if bool(settings.certificate) != bool(settings.key):
         given, missing = ("certificate", "key") if settings.certificate else ("key", "certificate")
         raise SettingsError(f"control.{given} is set and control.{missing} is not: HTTPS needs both, as PEM files")
     return server_context(Path(settings.key), Path(settings.certificate)) if settings.key else None
 
 
-def _check_proxies(settings: ControlSettings) -> None:
+def _check_proxies(settings: ControlOptions) -> None:
     for proxy in settings.trusted_proxies:
         try:
             ipaddress.ip_network(proxy)
