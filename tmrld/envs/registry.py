@@ -54,9 +54,16 @@ def make(options: EnvironmentOptions, render_mode: str | None = None) -> Env:
 
 
 def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
-    """The spaces of ``env`` as data.  Raises WorldError on observations other than Box, Tuple or Dict of Box."""
+    """The spaces of ``env`` as data.  Raises WorldError on observations other than Box, Tuple or Dict of Box.
+
+    An environment of your own that stacks frames, or shows its past actions, says so in an attribute ``tmrld_spec``, an `EnvSpec`
+    for actions in [-1, 1]: then single frames are stored, and histories are rebuilt from them.
+    """
     if options.id in _OURS:
         return _OURS[options.id][1](options)
+    own = getattr(env.unwrapped, "tmrld_spec", None)
+    if isinstance(own, EnvSpec):
+        return dataclasses.replace(own, id=options.id)
     size = _action_box(env, options.id).shape[0]
     paced = env.unwrapped
     if isinstance(paced, PacedEnv):

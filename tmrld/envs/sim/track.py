@@ -234,8 +234,8 @@ def _paint(track: Track) -> Ground:
     x0, z0 = min(xs) - reach - SIDE_M, min(zs) - reach - MARGIN_M
     columns = TILE * math.ceil((max(xs) + reach + SIDE_M - x0) / CELL_M / TILE)
     rows = TILE * math.ceil((max(zs) + reach + MARGIN_M - z0) / CELL_M / TILE)
-    stripes = np.arange(max(rows, columns)) // 80 % 2 * np.uint8(GRASS ^ GRASS_LIGHT)
-    cells = (np.uint8(GRASS) ^ stripes[:rows, None]) ^ stripes[:columns]  # mown in squares of 8 m
+    stripes = (np.arange(max(rows, columns)) // 80 % 2).astype(np.uint8)
+    cells = np.array((GRASS, GRASS_LIGHT), np.uint8)[stripes[:rows, None] ^ stripes[:columns]]  # mown in squares of 8 m
     cells[[0, -1], :] = GRASS
 
     lead_in, lead_out = Straight(track.run_in), Straight(track.run_out)
