@@ -76,6 +76,12 @@ def test_a_crash_is_logged_and_its_insides_are_not_told(api: Api, caplog: pytest
     assert "GET /api/v1/runs failed" in caplog.text
 
 
+def test_what_the_relay_cannot_help_is_logged_too(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    api.node.broken = errors.Damaged("policy 3 does not match its checksum")
+    assert api.get("runs/demo").status_code == 503
+    assert "GET /api/v1/runs/demo: policy 3 does not match its checksum" in caplog.text
+
+
 def test_a_bad_value_is_named(api: Api) -> None:
     body = api.get("runs/demo/metrics?max_points=two&start=-1").json()
     assert [problem["field"] for problem in body["errors"]] == ["query.start", "query.max_points"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from tmrld import errors
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_REASON_BYTES = 123
@@ -154,6 +157,8 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_tmrld_error(request: Request, error: Exception) -> Response:
     code = next(_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _OF_ERROR)
+    if STATUS[code] >= 500:
+        log.error("%s %s: %s", request.method, request.url.path, error)
     return problem_response(code, str(error))
 
 
