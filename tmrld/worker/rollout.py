@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tmrld.envs.registry import newest_frames
+from tmrld.errors import WorldError
 from tmrld.payloads import ACTOR_KINDS, MIXED, Array, Chunk, EnvSpec, EpisodeSummary
 from tmrld.worker.options import CollectionOptions
 
@@ -45,7 +46,10 @@ class Gate(Protocol):
         """May the next step be taken at once?"""
 
     def wait(self) -> bool:
-        """Called when not ready, after everything driven so far was handed out.  False ends the episode here (truncated)."""
+        """Called when not ready, after everything driven so far was handed out.
+
+        False ends the episode here, as if the line were cut: without a summary, and neither terminated nor truncated.
+        """
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,8 @@ class _Rows:
     def __init__(self, spec: EnvSpec, info: tuple[str, ...]) -> None:
         self._spec = spec
         self._info = info
-        self._part_names = [part.name for part in spec.parts]
         self._rows: list[tuple[Any, ...]] = []
         self._frames: list[dict[str, Array]] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def add(
         self,
@@ -83,19 +83,20 @@ class _Rows:
         time_s: float,
         info: Mapping[str, Any],
     ) -> None:
+        """Add a row.  Arrays are copied: environments and policies may use theirs again."""
         terms = info.get("reward_terms", {})
-        self._frames.append(frames)
+        self._frames.append({name: frame.copy() for name, frame in frames.items()})
         self._rows.append(
             (
-                choice.action,
+                np.array(choice.action, np.float32),
                 reward,
                 terminated,
                 truncated,
                 time_s,
                 choice.weights_version,
                 ACTOR_KINDS.index(choice.actor),
-                *(float(terms.get(name, 0.0)) for name in self._spec.reward_terms),
-                *(_number(info.get(name)) for name in self._info),
+                *(_number(name, terms.get(name, 0.0)) for name in self._spec.reward_terms),
+                *(_number(name, info.get(name)) for name in self._info),
             )
         )
 
@@ -127,9 +128,48 @@ class _Rows:
         return lead
 
 
-def _number(value: Any) -> float:
-    """An info value as a float: None becomes NaN (the value does not apply to this step)."""
-    return float("nan") if value is None else float(value)
+def _number(name: str, value: Any) -> float:
+    """An info value as a float: None becomes NaN (the value does not apply to this step).  Raises WorldError for what is none."""
+    try:
+        return float("nan") if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        shown = repr(value)[:80]
+        raise WorldError(
+            f"the environment's info has {name!r} = {shown}, expected a number: leave it out of what the run keeps"
+        ) from error
+
+
+Point = tuple[float, float, float, float]
+
+
+class _Trajectory:
+    """The driven line, evenly thinned so that it stays small however long the episode is."""
+
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+        self._last: Point | None = None
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, point: Point) -> None:
+        """Every ``stride``-th point is kept; when there are too many, every second one goes."""
+        self._last = point
+        if self._seen % self._stride == 0:
+            self._points.append(point)
+            if len(self._points) > 4 * TRAJECTORY_POINTS:
+                del self._points[1::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def points(self) -> Array:
+        """At most TRAJECTORY_POINTS of them, from the first to the last: (n, 4) float32."""
+        kept = self._points
+        if self._last is not None and kept[-1] is not self._last:
+            kept = [*kept, self._last]
+        points = np.asarray(kept, np.float32).reshape(-1, 4)
+        if len(points) > TRAJECTORY_POINTS:
+            points = points[np.linspace(0, len(points) - 1, TRAJECTORY_POINTS).round().astype(np.int64)]
+        return points
 
 
 class _Summary:
@@ -139,29 +179,27 @@ class _Summary:
         self._return = 0.0
         self._actors: set[str] = set()
         self._weights_version = -1
-        self._trajectory: list[tuple[float, float, float, float]] = []
+        self._trajectory = _Trajectory()
 
     def add(self, choice: Choice, reward: float, time_s: float, info: Mapping[str, Any]) -> None:
         self._return += reward
         self._actors.add(choice.actor)
         self._weights_version = choice.weights_version
         if "x" in info and "z" in info:
-            self._trajectory.append((float(info["x"]), float(info["z"]), _number(info.get("speed")), time_s))
+            x, z, speed = (_number(name, info.get(name)) for name in ("x", "z", "speed"))
+            self._trajectory.add((x, z, speed, time_s))
 
     def finish(self, steps: int, info: Mapping[str, Any]) -> EpisodeSummary:
-        points = np.asarray(self._trajectory, np.float32).reshape(-1, 4)
-        if len(points) > TRAJECTORY_POINTS:
-            points = points[np.linspace(0, len(points) - 1, TRAJECTORY_POINTS).round().astype(np.int64)]
         lap_time = info.get("lap_time_s")
         return EpisodeSummary(
             steps=steps,
             episode_return=self._return,
             finished=bool(info.get("finished", False)),
             lap_time_s=None if lap_time is None else float(lap_time),
-            progress=_number(info.get("progress")),
+            progress=_number("progress", info.get("progress")),
             actor=next(iter(self._actors)) if len(self._actors) == 1 else MIXED,
             weights_version=self._weights_version,
-            trajectory=points,
+            trajectory=self._trajectory.points(),
         )
 
 
@@ -178,6 +216,7 @@ def drive(
 
     ``choose`` maps an observation to a `Choice`.  ``clock`` gives monotonic seconds; None counts simulated time
     (steps times ``spec.step_s``).  Closing the generator ends the episode without its last, unfinished chunk.
+    The chunks have no incarnation and number yet: the outbox gives them.  Raises WorldError for info that is no number.
     """
     episode = secrets.token_hex(8)
     observation, info = environment.reset(seed=plan.seed, options=plan.reset_options)
