@@ -8,27 +8,39 @@ After a broken line everything unacknowledged is sent again, in order: the relay
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tmrld.errors import StorageError
 from tmrld.protocol.codec import decode, encode
 from tmrld.protocol.messages import ChunkMessage
 from tmrld.storage.records import Record
 from tmrld.storage.sample_log import SampleLog
+
+log = logging.getLogger(__name__)
+
+Identity = tuple[str, int]
+"""Incarnation and number."""
+
+READ_BYTES = 2**20
+SPILL_CHUNKS = 100
+"""How many chunks go to the spool with one transaction."""
 
 
 @dataclass
 class _Entry:
     """One unacknowledged chunk: itself, or where it lies in the spool."""
 
-    identity: tuple[str, int]
+    identity: Identity
     chunk: ChunkMessage | None
     offset: int = 0
 
 
 class Outbox:
-    """Not thread-safe.  ``memory_bytes`` may wait in memory; what comes on top goes to ``spool``, which raises DiskFull when full."""
+    """Not thread-safe.  ``memory_bytes`` may wait in memory; what comes on top goes to ``spool``, which it owns from now on."""
 
     def __init__(self, spool: SampleLog, memory_bytes: int) -> None:
         self.incarnation = secrets.token_hex(8)
@@ -38,26 +50,28 @@ class Outbox:
         self._memory_limit_bytes = memory_bytes
         self._memory_bytes = 0
         self._next_number = 0
-        self._entries: dict[tuple[str, int], _Entry] = {}
-        self._unsent: deque[_Entry] = deque()
-        self._recover()
+        self._entries = self._left_in_spool()
+        self._unsent = deque(self._entries.values())
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def spooled_bytes(self) -> int:
-        """How much of it lies on disk."""
+        """What the spool takes on the disk; it shrinks by whole segments, once all in them is acknowledged."""
         return self._spool.size_bytes
 
     def put(self, chunk: ChunkMessage) -> None:
-        """Number a chunk and keep it until it is acknowledged.  Raises DiskFull, and keeps nothing then."""
+        """Number a chunk and keep it until it is acknowledged.
+
+        Raises DiskFull when there is no room, or another StorageError; the chunk is not kept then and its number not used.
+        """
         chunk = dataclasses.replace(chunk, incarnation=self.incarnation, number=self._next_number)
+        entry = _Entry((chunk.incarnation, chunk.number), chunk)
         if self._memory_bytes + len(chunk.payload) <= self._memory_limit_bytes:
-            entry = _Entry((chunk.incarnation, chunk.number), chunk)
             self._memory_bytes += len(chunk.payload)
         else:
-            entry = self._spill(chunk)
+            self._spill([entry])
         self._next_number += 1
         if chunk.purpose == "train":
             self.transitions += chunk.steps
@@ -65,18 +79,26 @@ class Outbox:
         self._unsent.append(entry)
 
     def next_unsent(self) -> ChunkMessage | None:
-        """The oldest chunk that was not handed out since the last `rewind`; None when there is none."""
+        """The oldest chunk that was not handed out since the last `rewind`; None when there is none.
+
+        One that lies damaged in the spool is reported and forgotten.
+        """
         while self._unsent:
             entry = self._unsent.popleft()
-            if entry.identity in self._entries:
-                return entry.chunk or self._load(entry.offset)
+            if entry.identity not in self._entries:
+                continue
+            chunk = entry.chunk or self._load(entry)
+            if chunk is not None:
+                return chunk
+            del self._entries[entry.identity]
+            log.error("chunk %d of %s was damaged on the disk before the relay had it: it is lost", *reversed(entry.identity))
         return None
 
     def rewind(self) -> None:
         """After a broken line: hand out everything unacknowledged again, oldest first."""
         self._unsent = deque(self._entries.values())
 
-    def acknowledge(self, incarnation: str, numbers: list[int]) -> None:
+    def acknowledge(self, incarnation: str, numbers: Sequence[int]) -> None:
         """Forget chunks; unknown numbers are ignored (an acknowledgement may come twice)."""
         freed_spool = False
         for number in numbers:
@@ -88,33 +110,63 @@ class Outbox:
             else:
                 freed_spool = True
         if freed_spool:
-            spooled = (entry.offset for entry in self._entries.values() if entry.chunk is None)
-            self._spool.prune(min(spooled, default=self._spool.end))
+            self._prune()
 
     def close(self) -> None:
-        """Move what waits in memory to the spool, so that it is sent after the daemon's next start, and close that."""
-        for identity, entry in list(self._entries.items()):
-            if entry.chunk is not None:
-                self._entries[identity] = self._spill(entry.chunk)
-                self._memory_bytes -= len(entry.chunk.payload)
-        self._spool.close()
+        """Move what waits in memory to the spool, so that it is sent after the daemon's next start, and close that.
 
-    def _spill(self, chunk: ChunkMessage) -> _Entry:
-        record = Record(chunk.worker, chunk.incarnation, chunk.number, chunk.steps, chunk.purpose, chunk.episode, encode(chunk))
-        (stored,) = self._spool.append([record], durable=False)
-        return _Entry((chunk.incarnation, chunk.number), None, stored.offset)
+        May be called twice.  Raises StorageError, which says what is lost, when the spool cannot take it.
+        """
+        waiting = [entry for entry in self._entries.values() if entry.chunk is not None]
+        try:
+            for start in range(0, len(waiting), SPILL_CHUNKS):
+                self._spill(waiting[start : start + SPILL_CHUNKS])
+        except StorageError as error:
+            steps = sum(entry.chunk.steps for entry in waiting if entry.chunk is not None)
+            raise StorageError(f"{steps} steps that were driven but not yet stored by the relay are lost: {error}") from error
+        finally:
+            self._spool.close()
 
-    def _load(self, offset: int) -> ChunkMessage:
-        (record,) = self._spool.read(offset, 1)
-        chunk = decode(record.body)
-        assert isinstance(chunk, ChunkMessage)
-        return chunk
+    def _spill(self, entries: Sequence[_Entry]) -> None:
+        """Move chunks to the spool: all of them, or none and StorageError."""
+        records = []
+        for entry in entries:
+            c = entry.chunk
+            assert c is not None
+            records.append(Record(c.worker, c.incarnation, c.number, c.steps, c.purpose, c.episode, encode(c)))
+        for entry, stored in zip(entries, self._spool.append(records, durable=False), strict=True):
+            entry.chunk, entry.offset = None, stored.offset
 
-    def _recover(self) -> None:
+    def _load(self, entry: _Entry) -> ChunkMessage | None:
+        """The chunk from the spool; None if it is damaged there (reading goes on behind it then)."""
+        for record in self._spool.read(entry.offset, 1):
+            if (record.facts.incarnation, record.facts.number) == entry.identity:
+                chunk = decode(record.body)
+                assert isinstance(chunk, ChunkMessage)
+                return chunk
+        return None
+
+    def _prune(self) -> None:
+        spooled = (entry.offset for entry in self._entries.values() if entry.chunk is None)
+        try:
+            self._spool.prune(min(spooled, default=self._spool.end))
+        except StorageError as error:  # what is not freed now is freed with a later acknowledgement
+            log.warning("acknowledged chunks stay on the disk for now: %s", error)
+
+    def _left_in_spool(self) -> dict[Identity, _Entry]:
+        """What earlier incarnations left, oldest first.
+
+        One incarnation's chunks may lie out of order, because those in memory came last; but all lie before the next one's.
+        """
+        left: dict[str, dict[int, int]] = {}
         offset = self._spool.begin
-        while records := self._spool.read(offset, 1 << 20):
+        while records := self._spool.read(offset, READ_BYTES):
             for record in records:
-                identity = (record.facts.incarnation, record.facts.number)
-                self._entries[identity] = _Entry(identity, None, record.offset)
+                left.setdefault(record.facts.incarnation, {})[record.facts.number] = record.offset
             offset = records[-1].next_offset
-        self.rewind()
+        entries = [
+            _Entry((incarnation, number), None, place)
+            for incarnation, numbers in left.items()
+            for number, place in sorted(numbers.items())
+        ]
+        return {entry.identity: entry for entry in entries}
