@@ -1,7 +1,8 @@
 """What waits to be sent to one peer.
 
-A mailbox is bounded.  Messages of which only the newest matters (weights, allowance, assignment, spaces) replace the one that waits,
-so that a slow worker never gets a queue of stale policies; acknowledgements are merged; everything else keeps its order.
+A mailbox is bounded.  Of messages of which only the newest matters (weights, allowance, assignment, spaces) one of a kind waits at
+most: a newer one takes its place, so that a slow worker never gets a queue of stale policies.  An assignment to another run drops
+what waits for the run before, which must not reach the node after it.  Acknowledgements are merged; everything else keeps its order.
 When more than ``capacity`` messages wait the peer has stopped reading: `put` raises `MailboxFull` and the relay closes that link;
 nothing is lost by it, since all that matters is sent again after a reconnect.
 """
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 
 from tmrld.errors import LinkLost
 from tmrld.protocol.messages import Ack, Allowance, Assign, Message, Spaces, WeightsMessage
 
 _NEWEST_ONLY = (WeightsMessage, Allowance, Assign, Spaces)
+MAX_NUMBERS = 4096
+"""In one acknowledgement; the codec allows twice as many elements."""
 
 
 class MailboxFull(LinkLost):
@@ -34,17 +38,15 @@ class Mailbox:
 
     def put(self, message: Message) -> None:
         """Add a message, or let it take the place of an older one of its kind.  Raises `MailboxFull`."""
-        if isinstance(message, _NEWEST_ONLY):
-            for waiting in self._queue:
-                if type(waiting) is type(message):
-                    self._queue.remove(waiting)
-                    break
-        elif isinstance(message, Ack):
-            for index, waiting in enumerate(self._queue):
-                if isinstance(waiting, Ack) and waiting.incarnation == message.incarnation:
-                    self._queue[index] = Ack(message.incarnation, waiting.numbers + message.numbers)
-                    self._ready.set()
-                    return
+        if isinstance(message, Assign):
+            self._queue = deque(
+                waiting for waiting in self._queue if not isinstance(waiting, _NEWEST_ONLY) or waiting.run == message.run
+            )
+        for index, waiting in enumerate(self._queue):
+            joined = _joined(waiting, message)
+            if joined is not None:
+                self._queue[index] = joined
+                return
         if len(self._queue) >= self._capacity:
             raise MailboxFull(
                 f"{self._capacity} messages wait for a peer that does not read: its link is closed, it may reconnect"
@@ -58,3 +60,15 @@ class Mailbox:
             self._ready.clear()
             await self._ready.wait()
         return self._queue.popleft()
+
+
+def _joined(waiting: Message, message: Message) -> Message | None:
+    """The one message that says what both say, to be sent in place of the first; None if both are needed."""
+    if isinstance(message, WeightsMessage) and isinstance(waiting, WeightsMessage) and waiting.run == message.run:
+        return replace(message, evaluate=max(waiting.evaluate, message.evaluate))  # an evaluation is not forgotten
+    if isinstance(message, _NEWEST_ONLY):
+        return message if type(waiting) is type(message) else None
+    if isinstance(message, Ack) and isinstance(waiting, Ack) and waiting.incarnation == message.incarnation:
+        numbers = waiting.numbers + message.numbers
+        return Ack(message.incarnation, numbers) if len(numbers) <= MAX_NUMBERS else None
+    return None
