@@ -16,7 +16,8 @@ from tmrld.envs.sim.scripted import scripted
 from tmrld.errors import BadInput
 from tmrld.payloads import EnvSpec, EpisodeSummary, Weights
 from tmrld.rl.inference import load_actor
-from tmrld.rl.weights import check_fits, unpack
+from tmrld.rl.weights import unpack
+from tmrld.storage.files import read_file
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 from tmrld.worker.rollout import Choice, EpisodePlan, drive
 
@@ -83,8 +84,7 @@ def _chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
         raise BadInput(
             f"--policy {policy!r} is neither random nor scripted nor a file: give the path of a downloaded weights file"
         )
-    data = path.read_bytes()
+    data = read_file(path)
     manifest, _ = unpack(data)
-    check_fits(manifest, spec)
     actor = load_actor(Weights(manifest, data), spec)
     return lambda observation: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)
