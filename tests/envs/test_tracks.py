@@ -62,7 +62,9 @@ def test_pickled_objects_are_never_loaded() -> None:
         parse(stream.getvalue(), "evil.npy")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"1 2 3\n4 5\n", b"\xff\xfe", b"\x93NUMPY", b"1 2 nan\n1 2 9\n", b"1 2\n3 4\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"1 2 3\n4 5\n", b"\xff\xfe", b"\x93NUMPY", b"1 2 nan\n1 2 9\n", b"1 2\n3 4\n"]
+)
 @pytest.mark.filterwarnings("ignore:loadtxt")
 def test_nonsense_is_refused(data: bytes) -> None:
     with pytest.raises(WorldError, match="odd"):

@@ -9,6 +9,7 @@ In lockstep the same loop runs with a time step of no length, so that nothing wa
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -20,6 +21,8 @@ from rtgym.envs import RealTimeEnvTS
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.errors import WorldError
+
+log = logging.getLogger(__name__)
 
 LOCKSTEP = {"time_step_duration": 1e-9, "start_obs_capture": 0.0, "time_step_timeout_factor": 1e18}
 """rtgym parameters under which no step ever waits, and none is ever late."""
@@ -33,9 +36,14 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 20}  # noqa: RUF012  # Gymnasium's attribute
 
+    is_waiting: bool  # rtgym's: paused until the next reset
+
     def __init__(self, interface: RealTimeGymInterface, options: EnvironmentOptions, render_mode: str | None = None) -> None:
         self._guard = _Guard(interface)
         self._closed = False
+        self._late_this_episode = False
+        self.late_steps = 0
+        """How many time steps came too late since the environment was made: the computer or the policy is too slow."""
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / options.time_step_s)}
         pace = {
@@ -66,6 +74,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         observation, info = super().reset(seed=draw if seed is None else seed, options=options)
         self._guard.raise_error()
         self._info = info
+        self._late_this_episode = False
         return self._own(observation), info
 
     def step(self, action: Any) -> tuple[tuple[Any, ...], float, bool, bool, dict[str, Any]]:
@@ -88,6 +97,22 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         if not self._closed:
             self._closed = True
             RealTimeEnvTS.__del__(self)
+
+    def _update_timestamps(self) -> None:
+        """Called by rtgym at the start of each time step.  A late one is counted and logged once per episode.
+
+        rtgym calls ``warnings.warn`` instead: where warnings are errors, that would end its thread, and the next step would hang.
+        It does not do so while ``is_waiting``, and clears that flag when a step was late.
+        """
+        paused, self.is_waiting = self.is_waiting, True
+        super()._update_timestamps()
+        late = not self.is_waiting
+        self.is_waiting = paused and not late
+        if late and not paused:
+            if not self._late_this_episode:
+                log.warning("a time step began more than %.3f s late: the clock was restarted", self.time_step_timeout)
+            self._late_this_episode = True
+            self.late_steps += 1
 
     def _require_open(self) -> None:
         if self._closed:
