@@ -84,6 +84,7 @@ class Daemon:
         self.addresses: dict[str, str] = {}
         """Where it listens: "peers" (wss://…), "control" (http://…), and the relay's "pin"."""
         self._stack = AsyncExitStack()
+        self._members: list[_PeerRole] = []
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -120,6 +121,7 @@ class Daemon:
         if "worker" in self.settings.roles:
             access = self._access("worker", local)
             self._start_peer("worker", await self._make_worker(layout, access.name), access)
+        self._stack.push_async_callback(self._close_members)
 
     # The relay and its control API
 
@@ -208,7 +210,11 @@ class Daemon:
         hello = Hello(role, access.name, __version__, machine=_machine())
         dialer = Dialer(access.url, access.token, hello, context, proxy=access.proxy or None)
         self._spawn(role, dialer.run(member.serve))
-        self._stack.push_async_callback(member.close)
+        self._members.append(member)
+
+    async def _close_members(self) -> None:
+        """Stop the engines, all at once, while the links still stand: what they say last reaches the relay."""
+        await asyncio.gather(*(member.close() for member in self._members))
 
     # Tasks
 
