@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tmrld.envs.sim.beams import Beams
 from tmrld.envs.sim.camera import HILLS, camera
 from tmrld.envs.sim.car import GRAVITY, GRIP, TOP_SPEEDS
-from tmrld.envs.sim.track import BORDER, DEFAULT, GRASS, LONG, PALETTE, TRACKS, Arc, Gate, Pose, Track, named
+from tmrld.envs.sim.ground import BORDER, GRASS, PALETTE, ground_of
+from tmrld.envs.sim.track import DEFAULT, LONG, TRACKS, Arc, Gate, Pose, Track, named
 from tmrld.envs.trackmania.lidar import DARK, distances
 from tmrld.errors import WorldError
 
@@ -58,7 +59,7 @@ def test_two_legs_of_a_track_never_touch(track: Track) -> None:
 
 @pytest.mark.parametrize("track", TRACK_LIST, ids=list(TRACKS))
 def test_the_road_is_painted_where_it_is(track: Track) -> None:
-    ground = track.ground
+    ground = ground_of(track)
     for s in np.arange(-10.0, track.length + 50, 7.3):
         for aside, expected in ((0.0, True), (6.8, True), (-6.8, True), (8.6, True), (9.2, False), (-9.2, False)):
             spot = track.pose(float(s)).right(aside)
@@ -69,9 +70,9 @@ def test_the_road_is_painted_where_it_is(track: Track) -> None:
 
 
 def test_far_away_everything_is_grass() -> None:
-    assert not DEFAULT.ground.on_road(-5000.0, 0.0)
-    assert not DEFAULT.ground.on_road(0.0, 1e9)
-    assert set(Beams(958, 488).distances(DEFAULT.ground, 5000.0, -3000.0, 1.0)) == set(
+    assert not ground_of(DEFAULT).on_road(-5000.0, 0.0)
+    assert not ground_of(DEFAULT).on_road(0.0, 1e9)
+    assert set(Beams(958, 488).distances(ground_of(DEFAULT), 5000.0, -3000.0, 1.0)) == set(
         distances(np.full((488, 958, 3), 200, np.uint8))
     )
 
@@ -100,7 +101,7 @@ def test_an_unknown_track_is_answered_with_the_nearest() -> None:
 
 def frame_at(s: float, aside: float = 0.0, turn: float = 0.0) -> np.ndarray:
     pose = DEFAULT.pose(s).right(aside)
-    return camera(958, 488).render(DEFAULT.ground, pose.x, pose.z, pose.heading + turn)
+    return camera(958, 488).render(ground_of(DEFAULT), pose.x, pose.z, pose.heading + turn)
 
 
 def is_grass(pixel: np.ndarray) -> bool:
@@ -190,8 +191,8 @@ def test_the_shortcut_sees_what_the_whole_frame_shows(
     track: Track, size: tuple[int, int], s: float, aside: float, turn: float
 ) -> None:
     pose = track.pose(s).right(aside)
-    frame = camera(*size).render(track.ground, pose.x, pose.z, pose.heading + turn)
-    quick = Beams(*size).distances(track.ground, pose.x, pose.z, pose.heading + turn)
+    frame = camera(*size).render(ground_of(track), pose.x, pose.z, pose.heading + turn)
+    quick = Beams(*size).distances(ground_of(track), pose.x, pose.z, pose.heading + turn)
 
     assert quick.tolist() == distances(frame).tolist()
 
@@ -199,13 +200,13 @@ def test_the_shortcut_sees_what_the_whole_frame_shows(
 @given(st.floats(-400, 900), st.floats(-400, 900), st.floats(-10, 10))
 @settings(max_examples=60, deadline=None)
 def test_the_shortcut_is_right_off_the_raster_too(x: float, z: float, heading: float) -> None:
-    frame = camera(958, 488).render(DEFAULT.ground, x, z, heading)
+    frame = camera(958, 488).render(ground_of(DEFAULT), x, z, heading)
 
-    assert Beams(958, 488).distances(DEFAULT.ground, x, z, heading).tolist() == distances(frame).tolist()
+    assert Beams(958, 488).distances(ground_of(DEFAULT), x, z, heading).tolist() == distances(frame).tolist()
 
 
 def test_the_edge_of_the_raster_is_grass() -> None:
-    cells = DEFAULT.ground.cells
+    cells = ground_of(DEFAULT).cells
 
     assert cells.dtype == np.uint8
     assert (cells[[0, -1]] == GRASS).all()

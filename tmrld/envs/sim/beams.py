@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmrld.envs.sim.camera import camera
-from tmrld.envs.sim.track import BORDER, TILE, Ground
+from tmrld.envs.sim.ground import BORDER, TILE, Ground
 from tmrld.envs.trackmania.lidar import beam_pixels
 
 BLOCK = 8

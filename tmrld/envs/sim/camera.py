@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tmrld.envs.sim.track import CELL_M, PALETTE, Ground
+from tmrld.envs.sim.ground import CELL_M, PALETTE, Ground
 
 HEIGHT_M = 3.0
 """Of the camera above the ground."""

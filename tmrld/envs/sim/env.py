@@ -19,6 +19,7 @@ from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim.beams import Beams
 from tmrld.envs.sim.camera import camera
 from tmrld.envs.sim.car import FRONT_M, REAR_M, Car, substeps
+from tmrld.envs.sim.ground import ground_of
 from tmrld.envs.sim.track import Track, named
 from tmrld.envs.trackmania.interface import LidarInterface, Moment
 from tmrld.envs.trackmania.reward import Progress
@@ -40,7 +41,7 @@ class SimWorld:
     ) -> None:
         """``clock`` tells monotonic seconds; without one, the world runs in lockstep."""
         self.track = track
-        self._ground = track.ground
+        self._ground = ground_of(track)
         self._gates = track.gates
         self._beams = beams
         self._step_s = step_s
@@ -153,7 +154,7 @@ class SimLidar(LidarInterface):
 
     def __init__(self, world: SimWorld, progress: Progress, options: EnvironmentOptions) -> None:
         super().__init__(world, progress, lidar_spec(options))
-        self._ground = world.track.ground
+        self._ground = ground_of(world.track)
         self._camera = camera(options.window_width, options.window_height)
 
     def picture(self, info: dict[str, Any]) -> NDArray[np.uint8]:
