@@ -289,4 +289,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestAnyOrder.settings = settings(max_examples=15, stateful_step_count=40)

@@ -52,7 +52,7 @@ def assert_shows(world: World, batch: Batch, first_step: int) -> None:
                 np.testing.assert_array_equal(batch.next_observation["picture"][index], after[place])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(specs(), st.integers(1, 20), st.integers(1, 7), st.booleans())
 def test_each_chunk_alone_rebuilds_exactly_what_the_environment_showed(
     spec: EnvSpec, steps: int, chunk_steps: int, terminated: bool
@@ -68,7 +68,7 @@ def test_each_chunk_alone_rebuilds_exactly_what_the_environment_showed(
     assert done == steps
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(specs(), st.integers(2, 15), st.sets(st.integers(0, 15)), st.integers(1, 7))
 def test_pauses_anywhere_change_nothing_but_where_chunks_are_cut(
     spec: EnvSpec, steps: int, pauses: set[int], chunk_steps: int

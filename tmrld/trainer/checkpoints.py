@@ -9,11 +9,15 @@ on a CPU, bit for bit what it was when the trainer died.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
+import os
 import struct
 import zlib
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +101,7 @@ class CheckpointFolder:
     def oldest_window(self) -> int:
         """Where the log must still begin for every checkpoint kept to be resumed from.
 
-        0 while one lies here that this process has not written: nothing may be pruned yet.
+        0 while one lies here that this process has neither written nor read: nothing may be pruned yet.
         """
         return min((self._windows.get(update, 0) for update in self.updates()), default=0)
 
@@ -106,10 +110,14 @@ class CheckpointFolder:
         for update in self.updates():
             path = self._path(update)
             try:
-                return unpack(files.read_file(path), str(path))
+                checkpoint = unpack(files.read_file(path), str(path))
             except Damaged as error:
-                log.error("%s: falling back to the checkpoint before it", error)
-                path.rename(path.with_suffix(".damaged"))
+                log.error("%s  Falling back to the checkpoint before it.", error)
+                with files.explaining("put aside", path):
+                    files.replace_file(path, path.with_suffix(".damaged"))
+            else:
+                self._windows[update] = checkpoint.window
+                return checkpoint
         return None
 
     def _path(self, update: int) -> Path:
@@ -125,22 +133,33 @@ class JournalEntry:
 
 
 class Journal:
-    """The schedule of ingestion, appended to a file as it happens.  A torn or damaged tail ends it."""
+    """The schedule of ingestion, appended to a file as it happens.  A torn or damaged tail ends it.
+
+    All methods raise StorageError, DiskFull among them, when the file cannot be used.
+    """
 
     _ENTRY = struct.Struct("<QQI")
+    _CHECKED = slice(0, 16)
 
     def __init__(self, path: Path) -> None:
         self._path = path
         files.make_folder(path.parent)
         self._entries = self._read()
-        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        self._file.truncate(len(self._entries) * self._ENTRY.size)
-        self._file.seek(0, 2)
+        self._file = self._open(len(self._entries))
 
     def append(self, entry: JournalEntry) -> None:
         """Write an entry before it is acted on, so that a killed process leaves no ingestion unrecorded."""
-        head = struct.pack("<QQ", entry.update, entry.offset)
-        self._file.write(head + struct.pack("<I", zlib.crc32(head)))
+        data = self._packed(entry)
+        with files.explaining("write", self._path):
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                written = self._file.write(data)
+                if written != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(end)  # half an entry would hide all that come after it
+                raise
 
     def after(self, update: int, offset: int) -> list[JournalEntry]:
         """What was recorded, when the file was opened, beyond a checkpoint; offsets and updates never fall."""
@@ -151,22 +170,44 @@ class Journal:
                 update, offset = entry.update, entry.offset
         return entries
 
+    def forget_before(self, update: int) -> None:
+        """Drop what no resume can need, because no checkpoint before this update is kept: the file does not grow for ever."""
+        everything = self._read()
+        needed = [entry for entry in everything if entry.update >= update]
+        if len(needed) == len(everything):
+            return
+        self._file.close()
+        files.write_atomic(self._path, b"".join(map(self._packed, needed)))
+        self._file = self._open(len(needed))
+
     def clear(self) -> None:
         """Forget everything: the run resumes from a checkpoint that this journal does not lead on from."""
         self._entries = []
-        self._file.seek(0)
-        self._file.truncate()
+        with files.explaining("write", self._path):
+            self._file.truncate(0)
 
     def close(self) -> None:
         """Close the file; nothing can be appended after."""
         self._file.close()
 
+    def _open(self, entries: int) -> FileIO:
+        """The file for appending after so many entries; what follows them is cut off."""
+        with files.explaining("open", self._path):
+            file = FileIO(self._path, "r+" if self._path.exists() else "w+")
+            file.truncate(entries * self._ENTRY.size)
+            return file
+
+    def _packed(self, entry: JournalEntry) -> bytes:
+        whole = self._ENTRY.pack(entry.update, entry.offset, 0)
+        return self._ENTRY.pack(entry.update, entry.offset, zlib.crc32(whole[self._CHECKED]))
+
     def _read(self) -> list[JournalEntry]:
         entries: list[JournalEntry] = []
-        data = self._path.read_bytes() if self._path.exists() else b""
+        data = files.read_file(self._path) if self._path.exists() else b""
         for start in range(0, len(data) - self._ENTRY.size + 1, self._ENTRY.size):
-            update, offset, checksum = self._ENTRY.unpack_from(data, start)
-            if zlib.crc32(data[start : start + 16]) != checksum:
+            whole = data[start : start + self._ENTRY.size]
+            update, offset, checksum = self._ENTRY.unpack(whole)
+            if zlib.crc32(whole[self._CHECKED]) != checksum:
                 log.warning("%s is damaged after %d entries: what follows is trained anew", self._path, len(entries))
                 break
             entries.append(JournalEntry(update, offset))

@@ -278,6 +278,7 @@ class TrainerEngine:
         if self._writing is not None:
             self._writing.result()
             self._cache.prune(self._checkpoints.oldest_window())
+            self._journal.forget_before(min(self._checkpoints.updates(), default=0))
         self._checkpoint_asked = False
         if loop.counters.updates == self._checkpointed_at:
             return

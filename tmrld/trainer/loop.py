@@ -91,7 +91,7 @@ class TrainingLoop:
         }
 
     def restore(self, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
-        """Take the state of `state`, except the counters: those are set when the replay memory has been refilled."""
+        """The inverse of `state`.  The replay memory is refilled separately, with what lay between the checkpoint's offsets."""
         self.algorithm.restore(arrays, plain["algorithm"])
         self._random.bit_generator.state = json.loads(plain["random"])
         self.counters = Counters(**plain["counters"])

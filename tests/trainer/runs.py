@@ -1,0 +1,67 @@
+"""A tiny run for the tests of this room: a toy environment, a sample log in memory, a loop with the real algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.rl.experience import cut_all, make_episode, point_spec
+from tmrld.payloads import Array, Chunk
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.replay import Replay
+from tmrld.rl.sac import SAC
+from tmrld.trainer.loop import TrainingLoop
+from tmrld.trainer.options import TrainingOptions
+
+SPEC = point_spec()
+TRAINING = TrainingOptions(seed=3, slack_transitions=5)
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """A record of a made-up sample log."""
+
+    chunk: Chunk
+    offset: int
+    next_offset: int
+
+
+def a_log(records: int, steps: int = 4) -> list[LogRecord]:
+    """So many chunks of ``steps`` steps each, at offsets 0, 10, 20 …"""
+    chunks = cut_all(make_episode(SPEC, records * steps, np.random.default_rng(7)), [steps])
+    return [LogRecord(chunk, 10 * index, 10 * index + 10) for index, chunk in enumerate(chunks)]
+
+
+def a_loop(capacity: int = 1000, **options: float) -> TrainingLoop:
+    """A loop at its beginning."""
+    values = {"batch_size": 4, "warm_up": 6, "update_to_data": 1.0, **options}
+    algorithm = AlgorithmOptions.model_validate(values)
+    sac = SAC(algorithm, NetworkOptions(hidden=(8,)), SPEC, TRAINING.seed)
+    return TrainingLoop(sac, Replay(SPEC, capacity), algorithm, TRAINING)
+
+
+def ingest_until(loop: TrainingLoop, log: list[LogRecord], offset: int) -> None:
+    """Everything of the log from where the loop is up to this offset."""
+    for record in log:
+        if loop.counters.offset <= record.offset < offset:
+            loop.ingest(record.chunk, record.offset, record.next_offset)
+
+
+def assert_same_state(left: TrainingLoop, right: TrainingLoop) -> None:
+    """Bit for bit, and the same replay memory."""
+    (left_arrays, left_plain), (right_arrays, right_plain) = left.state(), right.state()
+    assert left_plain == right_plain
+    assert left_arrays.keys() == right_arrays.keys()
+    for name, array in left_arrays.items():
+        assert array.tobytes() == right_arrays[name].tobytes(), name
+    assert contents(left) == contents(right)
+
+
+def contents(loop: TrainingLoop) -> list[bytes]:
+    """All transitions in the memory, oldest first."""
+    if not len(loop.replay):
+        return []
+    batch = loop.replay.gather(np.arange(len(loop.replay)))
+    columns: list[Array] = [batch.action, batch.reward, batch.terminated, batch.observation["vector"]]
+    return [column.tobytes() for column in columns]
