@@ -36,7 +36,7 @@ def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
     for observation in make_episode(spec, 10, np.random.default_rng(0)).observations:
         action = actor.act(observation, deterministic=True, rng=np.random.default_rng(0))
         with torch.no_grad():
-            expected = sac.policy({"vector": torch.from_numpy(flat(spec, observation))[None]}).mode()[0].numpy()
+            expected = sac.policy({"vector": sac.normaliser(torch.from_numpy(flat(spec, observation))[None])}).mode()[0].numpy()
         assert action.dtype == np.float32
         np.testing.assert_allclose(action, expected, atol=1e-6)
 
@@ -51,7 +51,7 @@ def test_it_explores_with_the_deviation_of_the_torch_policy() -> None:
     drawn = np.stack([np.arctanh(actor.act(observation, False, rng).astype(np.float64)) for _ in range(4000)])
 
     with torch.no_grad():
-        gaussian = sac.policy({"vector": torch.from_numpy(flat(spec, observation))[None]})
+        gaussian = sac.policy({"vector": sac.normaliser(torch.from_numpy(flat(spec, observation))[None])})
     np.testing.assert_allclose(drawn.mean(axis=0), gaussian.mean[0], atol=0.1)
     np.testing.assert_allclose(drawn.std(axis=0), gaussian.log_std[0].exp(), rtol=0.1)
 

@@ -249,5 +249,5 @@ def test_it_learns_what_to_do_where() -> None:
         sac.update(bandit(64, rng))
 
     positions = torch.linspace(-0.9, 0.9, 7)[:, None]
-    actions = sac.policy({"vector": positions}).mode()
+    actions = sac.policy({"vector": sac.normaliser(positions)}).mode()
     torch.testing.assert_close(actions, 0.5 * positions, atol=0.15, rtol=0.0)

@@ -113,11 +113,15 @@ class Critics(nn.Module):
         self.layers = nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in pairwise(widths))
         self.value = EnsembleValue(members, widths[-1], generator)
         self._activation = ACTIVATIONS[options.activation]
+        self._layer_norm = options.critic_layer_norm
 
     def forward(self, observation: Observation, action: Tensor) -> Tensor:
         values = torch.cat((self.encoder(observation), action), dim=1).expand(self.members, -1, -1)
         for layer in self.layers:
-            values = self._activation(layer(values))
+            values = layer(values)
+            if self._layer_norm:
+                values = functional.layer_norm(values, values.shape[-1:])
+            values = self._activation(values)
         return self.value(values)  # type: ignore[no-any-return]
 
 

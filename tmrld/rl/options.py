@@ -132,6 +132,12 @@ class NetworkOptions(BaseModel):
         description="What follows each hidden layer.  SAC, table 1; TMRL's MLP.",
         json_schema_extra=NEW_RUN,
     )
+    critic_layer_norm: bool = Field(
+        default=True,
+        description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
+        "samples.  arXiv 2302.02948 (RLPD), section 4.2.",
+        json_schema_extra=NEW_RUN,
+    )
     log_std_min: float = Field(
         default=-20.0,
         ge=-50.0,

@@ -17,6 +17,9 @@ from tmrld.payloads import EnvSpec
 from tmrld.rl.networks import Encoder, Linear, Observation, Trunk
 from tmrld.rl.options import NetworkOptions
 
+FIRST_LAYER = "trunk.layers.0"
+"""Where the policy's inputs enter it, by the name of that layer in `Policy`."""
+
 
 @dataclass(frozen=True)
 class TanhGaussian:

@@ -1,5 +1,8 @@
 """Soft Actor-Critic, arXiv 1812.05905: two critics, a stochastic policy, a temperature that is fixed or learned.
 
+Two things are not in the paper: inputs are normalised (tmrld.rl.normaliser), and the critics' hidden layers are too
+(`NetworkOptions.critic_layer_norm`), which keeps their values from running away between the states that the memory knows.
+
 An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.
 
 What `SAC.stats` reports (means over the updates since the last call):
@@ -30,8 +33,10 @@ from tmrld.payloads import Array, EnvSpec
 from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
 from tmrld.rl.networks import Critics, Observation, descend, move_towards
+from tmrld.rl.normaliser import Normaliser
+from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
-from tmrld.rl.policy import Policy
+from tmrld.rl.policy import FIRST_LAYER, Policy
 from tmrld.rl.replay import Batch
 from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
 
@@ -70,6 +75,7 @@ class SAC:
         self._action_size = spec.action_size
         initial = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(self._device).manual_seed(seed)
+        self.normaliser = Normaliser(vector_size(spec)).to(self._device)
         self.policy = Policy(spec, network, initial).to(self._device)
         self.critics = Critics(spec, network, CRITICS, initial).to(self._device)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
@@ -84,7 +90,7 @@ class SAC:
 
     def update(self, batch: Batch) -> None:
         """One gradient step on the critics, one on policy and temperature when it is their turn, one move of the targets."""
-        observation, next_observation = self._observation(batch.observation), self._observation(batch.next_observation)
+        observation, next_observation = self._observations(batch)
         action, reward, terminated = (
             torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated)
         )
@@ -125,8 +131,11 @@ class SAC:
         return self._critic_averages.take() | self._policy_averages.take()
 
     def policy_tensors(self) -> dict[str, Array]:
-        """The parameters of the policy, by their names in `Policy`."""
-        return {name: snapshots.to_array(tensor) for name, tensor in self.policy.state_dict().items()}
+        """The parameters of the policy, by their names in `Policy`, for inputs that are not normalised."""
+        tensors = dict(self.policy.state_dict())
+        weight, bias = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
+        tensors[weight], tensors[bias] = self.normaliser.folded(tensors[weight], tensors[bias])
+        return {name: snapshots.to_array(tensor) for name, tensor in tensors.items()}
 
     def set_options(self, options: AlgorithmOptions) -> None:
         """Everything but the name can change; changing ``alpha`` or ``learn_alpha`` starts the temperature anew from ``alpha``."""
@@ -147,6 +156,7 @@ class SAC:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Copies of networks, optimizers, temperature, random state, counters and open means."""
         arrays = {
+            **snapshots.module_arrays("normaliser", self.normaliser),
             **snapshots.module_arrays("policy", self.policy),
             **snapshots.module_arrays("critics", self.critics),
             **snapshots.module_arrays("target_critics", self.target_critics),
@@ -171,6 +181,7 @@ class SAC:
         """The inverse of `state`.  A state without a learned alpha leaves the temperature as the options say."""
         if values.get("algorithm") != "sac":
             raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses sac")
+        snapshots.restore_module("normaliser", self.normaliser, arrays)
         snapshots.restore_module("policy", self.policy, arrays)
         snapshots.restore_module("critics", self.critics, arrays)
         snapshots.restore_module("target_critics", self.target_critics, arrays)
@@ -187,8 +198,16 @@ class SAC:
         self._critic_averages.count = int(values["critic_count"])
         self._policy_averages.count = int(values["policy_count"])
 
-    def _observation(self, arrays: Mapping[str, Array]) -> Observation:
-        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+    def _observations(self, batch: Batch) -> tuple[Observation, Observation]:
+        """Both observations on the device, their vectors normalised."""
+        observation, next_observation = (
+            {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+            for arrays in (batch.observation, batch.next_observation)
+        )
+        self.normaliser.see(observation[VECTOR])
+        for tensors in (observation, next_observation):
+            tensors[VECTOR] = self.normaliser(tensors[VECTOR])
+        return observation, next_observation
 
     def _make_temperature(self, options: AlgorithmOptions) -> FixedTemperature | LearnedTemperature:
         if not options.learn_alpha:

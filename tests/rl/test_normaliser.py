@@ -1,0 +1,49 @@
+"""What the networks see, and what leaves with the weights."""
+
+from __future__ import annotations
+
+import torch
+
+from tmrld.rl.normaliser import LEAST_DEVIATION, Normaliser
+
+
+def test_batches_seen_one_by_one_count_like_one_large_batch() -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = 5.0 + 2.0 * torch.randn(900, 4, generator=generator)
+    normaliser = Normaliser(4)
+
+    for part in values.split([100, 300, 500]):
+        normaliser.see(part)
+
+    torch.testing.assert_close(normaliser.mean, values.double().mean(0), atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(normaliser.variance, values.double().var(0, correction=0), atol=1e-4, rtol=0.0)
+    seen = normaliser(values)
+    torch.testing.assert_close(seen.mean(0), torch.zeros(4), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(seen.std(0), torch.ones(4), atol=1e-2, rtol=0.0)
+
+
+def test_an_input_that_never_moved_is_not_blown_up() -> None:
+    normaliser = Normaliser(1)
+
+    normaliser.see(torch.full((50, 1), 7.0))
+
+    torch.testing.assert_close(normaliser(torch.tensor([[7.5]])), torch.tensor([[0.5 / LEAST_DEVIATION]]))
+
+
+def test_nothing_changes_before_the_first_batch() -> None:
+    values = torch.tensor([[1.0, -2.0]])
+
+    torch.testing.assert_close(Normaliser(2)(values), values)
+
+
+def test_folded_into_a_layer_it_gives_the_same_outputs_for_raw_inputs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = 3.0 + torch.randn(64, 5, generator=generator)
+    weight, bias = torch.randn(7, 5, generator=generator), torch.randn(7, generator=generator)
+    normaliser = Normaliser(5)
+    normaliser.see(values)
+
+    folded_weight, folded_bias = normaliser.folded(weight, bias)
+
+    expected = torch.nn.functional.linear(normaliser(values), weight, bias)
+    torch.testing.assert_close(torch.nn.functional.linear(values, folded_weight, folded_bias), expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,56 @@
+"""Inputs brought to mean 0 and deviation 1, by what the batches so far looked like.
+
+A LIDAR sees the far end of the road move by a few pixels out of hundreds: to a network that is next to nothing, to a driver the
+corner ahead.  The normaliser belongs to the algorithm; what leaves it, the policy's weights, has it folded into the first layer,
+so that whoever acts needs to know nothing of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LEAST_DEVIATION = 0.1
+"""No input is magnified more than tenfold: what hardly moved until now may move tomorrow."""
+MEMORY = 256_000
+"""Rows that count: once so many were seen, older ones fade, and the policy may drive in places that it never saw at first."""
+
+
+class Normaliser(nn.Module):
+    """Running mean and variance of (batch, size) inputs (Chan, Golub and LeVeque, 1979), in buffers that a checkpoint keeps."""
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
+    shift: Tensor
+    factor: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(size))
+        self.register_buffer("factor", torch.ones(size))
+
+    def see(self, values: Tensor) -> None:
+        """Learn from a batch: (batch, size)."""
+        variance, mean = torch.var_mean(values, dim=0, correction=0)
+        rows = values.shape[0]
+        total = self.count + rows
+        share = rows / total
+        difference = mean.double() - self.mean
+        self.variance.lerp_(variance.double(), share).addcmul_(difference * difference, share * (1 - share))
+        self.mean.add_(difference * share)
+        self.count.copy_(total.clamp(max=MEMORY))
+        self.shift.copy_(self.mean)
+        self.factor.copy_(self.variance.sqrt().clamp(min=LEAST_DEVIATION).reciprocal())
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(values - mean) / deviation, of the same shape."""
+        return (values - self.shift) * self.factor
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (outputs, size) and bias (outputs,) of a first layer that does the same to raw inputs."""
+        raw = weight * self.factor
+        return raw, bias - raw @ self.shift
