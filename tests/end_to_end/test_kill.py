@@ -1,0 +1,249 @@
+"""``kill -9`` of every process in turn, and then the books are compared: nothing acknowledged is missing, nothing is there twice,
+every batch was made of what happened.  Bugs that are planted show that the books would have told.
+
+The environment itself keeps the ledger (`tests.support.ledger_env`); `tests.support.books` compares.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.books import Books, acknowledgement_violations, read_books, rows_of, violations
+from tests.support.cluster import REAL_TIME_RUN, Cluster, Program, await_that
+from tests.support.launch import ACKNOWLEDGED
+from tests.support.planted import HUNG
+from tests.support.recording_algorithm import INGESTED, UPDATE
+from tmrld.payloads import ACTOR_KINDS
+from tmrld.storage.layout import Layout
+from tmrld.trainer.checkpoints import CheckpointFolder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_the_books_agree_whatever_is_killed(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.start_relay()
+        for name in ("w1", "w2"):
+            cluster.start("worker", name)
+        cluster.start("trainer", "t")
+        await_progress(cluster)
+        victims = [
+            "relay",
+            "t",
+            "engine of t",
+            "w1",
+            "engine of w1",
+            "w2, politely",
+            "t, politely",
+            "relay, t",
+            "w1, w2, relay",
+        ]
+        random.Random(8).shuffle(victims)
+        for victim in victims:
+            strike(cluster, victim)
+            await_progress(cluster)
+        books = wind_up(cluster)
+        assert list(violations(books)) == []
+        assert_weights_went_round(books)
+        assert_checkpoint_counts_the_log(cluster, books)
+
+
+def test_a_trainers_engine_may_be_killed_while_samples_keep_coming(tmp_path: Path) -> None:
+    with Cluster(tmp_path, REAL_TIME_RUN) as cluster:
+        cluster.start_relay()
+        cluster.start("worker", "w1")
+        cluster.start("trainer", "t")
+        for _ in range(3):
+            await_progress(cluster)
+            strike(cluster, "engine of t")
+        await_progress(cluster)
+        books = wind_up(cluster)
+        assert list(violations(books)) == []
+        assert_checkpoint_counts_the_log(cluster, books)
+
+
+def test_a_relay_that_dies_between_commit_and_acknowledgement_stores_nothing_twice(tmp_path: Path) -> None:
+    assert list(violations(after_a_death_behind_the_commit(tmp_path, bug=""))) == []
+
+
+def test_a_missing_deduplication_is_noticed(tmp_path: Path) -> None:
+    found = list(violations(after_a_death_behind_the_commit(tmp_path, bug="forget_identities")))
+    assert any("is in the log 2 times" in violation for violation in found), found
+
+
+def after_a_death_behind_the_commit(folder: Path, bug: str) -> Books:
+    """A relay is killed when it has stored chunks and nobody knows; their worker sends them again to the next one."""
+    with Cluster(folder) as cluster:
+        relay = cluster.start_relay(planted=f"die_after_commit,{bug}")
+        cluster.start("worker", "w1")
+        cluster.start("trainer", "t")
+        await_that(lambda: relay.process.poll() is not None, "the relay dies")
+        assert relay.process.returncode == -signal.SIGKILL
+        cluster.start_relay(planted=bug)
+        await_progress(cluster)
+        return wind_up(cluster)
+
+
+def test_a_relay_whose_disk_hangs_acknowledges_nothing_that_it_loses(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        relay = cluster.start_relay(planted="hang_before_commit")
+        cluster.start("worker", "w1")
+        cluster.start("trainer", "t")
+        await_hanging_disk(cluster)
+        relay.kill()
+        cluster.start_relay()
+        await_progress(cluster)
+        assert list(violations(wind_up(cluster))) == []
+
+
+def test_an_acknowledgement_before_the_commit_is_noticed(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        relay = cluster.start_relay(planted="hang_before_commit,acknowledge_before_commit")
+        cluster.start("worker", "w1")
+        cluster.start("trainer", "t")
+        await_hanging_disk(cluster)
+        stored = int((cluster.ledger / HUNG).read_text())
+        await_that(lambda: acknowledged(cluster) > stored, "chunks are acknowledged all the same")
+        relay.kill()
+        cluster.programs["w1"].kill()  # or it would hold back what the relay's next life lacks before it
+        cluster.start_relay()
+        cluster.start("worker", "w1")
+        await_progress(cluster)
+        found = list(acknowledgement_violations(wind_up(cluster)))
+        assert any("was acknowledged, and is not in the log" in violation for violation in found), found
+
+
+@pytest.mark.parametrize(
+    ("bugs", "signs"),
+    [
+        ("history_off_by_one", ["was sampled"]),
+        ("history_across_episodes", ["was sampled with another observation"]),
+        ("skip_a_record,ingest_a_record_twice", ["leaving out", "for the second time"]),
+    ],
+)
+def test_bugs_on_the_way_into_batches_are_noticed(tmp_path: Path, bugs: str, signs: list[str]) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.start_relay()
+        cluster.start("worker", "w1")
+        cluster.start("trainer", "t", planted=bugs)
+        await_progress(cluster)
+        found = list(violations(wind_up(cluster)))
+        for sign in signs:
+            assert any(sign in violation for violation in found), found
+
+
+# How it is done
+
+
+def strike(cluster: Cluster, victim: str) -> None:
+    """Kill what is named, and start again what does not start by itself."""
+    what = victim.removesuffix(", politely")
+    if what.startswith("engine of "):
+        os.kill(cluster.programs[what.removeprefix("engine of ")].engine(), signal.SIGKILL)
+        return
+    names = what.split(", ")
+    for name in names:
+        program = cluster.programs[name]
+        if what != victim:
+            program.stop()
+            assert program.process.returncode == 0
+        else:
+            program.kill()
+    for name in names:
+        if name == "relay":
+            cluster.start_relay()
+        else:
+            cluster.start("trainer" if name == "t" else "worker", name)
+
+
+def await_hanging_disk(cluster: Cluster) -> None:
+    """Wait until the fault `hang_before_commit` has come."""
+    hung = cluster.ledger / HUNG
+    await_that(lambda: hung.exists() and hung.read_text().endswith("\n"), "the relay's disk hangs")
+
+
+def await_progress(cluster: Cluster) -> None:
+    """Wait until every worker has had chunks acknowledged, and the trainer has ingested new ones and made updates."""
+    workers = [program for name, program in cluster.programs.items() if name.startswith("w")]
+    for measure, least, what in (
+        *((acknowledged_of(cluster, worker), 5, f"chunks of {worker.name} are acknowledged") for worker in workers),
+        (lambda: written(cluster, "*.ingested", INGESTED.itemsize), 5, "the trainer takes in what was collected"),
+        (lambda: written(cluster, "*.updates", UPDATE.itemsize), 100, "the trainer makes updates"),
+    ):
+        await_growth(cluster, measure, least, what)
+
+
+def await_growth(cluster: Cluster, measure: Callable[[], int], least: int, what: str) -> None:
+    before = measure()
+
+    def grown() -> bool:
+        for program in cluster.programs.values():
+            assert program.process.poll() is None, f"{program.name} has ended:\n{program.errors}"
+        return measure() >= before + least
+
+    await_that(grown, what)
+
+
+def written(cluster: Cluster, pattern: str, size: int) -> int:
+    """How many rows there are in these files of the ledger."""
+    return sum(path.stat().st_size // size for path in cluster.ledger.glob(pattern))
+
+
+def acknowledged(cluster: Cluster) -> int:
+    return written(cluster, "*.acks", ACKNOWLEDGED.itemsize)
+
+
+def acknowledged_of(cluster: Cluster, worker: Program) -> Callable[[], int]:
+    return lambda: written(cluster, f"*-{worker.pid}.acks", ACKNOWLEDGED.itemsize)
+
+
+def wind_up(cluster: Cluster) -> Books:
+    """Stop the workers, let the trainer take in all that is in the log, stop the rest, and open the books."""
+    for name, program in cluster.programs.items():
+        if name.startswith("w"):
+            program.stop()
+    await_that(lambda: last_ingested(cluster) >= end_of_log(cluster), "the trainer takes in the whole log")
+    for name in ("t", "relay"):
+        cluster.programs[name].stop()
+        assert cluster.programs[name].process.returncode == 0, cluster.programs[name].errors
+    return read_books(cluster.ledger, cluster.log_folder)
+
+
+def last_ingested(cluster: Cluster) -> int:
+    newest = max(cluster.ledger.glob("*.ingested"))
+    rows = rows_of(newest, INGESTED)
+    return int(rows["next_offset"][-1]) if len(rows) else 0
+
+
+def end_of_log(cluster: Cluster) -> int:
+    newest = max(cluster.log_folder.glob("*.segment"))
+    return int(newest.stem) + newest.stat().st_size
+
+
+def assert_weights_went_round(books: Books) -> None:
+    """Workers drove with weights of the trainer, with newer and newer ones."""
+    versions = [
+        int(version)
+        for entry in books.log
+        for version, actor in zip(entry.chunk.columns["weights"], entry.chunk.columns["actor"], strict=True)
+        if ACTOR_KINDS[actor] == "policy"
+    ]
+    assert len(set(versions)) > 3
+
+
+def assert_checkpoint_counts_the_log(cluster: Cluster, books: Books) -> None:
+    """The trainer has counted each training transition of the log once, in spite of all its lives."""
+    checkpoint = CheckpointFolder(Layout(cluster.data("t")).trainer_checkpoints("demo")).newest()
+    assert checkpoint is not None
+    in_log = sum(
+        entry.chunk.steps
+        for entry in books.log
+        if entry.chunk.purpose == "train" and entry.record.next_offset <= checkpoint.offset
+    )
+    assert checkpoint.plain["counters"]["transitions"] == in_log
