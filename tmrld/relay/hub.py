@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tmrld.errors import Refused, StorageError
+from tmrld.errors import BadInput, LinkError, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
+from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
 from tmrld.peers.link import Link
+from tmrld.protocol.checks import INVALID
 from tmrld.protocol.codec import open_summary
 from tmrld.protocol.messages import (
     Ack,
@@ -43,11 +45,13 @@ from tmrld.relay.roster import Seat
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
-from tmrld.storage.records import Record
+from tmrld.storage.records import Record, packed_facts
 from tmrld.storage.runs import RunStore
 from tmrld.storage.sample_log import SampleLog
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COMMIT_CHUNKS = 1000
 COMMIT_BYTES = 16 * 2**20
@@ -85,20 +89,22 @@ class Member:
         self._drop.set()
 
     async def post(self) -> None:
-        """Send what is in the mailbox until the link ends or is dropped."""
+        """Send what is in the mailbox until the link ends or is dropped, even if the peer does not read."""
+        posting = asyncio.create_task(self._post_for_ever())
         dropped = asyncio.create_task(self._drop.wait())
         try:
-            while not self._drop.is_set():
-                waiting = asyncio.create_task(self.mailbox.get())
-                await asyncio.wait({waiting, dropped}, return_when=asyncio.FIRST_COMPLETED)
-                if waiting.done():
-                    await self.link.send(waiting.result())
-                else:
-                    waiting.cancel()
+            await asyncio.wait({posting, dropped}, return_when=asyncio.FIRST_COMPLETED)
+            if posting.done():
+                posting.result()
         finally:
+            posting.cancel()
             dropped.cancel()
         assert self._dropped is not None
         await self.link.close(*self._dropped)
+
+    async def _post_for_ever(self) -> None:
+        while True:
+            await self.link.send(await self.mailbox.get())
 
 
 @dataclass
@@ -122,6 +128,7 @@ class _Arrived:
     episode: Episode | None
 
     def record(self) -> Record:
+        """As it is stored."""
         c = self.chunk
         return Record(c.worker, c.incarnation, c.number, c.steps, c.purpose, c.episode, self.data)
 
@@ -187,9 +194,10 @@ class Hub:
     # What workers send
 
     def describe(self, member: Member, message: Describe) -> None:
-        """The first worker's spaces become the run's; raises Refused for a worker whose spaces differ."""
+        """The first worker's spaces become the run's; raises Refused for a worker whose spaces differ, ProtocolError for none."""
         spec = message.spec
         if self._spec is None:
+            _check_spec(spec)
             self._spec = spec
             self._store.set_spec(self.run, spec)
             for other in self._members:
@@ -206,11 +214,16 @@ class Hub:
     async def accept(self, member: Member, chunk: ChunkMessage, data: bytes) -> None:
         """Queue a chunk, with the bytes it came in, for the next commit.
 
-        Waits while the queue is full, so that the worker's link is read no further.  Raises ProtocolError for a summary that is
-        none: here it costs that worker its link, later it would cost everybody the relay.
+        Waits while the queue is full, so that the worker's link is read no further.  Raises ProtocolError for what cannot be
+        stored: here it costs that worker its link, later it would cost everybody the relay.
         """
         episode = _episode(chunk, chunk.summary) if chunk.summary is not None else None
-        await self._queue.put(_Arrived(member, chunk, data, episode))
+        arrived = _Arrived(member, chunk, data, episode)
+        try:
+            packed_facts(arrived.record())
+        except BadInput as error:
+            raise ProtocolError(f"chunk {chunk.number} cannot be stored: {error}") from error
+        await self._queue.put(arrived)
 
     async def commit(self) -> None:
         """Commit what is queued, batch by batch, for ever."""
@@ -223,15 +236,18 @@ class Hub:
             await self._commit(batch)
 
     async def _commit(self, batch: list[_Arrived]) -> None:
+        """Store a batch, then acknowledge it.
+
+        Episodes are entered in between: after a crash there, the chunk is sent again and enters its episode then.
+        """
         records = [arrived.record() for arrived in batch]
-        while True:
-            try:
-                await asyncio.to_thread(self.log.append, records)
-                break
-            except StorageError as error:  # nothing is acknowledged, the queue fills, workers stop: nothing is lost
-                self._problem(f"samples cannot be stored, collection waits: {error}")
-                await asyncio.sleep(RETRY_FULL_DISK_S)
-        await self._enter_episodes([arrived.episode for arrived in batch if arrived.episode is not None])
+        stored = await self._insist(lambda: self.log.append(records))
+        ended = [(arrived.episode, place) for arrived, place in zip(batch, stored, strict=True) if arrived.episode is not None]
+        if ended:
+            await self._insist(lambda: self._store.episodes.add(self.run, [episode for episode, _ in ended]))
+        for episode, place in ended:
+            if not place.duplicate:
+                self._feed.publish("episode", _shown(episode), self.run)
         acknowledged: dict[tuple[Member, str], list[int]] = {}
         for arrived in batch:
             acknowledged.setdefault((arrived.member, arrived.chunk.incarnation), []).append(arrived.chunk.number)
@@ -240,26 +256,24 @@ class Hub:
         self._grown.set()
         self._allow()
 
-    async def _enter_episodes(self, episodes: list[Episode]) -> None:
-        """Enter episodes that have ended; one that is known already is left as it is.
-
-        This comes before the acknowledgement: after a crash in between, the chunk is sent again and enters its episode then.
-        """
-        if not episodes:
-            return
-        await asyncio.to_thread(self._store.episodes.add, self.run, episodes)
-        for episode in episodes:
-            self._feed.publish("episode", _shown(episode), self.run)
+    async def _insist(self, work: Callable[[], T]) -> T:
+        """Do this in a thread, again and again while the disk refuses; until then nothing is acknowledged and nothing lost."""
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except StorageError as error:
+                self._problem(f"samples cannot be stored, collection waits: {error}")
+                await asyncio.sleep(RETRY_FULL_DISK_S)
 
     def _allow(self) -> None:
         """Share what the trainer has granted and nobody has collected yet among the workers, in absolute numbers."""
         workers = [member for member in self._members if member.role == "worker" and member.incarnation]
         if not workers:
             return
-        left = max(0, self._granted - self.log.transitions("train"))
-        for member in workers:
+        share, rest = divmod(max(0, self._granted - self.log.transitions("train")), len(workers))
+        for index, member in enumerate(workers):
             stored = self.log.transitions_of(member.name, member.incarnation)
-            self._post(member, Allowance(self.run, member.incarnation, stored + left // len(workers)))
+            self._post(member, Allowance(self.run, member.incarnation, stored + share + (index < rest)))
 
     # What trainers send
 
@@ -289,21 +303,32 @@ class Hub:
             member.feeding.room.set()
 
     async def _feed_trainer(self, member: Member, feeding: _Feeding) -> None:
-        while True:
-            room = feeding.credit_bytes - (feeding.sent - feeding.consumed)
-            if room <= 0:
-                feeding.room.clear()
-                await feeding.room.wait()
-                continue
-            records = await asyncio.to_thread(self.log.read, feeding.sent, min(FEED_BYTES, room))
-            if not records:
-                self._grown.clear()
-                if self.log.end <= feeding.sent:
-                    await self._grown.wait()
-                continue
-            for record in records:
-                await member.link.send(Stored(self.run, record.offset, record.next_offset, record.body))
-            feeding.sent = records[-1].next_offset
+        """Send the log until cancelled, or until the link ends (which its reader notices)."""
+        try:
+            while True:
+                room = feeding.credit_bytes - (feeding.sent - feeding.consumed)
+                if room > 0:
+                    await self._feed_some(member, feeding, min(FEED_BYTES, room))
+                else:
+                    feeding.room.clear()
+                    await feeding.room.wait()
+        except LinkError:
+            return
+        except StorageError as error:
+            self._problem(f"the sample log cannot be read: {error}")
+            member.drop(GOING_AWAY, str(error))
+
+    async def _feed_some(self, member: Member, feeding: _Feeding, most_bytes: int) -> None:
+        """Send what comes next; waits for it if there is nothing."""
+        end = self.log.end
+        if end <= feeding.sent:
+            self._grown.clear()
+            await self._grown.wait()
+            return
+        records = await asyncio.to_thread(self.log.read, feeding.sent, most_bytes)
+        for record in records:
+            await member.link.send(Stored(self.run, record.offset, record.next_offset, record.body))
+        feeding.sent = records[-1].next_offset if records else end  # nothing to read: what was there is damaged
 
     async def publish(self, message: WeightsMessage) -> None:
         """Store a version of the policy, then send it to the run's workers."""
@@ -390,6 +415,14 @@ def _episode(chunk: ChunkMessage, summary: Plain) -> Episode:
         received_at=time.time(),
         summary=open_summary(summary),
     )
+
+
+def _check_spec(spec: Plain) -> None:
+    """Raises ProtocolError for spaces that no trainer could read."""
+    try:
+        EnvSpec.from_plain(spec)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError(f"describe.spec does not describe spaces: {error!r} is missing or wrong", INVALID) from error
 
 
 def _shown(episode: Episode) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Relay:
         self._feed = feed
         self._check_config = check_config
         self._hubs: dict[str, Hub] = {}
+        self._opening = asyncio.Lock()
         self._roster: Roster[Member] = Roster()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -207,12 +208,13 @@ class Relay:
 
     async def _open(self, run: str) -> Hub:
         """The hub of a run, opened once."""
-        if run not in self._hubs:
-            assert self._tasks is not None
-            hub = await asyncio.to_thread(Hub.open, run, self._layout, self._store, self._options, self._feed)
-            self._hubs[run] = hub
-            self._tasks.create_task(hub.commit(), name=f"commit {run}")
-        return self._hubs[run]
+        async with self._opening:
+            if run not in self._hubs:
+                assert self._tasks is not None
+                hub = await asyncio.to_thread(Hub.open, run, self._layout, self._store, self._options, self._feed)
+                self._hubs[run] = hub
+                self._tasks.create_task(hub.commit(), name=f"commit {run}")
+            return self._hubs[run]
 
     # What people ask for
 
@@ -251,8 +253,8 @@ class Relay:
         current = self._store.get(name).state
         if current not in allowed:
             raise Conflict(f"the run {name} is {current}: only one that is {' or '.join(allowed)} can be asked to {verb}")
-        self._store.set_state(name, state)
         if state in ACTIVE:
             await self._open(name)
+        self._store.set_state(name, state)
         self._feed.publish("run", {"state": state}, name)
         self._deal()

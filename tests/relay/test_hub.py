@@ -1,0 +1,533 @@
+"""The way of a sample through the relay, and what workers and trainers are told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, encoded, on_stage, weights
+from tests.worker.worlds import SPEC
+from tmrld.errors import DiskFull, ProtocolError, Refused
+from tmrld.protocol.messages import (
+    Ack,
+    Allowance,
+    Assign,
+    CheckpointMessage,
+    Consume,
+    Consumed,
+    Describe,
+    FetchCheckpoint,
+    Grant,
+    Metrics,
+    Resume,
+    Resumed,
+    Spaces,
+    Stored,
+    WeightsMessage,
+)
+from tmrld.relay import hub
+from tmrld.storage.records import Record
+from tmrld.storage.sample_log import Appended, SampleLog
+
+# In, stored, acknowledged
+
+
+class HeldLog(SampleLog):
+    """A log whose disk is slow: `append` waits until ``released``; ``reached`` says that it does."""
+
+    reached: threading.Event
+    released: threading.Event
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[Appended]:
+        assert durable
+        self.reached.set()
+        assert self.released.wait(30)
+        return super().append(records)
+
+
+@pytest.fixture
+def held_log(monkeypatch: pytest.MonkeyPatch) -> type[HeldLog]:
+    HeldLog.reached, HeldLog.released = threading.Event(), threading.Event()
+    monkeypatch.setattr(hub, "SampleLog", HeldLog)
+    return HeldLog
+
+
+def test_a_chunk_is_stored_then_acknowledged_and_passed_on_as_it_came(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker = await stage.worker()
+            await worker.say(chunk(0), chunk(1))
+            numbers: list[int] = []
+            while len(numbers) < 2:
+                ack = await worker.hear(Ack)
+                assert ack.incarnation == "w1"
+                numbers += ack.numbers
+            assert numbers == [0, 1]
+            assert stage.relay.transitions(RUN) == 20
+            trainer = await stage.trainer()
+            first, second = [await trainer.hear(Stored) for _ in range(2)]
+            assert [first.payload, second.payload] == encoded(chunk(0), chunk(1))
+            assert (first.offset, first.next_offset) == (0, second.offset)
+
+    asyncio.run(scene())
+
+
+def test_a_chunk_is_never_acknowledged_nor_passed_on_before_it_is_stored(tmp_path: Path, held_log: type[HeldLog]) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            try:
+                worker, trainer = await stage.worker(), await stage.trainer()
+                await worker.hear(Assign)
+                await worker.say(chunk())
+                await asyncio.to_thread(held_log.reached.wait)
+                await stage.nothing_more(worker, trainer)
+                assert worker.all_heard(Ack) == []
+                assert trainer.all_heard(Stored) == []
+            finally:
+                held_log.released.set()
+            assert (await worker.hear(Ack)).numbers == [0]
+            assert (await trainer.hear(Stored)).payload == encoded(chunk())[0]
+
+    asyncio.run(scene())
+
+
+def test_a_chunk_that_comes_twice_is_acknowledged_twice_and_stored_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            for number in (0, 0, 1):
+                await worker.say(chunk(number))
+                assert (await worker.hear(Ack)).numbers == [number]
+            assert [(await trainer.hear(Stored)).payload for _ in range(2)] == encoded(chunk(0), chunk(1))
+            assert stage.relay.transitions(RUN) == 20
+
+    asyncio.run(scene())
+
+
+def test_after_a_restart_of_the_relay_a_chunk_is_still_known(tmp_path: Path) -> None:
+    async def scene() -> None:
+        for run in ("running", ""):
+            async with on_stage(tmp_path, run) as stage:
+                worker = await stage.worker()
+                await worker.say(chunk(steps=7))
+                await worker.hear(Ack)
+                assert stage.relay.transitions(RUN) == 7
+
+    asyncio.run(scene())
+
+
+def test_evaluation_is_stored_and_passed_on_but_counts_as_no_training(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            await worker.say(chunk(0, purpose="evaluation", summary=a_summary()), chunk(1))
+            while stage.relay.transitions(RUN) == 0:
+                await worker.hear(Ack)
+            assert stage.relay.transitions(RUN) == 10
+            assert len([await trainer.hear(Stored) for _ in range(2)]) == 2
+
+    asyncio.run(scene())
+
+
+class FullLog(SampleLog):
+    """A log on a disk that is full while ``full``."""
+
+    full = True
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[Appended]:
+        if self.full:
+            raise DiskFull("Cannot write: the disk is full.")
+        return super().append(records, durable=durable)
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_and_collection_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "SampleLog", FullLog)
+    monkeypatch.setattr(hub, "RETRY_FULL_DISK_S", 0.0)
+    monkeypatch.setattr(FullLog, "full", True)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem") as events:
+            worker = await stage.worker()
+            await worker.hear(Assign)
+            await worker.say(chunk(0), chunk(1))
+            for _ in range(3):
+                problem = await events.hear()
+                assert problem.data["detail"].startswith("samples cannot be stored, collection waits: Cannot write")
+            await stage.nothing_more(worker)
+            assert worker.all_heard(Ack) == []
+            FullLog.full = False
+            numbers: list[int] = []
+            while len(numbers) < 2:
+                numbers += (await worker.hear(Ack)).numbers
+            assert numbers == [0, 1]
+
+    asyncio.run(scene())
+
+
+def test_an_episode_that_cannot_be_entered_holds_up_the_acknowledgement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "RETRY_FULL_DISK_S", 0.0)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem", "episode") as events:
+            add, tries = stage.store.episodes.add, iter([True, True, False])
+
+            def full_at_first(*arguments: Any) -> int:
+                if next(tries):
+                    raise DiskFull("Cannot write: the disk is full.")
+                return add(*arguments)
+
+            monkeypatch.setattr(stage.store.episodes, "add", full_at_first)
+            worker = await stage.worker()
+            await worker.say(chunk(summary=a_summary()))
+            assert (await worker.hear(Ack)).numbers == [0]
+            assert [(await events.hear()).topic for _ in range(3)] == ["problem", "problem", "episode"]
+            assert len(stage.store.episodes.page(RUN)) == 1
+
+    asyncio.run(scene())
+
+
+def test_an_episode_is_entered_and_told_once_however_often_its_chunk_comes(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("episode") as events:
+            worker = await stage.worker()
+            last = chunk(0, summary=a_summary(10, lap_time_s=12.5))
+            for sent in (last, last, chunk(1, summary=a_summary(20))):
+                await worker.say(sent)
+                await worker.hear(Ack)
+            first, second = await events.hear(), await events.hear()
+            assert (first.run, first.data["episode"], first.data["lap_time_s"]) == (RUN, "w1-0", 12.5)
+            assert (second.data["episode"], second.data["steps"]) == ("w1-1", 20)
+            assert len(stage.store.episodes.page(RUN)) == 2
+
+    asyncio.run(scene())
+
+
+# What costs a worker its link, and nobody else
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (chunk(summary={"steps": 1}), "summary"),
+        (chunk(summary={**a_summary(), "trajectory": b"123"}), "summary.trajectory is b'123'"),
+        (chunk(summary={**a_summary(), "actor": "ghost"}), "summary.actor is 'ghost'"),
+        (chunk(episode="e" * 5000), "chunk 0 cannot be stored: The names in a record take"),
+        (Describe(RUN, "i", {}), "describe.spec does not describe spaces: KeyError"),
+        (Describe(RUN, "i", {**SPEC.to_plain(), "parts": [1]}), "describe.spec does not describe spaces: TypeError"),
+        (Describe(RUN, "i", {**SPEC.to_plain(), "step_s": "soon"}), "describe.spec does not describe spaces: ValueError"),
+    ],
+)
+def test_what_cannot_be_used_closes_the_link_of_its_sender_and_no_other(bad: Any, sentence: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            sender = await stage.connect("worker", "w2")
+            await sender.say(bad)
+            trouble = await sender.ending()
+            assert isinstance(trouble, ProtocolError)
+            assert sentence in str(trouble)
+            other = await stage.worker("w1")
+            await other.say(chunk())
+            assert (await other.hear(Ack)).numbers == [0]
+
+    asyncio.run(scene())
+
+
+def test_a_worker_with_other_spaces_is_refused_with_the_difference(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            first = await stage.worker("w1")
+            await first.say(chunk())
+            await first.hear(Ack)
+            second = await stage.connect("worker", "w2")
+            await second.say(Describe(RUN, "w2", {**SPEC.to_plain(), "action_size": 3}))
+            trouble = await second.ending()
+            assert isinstance(trouble, Refused)
+            assert "the environment of w2 has other spaces than the run demo (action_size: 3 instead of 2)" in str(trouble)
+            assert "give this worker the same version and environment as the others, or make a new run" in str(trouble)
+
+    asyncio.run(scene())
+
+
+# Allowances
+
+
+async def allowances(stage: Stage, *workers: FakePeer) -> list[int]:
+    """What each worker may have produced, as last told, after everything else was said."""
+    await stage.nothing_more(*workers)
+    return [worker.all_heard(Allowance)[-1].transitions for worker in workers]
+
+
+async def grant(trainer: FakePeer, transitions: int, *workers: FakePeer) -> None:
+    """Grant so much, and wait until the relay has told every worker."""
+    await trainer.say(Grant(RUN, transitions))
+    for worker in workers:
+        await worker.hear(Allowance)
+
+
+def test_allowances_are_absolute_numbers_of_what_was_granted(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer, worker = await stage.trainer(), await stage.worker()
+            assert await worker.hear(Allowance) == Allowance(RUN, "w1", 0)
+            await trainer.say(Grant(RUN, 100))
+            assert await worker.hear(Allowance) == Allowance(RUN, "w1", 100)
+            await worker.say(chunk(steps=30))
+            await worker.hear(Ack)
+            assert await worker.hear(Allowance) == Allowance(RUN, "w1", 100)
+            await trainer.say(Grant(RUN, 150))
+            assert await worker.hear(Allowance) == Allowance(RUN, "w1", 150)
+
+    asyncio.run(scene())
+
+
+def test_workers_share_what_is_left_and_together_may_collect_exactly_that(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.trainer()
+            one = await stage.worker("one")
+            await one.hear(Allowance)
+            two = await stage.worker("two")
+            await two.hear(Allowance)
+            await grant(trainer, 101, two)
+            assert await allowances(stage, one, two) == [51, 50]
+            await one.say(chunk(worker="one", steps=31))
+            await one.hear(Ack)
+            assert await allowances(stage, one, two) == [31 + 35, 35]
+            await two.hang_up()
+            assert await allowances(stage, one) == [101]
+
+    asyncio.run(scene())
+
+
+def test_even_a_single_transition_is_given_to_somebody(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer, one, two = await stage.trainer(), await stage.worker("one"), await stage.worker("two")
+            await one.hear(Allowance)
+            await two.hear(Allowance)
+            await grant(trainer, 1, one, two)
+            assert sum(await allowances(stage, one, two)) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_has_collected_more_than_is_granted_now_is_not_asked_for_less(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer, worker = await stage.trainer(), await stage.worker()
+            await worker.say(chunk(steps=30))
+            await worker.hear(Ack)
+            await grant(trainer, 10, worker)
+            assert await allowances(stage, worker) == [30]
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_has_not_described_itself_has_no_allowance_and_takes_none_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer, silent, worker = await stage.trainer(), await stage.connect("worker", "silent"), await stage.worker()
+            await silent.hear(Assign)
+            await worker.hear(Allowance)
+            await grant(trainer, 100, worker)
+            assert await allowances(stage, worker) == [100]
+            await stage.nothing_more(silent)
+            assert silent.all_heard(Allowance) == []
+
+    asyncio.run(scene())
+
+
+# Feeding the trainer
+
+
+def test_a_trainer_is_fed_within_its_credit_only(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker = await stage.worker()
+            for number in range(5):
+                await worker.say(chunk(number))
+                await worker.hear(Ack)
+            measuring = await stage.trainer("measuring")
+            record_bytes = (await measuring.hear(Stored)).next_offset
+            await measuring.hang_up()
+
+            trainer = await stage.trainer("t1", credit_bytes=2 * record_bytes)
+            got = [await trainer.hear(Stored) for _ in range(2)]
+            await stage.nothing_more(trainer)
+            assert len(trainer.all_heard(Stored)) == 2
+            await trainer.say(Consumed(RUN, got[0].next_offset))
+            got.append(await trainer.hear(Stored))
+            await stage.nothing_more(trainer)
+            assert len(trainer.all_heard(Stored)) == 3
+            await trainer.say(Consumed(RUN, got[2].next_offset))
+            got += [await trainer.hear(Stored) for _ in range(2)]
+            assert [stored.payload for stored in got] == encoded(*(chunk(number) for number in range(5)))
+
+    asyncio.run(scene())
+
+
+def test_a_trainer_whose_line_broke_goes_on_where_it_was(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            for number in range(3):
+                await worker.say(chunk(number))
+            first = await trainer.hear(Stored)
+            await trainer.hang_up()
+            again = await stage.connect("trainer", "t1")
+            await again.hear(Assign)
+            await again.say(Consume(RUN, first.next_offset, 2**20))
+            assert [(await again.hear(Stored)).payload for _ in range(2)] == encoded(chunk(1), chunk(2))
+
+    asyncio.run(scene())
+
+
+def test_a_resume_from_an_older_update_opens_a_lineage(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.trainer()
+            assert trainer.all_heard(Resumed) == [Resumed(RUN, 0, 0)]
+            async with stage.listening("weights") as events:
+                await trainer.say(weights(1))
+                await events.hear(version=1)
+            await trainer.say(Resume(RUN, 5, 0, 2**20))
+            assert await trainer.hear(Resumed) == Resumed(RUN, 1, 1)
+
+    asyncio.run(scene())
+
+
+def test_a_trainer_is_told_the_spaces_whether_it_came_before_or_after_the_worker(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            before = await stage.trainer("before")
+            await stage.worker()
+            assert await before.hear(Spaces) == Spaces(RUN, SPEC.to_plain())
+            await before.hang_up()
+            after = await stage.connect("trainer", "after")
+            assert (await after.hear(Spaces)).spec == SPEC.to_plain()
+
+    asyncio.run(scene())
+
+
+# What trainers publish
+
+
+def test_new_weights_reach_every_worker_and_a_late_joiner_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer, worker = await stage.trainer(), await stage.worker("w1")
+            await worker.hear(Assign)
+            await trainer.say(weights(1))
+            assert await worker.hear(WeightsMessage) == weights(1)
+            late = await stage.connect("worker", "late")
+            assert await late.hear(WeightsMessage) == weights(1)
+            assert [type(message) for message in late.heard] == [Assign, WeightsMessage]
+
+    asyncio.run(scene())
+
+
+def test_a_restarted_relay_still_has_the_newest_weights_and_asks_for_no_evaluation_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("weights") as events:
+            trainer = await stage.trainer()
+            await trainer.say(weights(1), weights(2, evaluate=3))
+            await events.hear(version=2)
+        async with on_stage(tmp_path, "") as stage:
+            worker = await stage.worker()
+            assert await worker.hear(WeightsMessage) == weights(2)
+
+    asyncio.run(scene())
+
+
+def test_a_slow_worker_gets_the_newest_weights_not_all_of_them(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("weights") as events:
+            trainer, worker = await stage.trainer(), await stage.connect("worker", "slow", limit=1)
+            for version in range(1, 11):
+                await trainer.say(weights(version, evaluate=3 if version == 9 else 0))
+                await events.hear(version=version)
+            got = [await worker.hear(WeightsMessage)]
+            while got[-1].version < 10:
+                got.append(await worker.hear(WeightsMessage))
+            assert len(got) <= 3  # one in the line, one half-way, the newest
+            assert got[-1] == weights(10, evaluate=3)
+
+    asyncio.run(scene())
+
+
+def test_checkpoints_are_kept_and_handed_to_whoever_takes_over(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("checkpoint") as events:
+            trainer = await stage.trainer()
+            checkpoint = CheckpointMessage(RUN, 40, 0, 300, 100, b"tensors")
+            await trainer.say(checkpoint)
+            await events.hear(update=40)
+            await trainer.hang_up()
+            heir = await stage.connect("trainer", "heir")
+            assert (await heir.hear(Assign)).checkpoint_update == 40
+            await heir.say(FetchCheckpoint(RUN, 40))
+            assert await heir.hear(CheckpointMessage) == checkpoint
+
+    asyncio.run(scene())
+
+
+def test_metrics_are_stored_and_told(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("metrics") as events:
+            trainer = await stage.trainer()
+            await trainer.say(Metrics(RUN, 0, 100, 1000, {"loss": 0.5, "speed": 3}))
+            event = await events.hear(update=100)
+            assert event.data == {"update": 100, "transitions": 1000, "values": {"loss": 0.5, "speed": 3.0}}
+            assert stage.store.metrics.read(RUN, ["loss"])["loss"].values.tolist() == [0.5]
+
+    asyncio.run(scene())
+
+
+class DamagedTail(SampleLog):
+    """A log of which the newest record cannot be read."""
+
+    def read(self, offset: int, max_bytes: int) -> list[Any]:
+        return [record for record in super().read(offset, max_bytes) if b"w1 1" not in record.body]
+
+
+def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "SampleLog", DamagedTail)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            for number in range(3):
+                await worker.say(chunk(number))
+                await worker.hear(Ack)
+            assert [(await trainer.hear(Stored)).payload for _ in range(2)] == encoded(chunk(0), chunk(2))
+
+    asyncio.run(scene())
+
+
+def test_a_log_that_cannot_be_read_costs_the_trainer_its_link_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unreadable(SampleLog):
+        def read(self, offset: int, max_bytes: int) -> list[Any]:
+            raise DiskFull("The disk is gone.")
+
+    monkeypatch.setattr(hub, "SampleLog", Unreadable)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem") as events:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            await worker.say(chunk())
+            assert await trainer.ending() is None
+            assert (await events.hear()).data["detail"] == "the sample log cannot be read: The disk is gone."
+            await worker.hear(Ack)
+
+    asyncio.run(scene())
