@@ -104,8 +104,10 @@ class Stage:
         here, there = memory_pair(limit, (f"{name}'s end", "relay's end"))
         accepting = asyncio.create_task(Link.accept(there, role, name, Welcome("hub", "0.1.0", 0.0)))
         link = await Link.dial(here, Hello(role, name, "0.1.0", machine={"cores": 2}))
-        serving = asyncio.create_task(self._serve(await accepting))
-        self._tasks.append(serving)
+        async with self.listening("node") as events:
+            serving = asyncio.create_task(self._serve(await accepting))
+            self._tasks.append(serving)
+            await events.hear(name=name, role=role, state="connected")
         peer = FakePeer(link, serving)
         self._peers.append(peer)
         return peer
@@ -129,7 +131,8 @@ class Stage:
         for verb, state in (("pause", "paused"), ("resume", "running")):
             await self.relay.move(RUN, verb)
             for peer in peers:
-                assert (await peer.hear(Assign)).state == state
+                while (await peer.hear(Assign)).state != state:
+                    pass
 
     @contextlib.asynccontextmanager
     async def listening(self, *topics: str) -> AsyncIterator[Listener]:
