@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from tmrld.rl.networks import descend
-
 
 class Temperature(Protocol):
     """What weighs entropy against reward."""
@@ -49,11 +47,13 @@ class LearnedTemperature:
         self.alpha = self.log_alpha.detach().exp()
 
     def update(self, log_prob: Tensor) -> Tensor:
-        """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``."""
-        loss = -self.log_alpha * (log_prob.detach().mean() + self.target_entropy)
-        descend(self.optimizer, (self.log_alpha,), loss)
+        """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
+        gradient = -(log_prob.detach().mean() + self.target_entropy)
+        loss = self.log_alpha.detach() * gradient
+        self.log_alpha.grad = gradient
+        self.optimizer.step()
         self.refresh()
-        return loss.detach()
+        return loss
 
     def refresh(self) -> None:
         """Bring alpha up to date with log_alpha."""
