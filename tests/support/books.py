@@ -19,7 +19,7 @@ from tests.support.recording_algorithm import INGESTED, UPDATE
 from tmrld.payloads import Array, Chunk
 from tmrld.protocol.codec import decode, open_chunk
 from tmrld.protocol.messages import ChunkMessage
-from tmrld.storage.records import StoredRecord
+from tmrld.storage.records import StoredRecord, scanned
 from tmrld.storage.sample_log import SampleLog
 
 Identity = tuple[int, int, int]
@@ -94,6 +94,18 @@ def read_log(folder: Path) -> list[Entry]:
         return entries
     finally:
         log.close()
+
+
+def last_chunk(folder: Path) -> Chunk | None:
+    """The last whole record of a sample log that somebody is writing to."""
+    segments = sorted(folder.glob("*.segment"))
+    found = scanned(segments[-1].read_bytes(), int(segments[-1].stem)) if segments else iter(())
+    records = [item for item in found if isinstance(item, StoredRecord)]
+    if not records:
+        return None
+    message = decode(records[-1].body)
+    assert isinstance(message, ChunkMessage)
+    return open_chunk(message)
 
 
 def identity_of(values: Any) -> Identity:

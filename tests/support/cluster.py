@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 """Longest wait for anything: the machine may be busy with other things."""
 
+LEDGER_ENV = "tests.support.ledger_env:LedgerEnv"
 LEDGER_RUN: dict[str, Any] = {
-    "environment": {"id": "tests.support.ledger_env:LedgerEnv"},
+    "environment": {"id": LEDGER_ENV},
     "algorithm": {
         "name": "tests.support.recording_algorithm:RecordingAlgorithm",
         "batch_size": 8,
@@ -146,8 +147,8 @@ class Cluster:
         self.ledger = folder / "ledger"
         self.ledger.mkdir()
         self._run = dict(run)
-        if self._run["environment"]["id"].endswith("LedgerEnv"):
-            environment = self._run["environment"]
+        environment = self._run.get("environment", {})
+        if environment.get("id") == LEDGER_ENV:
             kwargs = {**environment.get("kwargs", {}), "folder": str(self.ledger)}
             self._run["environment"] = {**environment, "kwargs": kwargs}
         self._address = ""
@@ -185,13 +186,8 @@ class Cluster:
 
     def start_relay(self, planted: str = "") -> Program:
         """Start the relay, where it was before; returns when it listens."""
-        port = self._address.rpartition(":")[2] or "0"
-        settings = [
-            f"relay.port={port}",
-            "control.port=0",
-            *(f"run.{key}={json.dumps(value)}" for key, value in self._run.items()),
-        ]
-        relay = self._start("relay", "relay", settings, {"PLANTED": planted})
+        settings = {"relay.port": self._address.rpartition(":")[2] or 0, "control.port": 0, **self._run_settings}
+        relay = self.start_tmrld("relay", self._serve("relay", "relay", settings), {"PLANTED": planted})
         self._address, self._pin = relay.said("peers"), relay.said("pin")
         return relay
 
@@ -200,13 +196,30 @@ class Cluster:
     ) -> Program:
         """Start a worker or trainer; ``peers`` replace its settings of that name: relay, pin, token."""
         settings = {"relay": self._address, "pin": self._pin, **peers}
-        secret = settings.pop("token", None) or self.token(role, name)
-        extra = {"TMRLD_PEERS__TOKEN": secret, "PLANTED": planted, **(environment or {})}
-        return self._start(role, name, [f"name={name}", *(f"peers.{key}={value}" for key, value in settings.items())], extra)
+        token = settings.pop("token", None) or self.token(role, name)
+        arguments = self._serve(role, name, {"name": name, **{f"peers.{key}": value for key, value in settings.items()}})
+        return self.start_tmrld(name, arguments, {"TMRLD_PEERS__TOKEN": token, "PLANTED": planted, **(environment or {})})
 
-    def _start(self, role: str, name: str, settings: list[str], environment: Mapping[str, str]) -> Program:
-        flags = [part for setting in settings for part in ("--set", setting)]
-        arguments = ["serve", "--role", role, "--data", str(self.data(name)), *flags]
-        program = Program(self.folder, name, arguments, {"LEDGER_FOLDER": str(self.ledger), **environment})
+    def start_up(self) -> Program:
+        """Start all roles in one daemon, with the relay's data folder."""
+        settings = {"relay.port": 0, "control.port": 0, **self._run_settings}
+        return self.start_tmrld("up", ["up", "--headless", "--json", *self._flags("relay", settings)])
+
+    def start_tmrld(self, name: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> Program:
+        """Start the program with these arguments; it is one of this cluster's."""
+        program = Program(self.folder, name, arguments, {"LEDGER_FOLDER": str(self.ledger), **(environment or {})})
         self.programs[name] = program
         return program
+
+    @property
+    def _run_settings(self) -> dict[str, Any]:
+        return {f"run.{group}": values for group, values in self._run.items()}
+
+    def _serve(self, role: str, name: str, settings: Mapping[str, Any]) -> list[str]:
+        return ["serve", "--role", role, *self._flags(name, settings)]
+
+    def _flags(self, name: str, settings: Mapping[str, Any]) -> list[str]:
+        flags = ["--data", str(self.data(name))]
+        for key, value in settings.items():
+            flags += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        return flags
