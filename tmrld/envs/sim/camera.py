@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from tmrld.envs.sim.ground import CELL_M, PALETTE, Ground
 
-HEIGHT_M = 3.0
+HEIGHT_M = 5.0
 """Of the camera above the ground."""
-HORIZON = 0.4
+HORIZON = 0.22
 """Of the window's height, from the top."""
 FOCAL = 0.95
 """Focal length over the window's height: at 958 × 488 the view is 92 degrees wide."""
-FAR_M = 120.0
-"""Ground beyond this is haze."""
+FAR_M = 100.0
+"""Hills hide the ground beyond this: borders there would be thinner than a pixel, and flicker."""
 
-HAZE = (168, 190, 182)
 SKY_TOP = (96, 148, 206)
 SKY_LOW = (196, 214, 228)
 HILLS = (112, 142, 138)
@@ -58,18 +57,19 @@ class Camera:
         frame[: self.first_row] = self._backdrop
         # Hills are a fixed outline round the horizon, so that turning can be seen everywhere.
         azimuth = self._azimuth + heading
-        outline = 0.55 + 0.25 * np.sin(3 * azimuth) + 0.2 * np.sin(7 * azimuth + 1.0)
-        tops = self.first_row - outline * 0.09 * self.height
+        outline = (
+            0.09 + 0.02 * np.sin(3 * azimuth) + 0.015 * np.sin(7 * azimuth + 1.0)
+        )  # of the height; never below the horizon
+        tops = self.first_row - outline * self.height
         frame[: self.first_row][self._hill_rows >= tops] = HILLS
         seen = ground.seen(self._spots, self._reach, x, z, heading)
         frame[self.first_row :] = PALETTE.take(seen, axis=0).reshape(-1, self.width, 3)
         return frame
 
     def _paint_backdrop(self) -> NDArray[np.uint8]:
-        """Sky, paler towards the horizon, then a band of haze: (first_row, 1, 3)."""
+        """Sky, paler towards the horizon: (first_row, 1, 3)."""
         share = np.linspace(0.0, 1.0, self.first_row)[:, None]
         sky = (1.0 - share) * np.array(SKY_TOP) + share * np.array(SKY_LOW)
-        sky[math.floor(self._horizon) :] = HAZE
         backdrop: NDArray[np.uint8] = sky.astype(np.uint8)[:, None, :]
         return backdrop
 

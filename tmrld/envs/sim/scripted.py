@@ -17,8 +17,8 @@ ANGLES = np.radians(np.arange(BEAMS) * 10.0 - 90.0)
 STEER_GAIN = 1.6
 SLOW_KMH = 38.0
 FAST_KMH = 190.0
-NEAR_PX = 170.0
-FAR_PX = 260.0
+NEAR_PX = 205.0
+FAR_PX = 320.0
 
 
 def scripted(observation: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:

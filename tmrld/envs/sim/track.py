@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tmrld.envs.trackmania.tracks import SPACING_M
 from tmrld.errors import WorldError
 
-BORDER_M = 1.8
+BORDER_M = 2.5
 """Width of the black paint along each side, outside of the road's width."""
 GATE_SPACING_M = 100.0
 
@@ -92,7 +92,7 @@ class Track:
 
     name: str
     segments: tuple[Segment, ...]
-    width: float = 14.0
+    width: float = 16.0
     run_in: float = 15.0
     run_out: float = 60.0
 
@@ -163,12 +163,12 @@ def _centre_line(start: Pose, segment: Segment, s: NDArray[np.float64]) -> tuple
 DEFAULT = Track(
     "default",
     (
-        *(Straight(60), Arc(26, 90), Straight(30), Arc(26, -90), Straight(50), Arc(16, 180)),  # hairpin
-        *(Straight(35), Arc(30, -90), Straight(30), Arc(15, -150)),  # tight left, blind after the straight
-        *(Straight(25), Arc(20, 75), Straight(20), Arc(26, 60), Straight(15), Arc(30, -60), Straight(40)),
+        *(Straight(60), Arc(40, 60), Straight(25), Arc(36, -80), Straight(40), Arc(24, 150)),  # slow right
+        *(Straight(30), Arc(30, -80), Straight(25), Arc(24, -110)),  # slow left
+        *(Straight(30), Arc(36, 70), Straight(20), Arc(40, 45), Straight(15), Arc(45, -50), Straight(40)),
     ),
 )
-"""Eight corners over 600 m; the hairpin and the tight left want less than 60 km/h."""
+"""Nine corners over 640 m; the two tightest want some 70 km/h."""
 
 LONG = Track(
     "long",
