@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "cli": (
         *("", "settings", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),
-        *("envs", "worker"),
+        *("envs", "worker", "payloads"),
     ),
     "__main__": ("cli",),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import statistics
@@ -27,11 +28,14 @@ from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, assignment, example, load, merged
 
 if TYPE_CHECKING:
+    from tmrld.payloads import EpisodeSummary
     from tmrld.progress import Progress, Until
     from tmrld.security.tokens import TokenStore
     from tmrld.terminal import Display
 
 SCOPES = ("worker", "trainer", "viewer", "operator", "admin")
+EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "torch": "trainer"}
+"""Which of our extras brings a package that not every role needs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options, began)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone: nothing more to say
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read our output has gone; what is buffered must not be tried again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        print(f"tmrld: this needs {error.name}, which is not installed here: pip install 'tmrld[{extra}]'", file=sys.stderr)
         return 1
     except TmrldError as error:
         print(f"tmrld: {error}", file=sys.stderr)
@@ -101,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("id", help="a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute")
     run.add_argument("--policy", default="random", metavar="random|scripted|FILE", help="who drives (default: random)")
     run.add_argument("--episodes", type=_positive, default=3, metavar="N", help="how many (default: 3)")
-    run.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first episode (default: 0)")
+    run.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of the first episode (default: 0)")
     run.add_argument("--track", metavar="NAME", help="track to drive (default: the setting run.environment.track)")
     run.add_argument("--perturbed", action="store_true", help="start as evaluation does: off the line, askew, other grip")
     run.add_argument("--json", action="store_true", help="one JSON object on the last line")
@@ -112,8 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
@@ -141,7 +158,7 @@ def _up(options: argparse.Namespace, began: float) -> int:
     from tmrld.progress import Until
     from tmrld.terminal import Display
 
-    until = Until.parse(options.until) if options.until else None
+    until = None if options.until is None else Until.parse(options.until)
     settings = _load(options, roles=("relay", "trainer", "worker"))
     logs.set_up(settings.log_level, quiet=True)
     progress = asyncio.run(_watch(settings, began, until, Display(live=not options.headless and sys.stdout.isatty())))
@@ -289,13 +306,9 @@ def _env_run(options: argparse.Namespace, _began: float) -> int:
     for drive in drives(environment, options.policy, options.episodes, options.seed, perturbed=options.perturbed):
         done.append(drive)
         summary = drive.summary
-        lap = (
-            f"lap {summary.lap_time_s:.2f} s"
-            if summary.lap_time_s is not None
-            else f"no lap ({summary.progress:.0%} of the track)"
-        )
         print(
-            f"seed {drive.seed}: {lap}, return {summary.episode_return:.2f}, {summary.steps} steps, {drive.steps_per_s:,.0f} steps/s"
+            f"seed {drive.seed}: {_lap(summary)}return {summary.episode_return:.2f}, {summary.steps} steps, "
+            f"{drive.steps_per_s:,.0f} steps/s"
         )
     laps = [drive.summary.lap_time_s for drive in done if drive.summary.lap_time_s is not None]
     result = {
@@ -314,6 +327,13 @@ def _env_run(options: argparse.Namespace, _began: float) -> int:
         best = f", best lap {min(laps):.2f} s" if laps else ""
         print(f"{result['finished']} of {len(done)} finished{best}, mean return {result['mean_return']:.2f}")
     return 0
+
+
+def _lap(summary: EpisodeSummary) -> str:
+    """How far it came; nothing where there are no laps."""
+    if summary.lap_time_s is not None:
+        return f"lap {summary.lap_time_s:.2f} s, "
+    return "" if math.isnan(summary.progress) else f"no lap ({summary.progress:.0%} of the track), "
 
 
 def _settings(_options: argparse.Namespace, _began: float) -> int:

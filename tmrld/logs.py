@@ -7,7 +7,7 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from tmrld.storage.files import make_folder
+from tmrld.storage.files import explaining, make_folder
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FILE_BYTES = 10 * 2**20
@@ -28,10 +28,13 @@ def set_up(level: str, *, quiet: bool = False) -> None:
 
 
 def add_file(folder: Path) -> logging.Handler:
-    """Log to ``tmrld.log`` in this folder as well; old files are kept up to FILES_KEPT.  Remove the handler to stop."""
-    handler = RotatingFileHandler(
-        make_folder(folder) / "tmrld.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
-    )
+    """Log to ``tmrld.log`` in this folder as well; old files are kept up to FILES_KEPT.  Raises StorageError.
+
+    `remove` the handler to stop.
+    """
+    path = make_folder(folder) / "tmrld.log"
+    with explaining("write", path):
+        handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger("tmrld").addHandler(handler)
     return handler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 import time
@@ -16,7 +17,7 @@ TOPICS = ("metrics", "episode", "weights", "node", "problem")
 
 @dataclass
 class Progress:
-    """The newest of everything.  ``began`` is monotonic seconds at the start of the program."""
+    """The newest of everything.  ``began`` is monotonic seconds at the start of the program; ``problem`` the last one there was."""
 
     began: float = field(default_factory=time.monotonic)
     run: str = ""
@@ -79,11 +80,7 @@ class Progress:
 
     def rows(self) -> list[tuple[str, str]]:
         """What is worth showing, as (name, value)."""
-        drive = (
-            ""
-            if self.last_return is None
-            else f", the last one {self.last_progress:.0%} of the track for {self.last_return:.1f}"
-        )
+        drive = "" if self.last_return is None else f", the last one {_share(self.last_progress)}for {self.last_return:.1f}"
         return [
             ("time", _clock(self.elapsed_s)),
             ("transitions", f"{self.transitions:,}"),
@@ -133,6 +130,11 @@ class Progress:
         }
 
 
+def _share(progress: float | None) -> str:
+    """How far a drive came; nothing where there is no track."""
+    return "" if progress is None or math.isnan(progress) else f"{progress:.0%} of the track "
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -149,10 +151,10 @@ class Until:
     @classmethod
     def parse(cls, text: str) -> Until:
         """Read the value of ``--until``.  Raises SettingsError."""
-        match = re.fullmatch(r"(first-lap)|(updates|minutes)=(\d+(?:\.\d+)?)", text)
+        match = re.fullmatch(r"(first-lap)|(updates)=(\d+)|(minutes)=(\d+(?:\.\d+)?)", text, re.ASCII)
         if match is None:
             raise SettingsError(f"--until {text!r} cannot be used: expected first-lap, updates=N or minutes=N")
-        return cls(match[1] or match[2], float(match[3] or 0))
+        return cls(match[1] or match[2] or match[4], float(match[3] or match[5] or 0))
 
     def reached(self, progress: Progress) -> bool:
         """Whether it is time to stop."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -18,10 +19,10 @@ LONGEST_PROBLEM = 400
 
 
 class Display:
-    """Shows a `Progress`; use it as a context manager."""
+    """Shows a `Progress` on ``output`` (None: standard output); use it as a context manager."""
 
-    def __init__(self, *, live: bool) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, *, live: bool, output: TextIO | None = None) -> None:
+        self._console = Console(file=output, highlight=False, markup=False, soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False) if live else None
         self.interval_s = 0.25 if live else 1.0
         """How often `update` should be called at least."""
@@ -44,9 +45,9 @@ class Display:
 
     def update(self, progress: Progress, *, last: bool = False) -> None:
         """Draw, if it is time to."""
-        if progress.problem != self._problem:
+        if progress.problem and progress.problem != self._problem:
             self._problem = progress.problem
-            self._console.print(f"problem: {_short(progress.problem)}", style="yellow", markup=False)
+            self._console.print(f"problem: {_short(progress.problem)}", style="yellow")
         now = time.monotonic()
         if self._live is not None:
             if last or now - self._drawn_at >= self.interval_s:

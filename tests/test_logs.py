@@ -1,0 +1,52 @@
+"""Where log lines go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tmrld import logs
+from tmrld.errors import StorageError
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    loggers = [logging.getLogger(), logging.getLogger("tmrld")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+def test_lines_go_to_standard_error_from_the_level_on(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("info")
+    logging.getLogger("tmrld.relay").info("a worker came")
+    logging.getLogger("tmrld.relay").debug("not this")
+    logging.getLogger("another.library").info("nor this")
+    logging.getLogger("another.library").warning("but this")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, second = captured.err.splitlines()
+    assert first.endswith("INFO    tmrld.relay: a worker came")
+    assert second.endswith("WARNING another.library: but this")
+
+
+def test_a_quiet_program_writes_to_the_file_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("warning", quiet=True)
+    handler = logs.add_file(tmp_path / "logs")
+    logging.getLogger("tmrld").error("größer als gedacht")
+    logs.remove(handler)
+    logging.getLogger("tmrld").error("after the end")
+    assert capsys.readouterr().err == ""
+    (line,) = (tmp_path / "logs" / "tmrld.log").read_text("utf-8").splitlines()
+    assert line.endswith("ERROR   tmrld: größer als gedacht")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tmrld.log").mkdir()
+    with pytest.raises(StorageError, match=r"Cannot write .*tmrld\.log"):
+        logs.add_file(tmp_path)
