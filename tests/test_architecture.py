@@ -14,6 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.trackmania.spec import lidar_spec
+from tmrld.payloads import WeightsManifest
+from tmrld.rl.algorithm import make_algorithm
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.weights import pack
+
 ROOT = Path(__file__).parent.parent / "tmrld"
 OPTIONS = tuple(f"{room}.options" for room in ("control", "engines", "envs", "relay", "rl", "trainer", "worker"))
 
@@ -251,24 +258,16 @@ def test_the_options_load_nothing_heavy() -> None:
     assert not loaded_by(code) & {"torch", "rtgym", "websockets", "fastapi"}
 
 
-def test_a_worker_engine_with_a_policy_loads_no_torch() -> None:
-    code = """
-import numpy as np
+def test_a_worker_engine_with_a_policy_loads_no_torch(tmp_path: Path) -> None:
+    network, spec = NetworkOptions(hidden=(8,)), lidar_spec(EnvironmentOptions())
+    tensors = make_algorithm(AlgorithmOptions(), network, spec, 0).policy_tensors()
+    manifest = WeightsManifest("run", 1, 1, 0, spec, network.model_dump(mode="json"), "sac")
+    (tmp_path / "weights").write_bytes(pack(manifest, tensors).data)
+    code = f"""
 import tmrld.worker.engine
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.registry import describe, make
-from tmrld.payloads import WeightsManifest
-from tmrld.rl.inference import _expected_shapes, load_actor
-from tmrld.rl.options import NetworkOptions
-from tmrld.rl.weights import pack
-options = EnvironmentOptions()
-environment = make(options)
-spec = describe(environment, options)
-network = NetworkOptions()
-tensors = {name: np.zeros(shape, np.float32) for name, shape in _expected_shapes(spec, network).items()}
-manifest = WeightsManifest("run", 1, 1, 0, spec, network.model_dump(mode="json"), "sac")
-actor = load_actor(pack(manifest, tensors), spec)
-observation, _ = environment.reset(seed=0)
-environment.step(actor.act(observation, False, np.random.default_rng(0)))
+from tmrld.worker.driving import drives
+for drive in drives(EnvironmentOptions(max_steps=3), {str(tmp_path / "weights")!r}, 1, 0, perturbed=True):
+    assert drive.summary.steps == 3
 """
     assert "torch" not in loaded_by(code)
