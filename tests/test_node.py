@@ -1,0 +1,183 @@
+"""What a relay's daemon answers when it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tmrld import __version__
+from tmrld.errors import BadInput, Conflict, NotFound
+from tmrld.events import Feed
+from tmrld.node import Node, NodeView
+from tmrld.payloads import EpisodeSummary
+from tmrld.storage.episodes import Episode
+from tmrld.storage.layout import Layout
+from tmrld.storage.metrics import Metric
+from tmrld.storage.runs import RunStore
+
+RUN = "demo"
+WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", RUN, "driving", "", 0.01, {}, {})
+
+T = TypeVar("T")
+
+
+class Role:
+    """A relay role that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.moves: list[tuple[str, str]] = []
+
+    def connected(self) -> list[NodeView]:
+        return [WORKER]
+
+    def transitions(self, run: str) -> int:
+        return 150 if run == RUN else 0
+
+    async def move(self, name: str, verb: str) -> None:
+        if verb == "pause":
+            raise Conflict(f"the run {name} is queued")
+        self.moves.append((name, verb))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    layout = Layout(tmp_path)
+    layout.relay.mkdir()
+    store = RunStore(layout)
+    store.create(RUN, {"algorithm": {"gamma": 0.9}}, "test", 1000.0)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def role() -> Role:
+    return Role()
+
+
+@pytest.fixture
+def node(store: RunStore, role: Role) -> Node:
+    return Node("hub", ["relay"], Feed(), store, role)
+
+
+def answer(question: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(question)
+
+
+def an_episode(name: str, purpose: str = "train", lap_time_s: float | None = None, progress: float = 0.5) -> Episode:
+    summary = EpisodeSummary(100, 12.5, lap_time_s is not None, lap_time_s, progress, "policy", 2)
+    return Episode(name, "gamer", purpose, "oval", None, 1001.0, summary)
+
+
+def test_it_is_alive(node: Node) -> None:
+    health = node.health()
+    assert (health["status"], health["version"], health["roles"]) == ("ok", __version__, ["relay"])
+    assert health["uptime_s"] >= 0
+
+
+def test_it_shows_who_is_connected(node: Node) -> None:
+    assert node.nodes() == [WORKER]
+
+
+def test_a_run_that_has_done_nothing_shows_zeros_and_its_configuration(node: Node, store: RunStore) -> None:
+    store.create("second", {}, "test", 1001.0)
+    demo, second = answer(node.runs())
+    assert (demo.name, demo.state, demo.created, demo.revision) == (RUN, "queued", 1000.0, 1)
+    assert demo.config == {"algorithm": {"gamma": 0.9}}
+    assert (second.update, second.transitions, second.episodes, second.best_lap_s, second.weights_version) == (0, 0, 0, None, 0)
+
+
+def test_a_run_shows_how_far_it_has_come(node: Node, store: RunStore) -> None:
+    store.metrics.add(RUN, [Metric(0, update, 10 * update, 1000.0, {"updates_per_s": 5.0}) for update in (10, 20, 30)])
+    store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
+    store.weights.add(RUN, 2, 20, 0, b"second", 1000.0)
+    store.episodes.add(RUN, [an_episode("a"), an_episode("b", lap_time_s=21.0), an_episode("c", "evaluation", 20.0)])
+    view = answer(node.run(RUN))
+    assert (view.update, view.transitions, view.weights_version) == (30, 300, 2)
+    assert (view.episodes, view.best_lap_s) == (2, 21.0)
+
+
+def test_transitions_are_those_of_the_log_while_the_trainer_lags(node: Node, store: RunStore) -> None:
+    store.metrics.add(RUN, [Metric(0, 10, 100, 1000.0, {"updates_per_s": 5.0})])
+    assert answer(node.run(RUN)).transitions == 150
+
+
+def test_a_run_is_told_what_to_do_by_the_role(node: Node, role: Role) -> None:
+    assert answer(node.move_run(RUN, "start")).name == RUN
+    assert role.moves == [(RUN, "start")]
+    with pytest.raises(Conflict, match="the run demo is queued"):
+        answer(node.move_run(RUN, "pause"))
+    with pytest.raises(BadInput, match="a run cannot be told to 'fly': the words are start, pause, resume, stop"):
+        answer(node.move_run(RUN, "fly"))
+
+
+def test_curves_are_named_cut_and_thinned(node: Node, store: RunStore) -> None:
+    store.metrics.add(RUN, [Metric(0, update, 2 * update, 1000.0, {"loss": float(update), "q": 0.0}) for update in range(100)])
+    assert answer(node.metric_names(RUN)) == ["loss", "q"]
+    (loss,) = answer(node.metrics(RUN, ["loss"], 10, 12, 100))
+    assert (loss.name, loss.updates, loss.transitions, loss.values) == ("loss", [10, 11, 12], [20, 22, 24], [10.0, 11.0, 12.0])
+    (thin,) = answer(node.metrics(RUN, ["loss"], None, None, 10))
+    assert len(thin.updates) <= 10
+    assert (thin.values[0], thin.values[-1]) == (0.0, 99.0)
+
+
+def test_episodes_come_newest_first_and_by_purpose(node: Node, store: RunStore) -> None:
+    store.episodes.add(RUN, [an_episode("a"), an_episode("b", "evaluation", 20.0), an_episode("c", progress=math.nan)])
+    newest, *others = answer(node.episodes(RUN, 10, None))
+    assert (newest.episode, newest.progress, newest.episode_return) == ("c", None, 12.5)
+    assert [episode.episode for episode in others] == ["b", "a"]
+    (evaluation,) = answer(node.episodes(RUN, 10, "evaluation"))
+    assert (evaluation.finished, evaluation.lap_time_s, evaluation.weights_version) == (True, 20.0, 2)
+
+
+def test_weights_are_listed_with_what_evaluation_says(node: Node, store: RunStore) -> None:
+    store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
+    store.weights.add(RUN, 2, 20, 0, b"second", 1001.0)
+    store.episodes.add(RUN, [an_episode("a", "evaluation", 20.0), an_episode("b", "evaluation")])
+    second, first = answer(node.weights(RUN))
+    assert (second.version, second.update, second.size_bytes, second.created) == (2, 20, 6, 1001.0)
+    assert first.evaluation is None
+    assert second.evaluation is not None
+    assert (second.evaluation.episodes, second.evaluation.finished, second.evaluation.median_lap_s) == (2, 1, 20.0)
+
+
+def test_a_version_of_the_weights_is_had_by_number_or_by_word(node: Node, store: RunStore) -> None:
+    store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
+    store.weights.add(RUN, 2, 20, 0, b"second", 1001.0)
+    for version, data in (("1", b"first"), ("2", b"second"), ("latest", b"second")):
+        file = answer(node.weights_file(RUN, version))
+        assert (file.run, file.data) == (RUN, data)
+    store.episodes.add(RUN, [an_episode("a", "evaluation", 20.0)])
+    assert answer(node.weights_file(RUN, "best")).version == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "error", "sentence"),
+    [
+        ("7", NotFound, "no weights of version 7"),
+        ("latest", NotFound, "the run demo has no latest weights: nothing was learned yet"),
+        ("best", NotFound, "the run demo has no best weights: no version was evaluated yet"),
+        ("newest", BadInput, "'newest' is no version of weights: expected a number, latest or best"),
+        ("-1", BadInput, "'-1' is no version of weights"),
+        ("9" * 30, BadInput, "is no version of weights"),
+    ],
+)
+def test_a_version_that_is_not_there_is_explained(version: str, error: type[Exception], sentence: str, node: Node) -> None:
+    with pytest.raises(error, match=sentence):
+        answer(node.weights_file(RUN, version))
+
+
+def test_what_is_asked_of_a_run_that_does_not_exist_is_not_found(node: Node) -> None:
+    for question in (
+        node.run("nothing"),
+        node.metric_names("nothing"),
+        node.episodes("nothing", 10, None),
+        node.weights("nothing"),
+        node.weights_file("nothing", "latest"),
+    ):
+        with pytest.raises(NotFound, match="nothing"):
+            answer(question)
