@@ -163,12 +163,12 @@ def _centre_line(start: Pose, segment: Segment, s: NDArray[np.float64]) -> tuple
 DEFAULT = Track(
     "default",
     (
-        *(Straight(60), Arc(40, 60), Straight(25), Arc(36, -80), Straight(40), Arc(24, 150)),  # slow right
-        *(Straight(30), Arc(30, -80), Straight(25), Arc(24, -110)),  # slow left
+        *(Straight(60), Arc(40, 60), Straight(25), Arc(36, -80), Straight(40), Arc(30, 150)),  # slow right
+        *(Straight(30), Arc(34, -80), Straight(25), Arc(30, -110)),  # slow left
         *(Straight(30), Arc(36, 70), Straight(20), Arc(40, 45), Straight(15), Arc(45, -50), Straight(40)),
     ),
 )
-"""Nine corners over 640 m; the two tightest want some 70 km/h."""
+"""Eight corners over 650 m; the two tightest want some 80 km/h."""
 
 LONG = Track(
     "long",
