@@ -35,7 +35,18 @@ SETTLE_REPORTS = 3
 
 def system(updates: int, data: Path) -> float:
     """Median updates per second that the running system reports, after it has settled."""
-    command = [sys.executable, "-m", "tmrld", "up", "--headless", "--json", "--until", f"updates={updates}", "--data", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "tmrld",
+        "up",
+        "--headless",
+        "--json",
+        "--until",
+        f"updates={updates}",
+        "--data",
+        str(data),
+    ]
     for setting in ("relay.port=0", "control.port=0"):
         command += ["--set", setting]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -45,7 +56,8 @@ def system(updates: int, data: Path) -> float:
         curve = store.metrics.read(summary["run"], ["updates_per_s"])["updates_per_s"]
     finally:
         store.close()
-    return statistics.median(curve.values.tolist()[SETTLE_REPORTS:])
+    rates: list[float] = curve.values.tolist()
+    return statistics.median(rates[SETTLE_REPORTS:])
 
 
 def bare(seconds: float, data: Path) -> float:

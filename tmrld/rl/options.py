@@ -39,7 +39,8 @@ class AlgorithmOptions(BaseModel):
         default=0.02,
         gt=0.0,
         le=1.0,
-        description="Share of the critics that moves into the target critics at each update.  SAC, table 1 (0.005); TMRL 1 - POLYAK (0.005).",
+        description="Share of the critics that moves into the target critics at each update.  SAC, table 1 (0.005); "
+        "TMRL 1 - POLYAK (0.005).",
         json_schema_extra=LIVE,
     )
     learning_rate_actor: float = Field(
@@ -105,7 +106,8 @@ class AlgorithmOptions(BaseModel):
         default=0.1,
         gt=0.0,
         le=100.0,
-        description="Updates per collected transition; a simulator is cheaper than an update.  SAC, table 1 (1); TMRL MAX_TRAINING_STEPS_PER_ENVIRONMENT_STEP (4).",
+        description="Updates per collected transition; a simulator is cheaper than an update.  SAC, table 1 (1); "
+        "TMRL MAX_TRAINING_STEPS_PER_ENVIRONMENT_STEP (4).",
         json_schema_extra=LIVE,
     )
     warm_up: int = Field(

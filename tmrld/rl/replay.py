@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec
