@@ -1,7 +1,8 @@
 """How many updates per second Soft Actor-Critic makes on TMRL's LIDAR inputs, and how near that is to the processor's limit.
 
 An update is everything that training does for one: drawing a batch from the replay memory, critics, policy, temperature, target
-critics, measurements.  The limit is the same matrix products alone, without anything around them.  Both are timed in turns, and the fastest turn of each counts, so that other programs on the machine matter little.
+critics, measurements.  The limit is the same matrix products alone, without anything around them.  Both are timed in turns, and
+the fastest turn of each counts, so that other programs on the machine matter little.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def test_a_run_does_not_change_its_algorithm() -> None:
 
 
 def test_statistics_are_means_since_they_were_last_asked_for() -> None:
-    sac = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+    sac = SAC(AlgorithmOptions(alpha=0.2), SMALL, lidar_spec(), seed=0)
     assert sac.stats() == {}
 
     train(sac, filled(lidar_spec()), 2, np.random.default_rng(0))
@@ -220,7 +220,7 @@ def test_statistics_are_means_since_they_were_last_asked_for() -> None:
     stats = sac.stats()
     assert set(stats) == {"loss_critic", "q", "q_target", "loss_actor", "entropy", "loss_temperature", "alpha"}
     assert all(np.isfinite(value) for value in stats.values())
-    assert stats["alpha"] == pytest.approx(0.2, rel=1e-3)
+    assert stats["alpha"] == pytest.approx(0.2, rel=0.01)
     assert sac.stats() == {}
 
 
