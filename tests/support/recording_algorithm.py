@@ -60,7 +60,7 @@ class RecordingAlgorithm:
         self.updates = 0
         self._hidden = network.hidden
         self._digest = sha256(str(seed).encode()).digest()
-        self._file = _file_of_this_life("updates")
+        self._file = _file_of_this_life("updates") if "LEDGER_FOLDER" in os.environ else None
 
     def update(self, batch: Batch) -> None:
         """Take note of the batch."""
@@ -72,7 +72,8 @@ class RecordingAlgorithm:
         self._digest = sha256(self._digest + row.tobytes()).digest()
         self.updates += 1
         row["update"], row["digest"] = self.updates, np.frombuffer(self._digest, np.uint8)
-        self._file.write(row.tobytes())
+        if self._file is not None:
+            self._file.write(row.tobytes())
 
     def stats(self) -> dict[str, float]:
         """Nothing is measured."""

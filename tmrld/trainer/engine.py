@@ -92,6 +92,8 @@ class TrainerEngine:
         self._checkpointed_at = 0
         self._said = ("", "")
         self._arrived: list[Stored] = []
+        self._complete_to = 0
+        """Up to here the cache holds everything, from the window on, that the relay's log has."""
 
     def run(self) -> None:
         """Resume, then train until told to stop; a last checkpoint is written on the way out."""
@@ -127,8 +129,8 @@ class TrainerEngine:
             target, window = loop.counters, checkpoint.window
             loop.counters = Counters(updates=target.updates, offset=window)
         gaps = self._cache.gaps(window, self._cache.end)
-        start = gaps[0][0] if gaps else max(window, self._cache.end)
-        self._port.send(Resume(self._run, target.updates, start, CREDIT_BYTES))
+        self._complete_to = gaps[0][0] if gaps else max(window, self._cache.end)
+        self._port.send(Resume(self._run, target.updates, self._complete_to, CREDIT_BYTES))
         self._wait_until(lambda: self._resumed is not None, "waits for the relay")
         assert self._resumed is not None
         self._refill(loop, target)
@@ -149,7 +151,12 @@ class TrainerEngine:
 
     def _replay_journal(self, loop: TrainingLoop) -> None:
         """Do again what was done after the checkpoint, in the same order."""
-        for entry in self._journal.after(loop.counters.updates, loop.counters.offset):
+        entries = self._journal.after(loop.counters.updates, loop.counters.offset)
+        if entries and entries[0].update > loop.counters.updates and not len(loop.replay):
+            log.error("no checkpoint of %s can be read, and its journal begins at update %d", self._run, entries[0].update)
+            self._journal.clear()  # training begins anew, and so does its schedule
+            return
+        for entry in entries:
             while loop.counters.updates < entry.update:
                 loop.update()
                 self._between_updates()
@@ -158,8 +165,8 @@ class TrainerEngine:
                     self._wait_for_data(f"replays the journal at update {loop.counters.updates}")
 
     def _wait_for_data(self, detail: str) -> None:
-        end = self._cache.end
-        self._wait_until(lambda: self._cache.end > end, detail)
+        before = self._complete_to
+        self._wait_until(lambda: self._complete_to > before, detail)
 
     def _wait_until(self, condition: Callable[[], bool], detail: str) -> None:
         while not condition():
@@ -191,7 +198,7 @@ class TrainerEngine:
                 if updates % training.checkpoint_interval_updates == 0 or self._checkpoint_asked:
                     self._checkpoint(loop)
         except Stop:
-            self._checkpoint(loop)
+            self._checkpoint(loop, last=True)
             raise
 
     def _idle(self, loop: TrainingLoop) -> None:
@@ -209,15 +216,17 @@ class TrainerEngine:
         return bool(limit) and loop.counters.updates >= limit
 
     def _ingest(self, loop: TrainingLoop, until: int | None, journal: bool) -> bool:
-        """Move what the cache holds beyond the loop's offset into the memory; False if there was nothing."""
-        if self._cache.end <= loop.counters.offset:
+        """Move what the cache holds beyond the loop's offset into the memory; False if there was nothing.
+
+        It goes no further than the cache is complete: behind a gap may lie what the relay is still sending.
+        """
+        if self._complete_to <= loop.counters.offset:
             return False
-        records = self._cache.read(loop.counters.offset, READ_BYTES)
-        if until is not None and records and records[0].next_offset > until:
+        stop = self._complete_to if until is None else min(until, self._complete_to)
+        records = [record for record in self._cache.read(loop.counters.offset, READ_BYTES) if record.next_offset <= stop]
+        if not records and until is not None and stop == until:
             loop.counters.offset = until  # what lay before was damaged at the relay, or pruned: it is gone
             return True
-        if until is not None:
-            records = [record for record in records if record.next_offset <= until]
         if not records:
             return False
         if journal:
@@ -272,10 +281,17 @@ class TrainerEngine:
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
         self._say("training", "", values)
 
-    def _checkpoint(self, loop: TrainingLoop) -> None:
-        """Copy the state now; pack, write and send it in a thread while updates go on.  Waits for the write before it."""
+    def _checkpoint(self, loop: TrainingLoop, *, last: bool = False) -> None:
+        """Copy the state now; pack, write and send it in a thread while updates go on.
+
+        Updates do not wait for the write before it: while that goes on (the line is slow) this checkpoint comes later; the
+        ``last`` one of this engine waits.
+        """
         assert self._resumed is not None
         if self._writing is not None:
+            if not last and not self._writing.done():
+                self._checkpoint_asked = True
+                return
             self._writing.result()
             self._cache.prune(self._checkpoints.oldest_window())
             self._journal.forget_before(min(self._checkpoints.updates(), default=0))
@@ -325,11 +341,13 @@ class TrainerEngine:
             copies = [_copy(stored) for stored in self._arrived]
             self._arrived.clear()
             self._cache.mirror(copies)
+            self._complete_to = max(self._complete_to, copies[-1].next_offset)
 
     def _take(self, message: Message) -> None:
         match message:
             case Stored():
-                self._arrived.append(message)
+                if self._resumed is not None:  # or it was meant for an engine before this one, and what came before it is lost
+                    self._arrived.append(message)
             case Assign():
                 self._state = message.state
             case Spaces():

@@ -1,14 +1,16 @@
 """The trainer's shell in its daemon: passes messages between the relay and the engine of the run it is assigned to.
 
 What must reach the relay in spite of a broken line: the newest weights and checkpoint, the newest grant, where to go on reading,
-and a bounded number of metrics (the oldest go first).  Everything else is said again by the engine when it starts.
+and a bounded number of metrics (the oldest go first).  Everything else is said again by the engine when it starts.  The engine never
+waits for the line (`outgoing`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import deque
+from collections.abc import Iterator
 
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
@@ -25,7 +27,6 @@ from tmrld.protocol.messages import (
     Grant,
     LogLines,
     Message,
-    Metrics,
     Resume,
     Resumed,
     Spaces,
@@ -36,11 +37,13 @@ from tmrld.protocol.messages import (
 from tmrld.storage.layout import Layout
 from tmrld.trainer.checkpoints import CheckpointFolder, Journal, unpack
 from tmrld.trainer.engine import CREDIT_BYTES
+from tmrld.trainer.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
-METRICS_KEPT = 2000
 STOP_TIMEOUT_S = 2.0
+FAREWELL_S = 1.0
+"""How long a daemon that ends tries to send what its engine left, first of all the last checkpoint."""
 
 
 class TrainerRole:
@@ -55,21 +58,30 @@ class TrainerRole:
         self._engine: Engine | None = None
         self._closing = False
         self._session = _Session()
+        self._outgoing = Outgoing()
 
     async def serve(self, link: Link) -> None:
         """Work for the relay at the other end until the link ends; raises as the link does."""
         self._link = link
-        await self._catch_up(link)
+        self._outgoing.begin(self._to_catch_up())
+        sending = asyncio.create_task(self._send(link))
         try:
             async for message in link:
                 await self._from_relay(message)
         finally:
             self._link = None
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LinkError, ProtocolError):
+                await sending
 
     async def close(self) -> None:
         """Stop the engine; it writes a last checkpoint, which is sent if the link still stands."""
         self._closing = True
         await self._stop_engine()
+        if self._link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._outgoing.all_sent()
 
     async def restart_engine(self) -> None:
         """Stop the engine and start a new one, which resumes where this one stopped."""
@@ -85,12 +97,14 @@ class TrainerRole:
             case Spaces():
                 self._session.spaces = message
                 await self._to_engine(message)
-            case Resumed():
+            case Resumed() if self._session.resume is not None and message.run == self._assigned.run:
                 self._session.resumed = True
                 await self._to_engine(message)
-            case Stored():
+            case Stored() if self._session.resumed and message.run == self._assigned.run:
                 self._session.next_offset = message.next_offset
                 await self._to_engine(message)
+            case Resumed() | Stored():
+                pass  # the answer to an engine that is no more
             case CheckpointMessage():
                 await self._adopt(message)
             case Command():
@@ -112,7 +126,7 @@ class TrainerRole:
             return
         newest = CheckpointFolder(self._layout.trainer_checkpoints(message.run)).updates()
         if message.checkpoint_update > max(newest, default=-1):
-            await self._to_relay(FetchCheckpoint(message.run, message.checkpoint_update))
+            self._outgoing.put(FetchCheckpoint(message.run, message.checkpoint_update))
         else:
             await self._start_engine()
 
@@ -184,9 +198,6 @@ class TrainerRole:
                 session.weights = message
             case CheckpointMessage():
                 session.checkpoint = message
-            case Metrics():
-                if self._link is None:
-                    session.metrics.append(message)
             case LogLines():
                 for line in message.lines:
                     log.info("trainer engine: %s", line[-1])
@@ -194,42 +205,36 @@ class TrainerRole:
                 return
             case _:
                 pass
-        await self._to_relay(message)
+        self._outgoing.put(message)
 
     def _tell(self, event: EngineEvent) -> None:
         self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
         if event.kind in ("crashed", "hung"):
-            status = Status(self._assigned.run, FAILED, event.text, {"traceback": event.traceback[-4000:]})
-            task = asyncio.get_running_loop().create_task(self._to_relay(status))
-            task.add_done_callback(lambda done: done.exception())
+            self._outgoing.put(Status(self._assigned.run, FAILED, event.text, {"traceback": event.traceback[-4000:]}))
 
     # To the relay
 
-    async def _to_relay(self, message: Message) -> None:
-        """Send if there is a link; what matters of it is sent again by `_catch_up`."""
-        link = self._link
-        if link is None:
-            return
-        try:
-            await link.send(message)
-        except (LinkError, ProtocolError):
-            pass  # whoever reads this link learns it, too, and says so
-        except BadInput as error:
-            log.error("a %s cannot be sent to the relay: %s", type(message).__name__, error)
-
-    async def _catch_up(self, link: Link) -> None:
-        """After a new link: say again what the relay may have missed."""
-        session = self._session
-        if self._engine is None or session.resume is None:
-            return
-        if session.resumed:
-            await link.send(Consume(session.resume.run, session.next_offset, CREDIT_BYTES))
-        else:
-            await link.send(session.resume)
-        for message in (session.grant, session.weights, session.checkpoint, *session.metrics):
-            if message is not None:
+    async def _send(self, link: Link) -> None:
+        """Send what there is to be sent, as long as this link stands."""
+        while True:
+            message = await self._outgoing.get()
+            try:
                 await link.send(message)
-        session.metrics.clear()
+            except BadInput as error:
+                log.error("a %s cannot be sent to the relay: %s", type(message).__name__, error)
+
+    def _to_catch_up(self) -> Iterator[Message]:
+        """After a new link: what the relay may have missed, to be said again."""
+        session = self._session
+        if self._engine is None:
+            return
+        if session.resume is not None and session.resumed:
+            yield Consume(session.resume.run, session.next_offset, CREDIT_BYTES)
+        elif session.resume is not None:
+            yield session.resume
+        for message in (session.grant, session.weights, session.checkpoint):
+            if message is not None:
+                yield message
 
 
 class _Session:
@@ -243,4 +248,3 @@ class _Session:
         self.next_offset = 0
         self.weights: WeightsMessage | None = None
         self.checkpoint: CheckpointMessage | None = None
-        self.metrics: deque[Metrics] = deque(maxlen=METRICS_KEPT)

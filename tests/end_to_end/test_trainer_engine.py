@@ -1,0 +1,211 @@
+"""A trainer's engine and the relay's log: whatever got lost on the way to an engine that is no more reaches the next one.
+
+The engine runs in a thread; the test is its daemon and its relay.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pytest
+
+from tests.support.cluster import DEADLINE_S, LEDGER_RUN
+from tests.support.ledger_env import LedgerEnv
+from tmrld.engines.pipe import EnginePort
+from tmrld.engines.wire import wire_pair
+from tmrld.errors import DaemonGone
+from tmrld.protocol.codec import encode, seal_chunk
+from tmrld.protocol.messages import (
+    Assign,
+    CheckpointMessage,
+    Command,
+    Consumed,
+    Message,
+    Resume,
+    Resumed,
+    Spaces,
+    Status,
+    Stored,
+    WeightsMessage,
+)
+from tmrld.settings import run_config
+from tmrld.storage.layout import Layout
+from tmrld.storage.records import Facts, Record, StoredRecord
+from tmrld.storage.sample_cache import Copy, SampleCache
+from tmrld.storage.sample_log import SampleLog
+from tmrld.trainer.checkpoints import unpack
+from tmrld.trainer.engine import TrainerEngine
+from tmrld.worker.options import CollectionOptions
+from tmrld.worker.rollout import Choice, EpisodePlan, drive
+
+CONFIG = run_config(
+    {
+        **LEDGER_RUN,
+        "algorithm": {**LEDGER_RUN["algorithm"], "warm_up": 20},
+        "training": {**LEDGER_RUN["training"], "weights_interval_updates": 5, "checkpoint_interval_updates": 1000},
+    }
+).model_dump(mode="json")
+M = TypeVar("M", bound=Message)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> list[StoredRecord]:
+    """The relay's log: 40 chunks of a few episodes."""
+    environment = LedgerEnv(str(tmp_path))
+    random = np.random.default_rng(0)
+    records: list[Record] = []
+    while len(records) < 40:
+        for chunk in drive(
+            environment,
+            environment.tmrld_spec,
+            lambda _: Choice(random.uniform(-1, 1, 2).astype(np.float32), "random"),
+            EpisodePlan("demo", "w", "default"),
+            CollectionOptions(chunk_steps=5),
+            AlwaysReady(),
+        ):
+            message = seal_chunk(replace(chunk, incarnation="i", number=len(records)))
+            records.append(Record("w", "i", len(records), chunk.steps, "train", chunk.episode, encode(message)))
+    environment.close()
+    sample_log = SampleLog(tmp_path / "log")
+    sample_log.append(records)
+    stored = sample_log.read(0, 1 << 30)
+    sample_log.close()
+    return stored
+
+
+class AlwaysReady:
+    def ready(self) -> bool:
+        return True
+
+    def wait(self) -> bool:
+        return True
+
+
+class Life:
+    """One life of the engine, and this end of its pipe.  Leaving the block kills it, as far as a thread can be."""
+
+    def __init__(self, folder: Path) -> None:
+        theirs, ours = wire_pair()
+        self._port = EnginePort(ours, beat_s=1e9)
+        self._engine_port = EnginePort(theirs)
+        self._folder = folder
+        self._thread = threading.Thread(target=self._run)
+        self.heard: list[Message] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.tell(Assign("demo", CONFIG, 1, "running"), Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._port.close()
+        self._thread.join()
+        self._engine_port.close()
+
+    def _run(self) -> None:
+        with suppress(DaemonGone):
+            TrainerEngine(self._engine_port, "demo", CONFIG, 1, Layout(self._folder), "cpu").run()
+
+    def tell(self, *messages: Message) -> None:
+        for message in messages:
+            self._port.send(message, wait_s=None)
+
+    def feed(self, records: list[StoredRecord]) -> None:
+        self.tell(*(Stored("demo", record.offset, record.next_offset, record.body) for record in records))
+
+    def hear(self, kind: type[M], such: Callable[[Any], bool] = lambda _: True) -> M:
+        """The next message of this kind."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            message = self._port.wait(DEADLINE_S)
+            assert message is not None, f"no {kind.__name__} came, only {self.heard}"
+            assert time.monotonic() < deadline, f"no {kind.__name__} came, only {self.heard}"
+            self.heard.append(message)
+            if isinstance(message, kind) and such(message):
+                return message
+
+    def stop(self) -> dict[str, Any]:
+        """Ask it to end; returns the counters of its last checkpoint."""
+        self.tell(Command(0, "stop"))
+        counters: dict[str, Any] = unpack(self.hear(CheckpointMessage).payload, "the checkpoint").plain["counters"]
+        return counters
+
+
+def steps(records: list[StoredRecord]) -> int:
+    return sum(record.facts.steps for record in records)
+
+
+def test_what_was_sent_to_an_engine_that_died_leaves_no_gap(tmp_path: Path, log: list[StoredRecord]) -> None:
+    with Life(tmp_path) as life:
+        assert life.hear(Resume).offset == 0
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        life.hear(Consumed, lambda message: message.offset == log[19].next_offset)
+    with Life(tmp_path) as life:
+        life.feed(log[25:30])  # sent to the engine before; 20 to 24 died with it
+        assert life.hear(Resume).offset == log[20].offset
+        life.feed(log[30:31])
+        life.tell(Resumed("demo", 0, 0))
+        life.hear(WeightsMessage)  # it has resumed, and trains
+        life.feed(log[20:])
+        life.hear(Consumed, lambda message: message.offset == log[-1].next_offset)
+        counters = life.stop()
+    assert counters["transitions"] == steps(log)
+
+
+def test_a_hole_in_the_cache_is_filled_before_the_memory_is(tmp_path: Path, log: list[StoredRecord]) -> None:
+    with Life(tmp_path) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        life.hear(Consumed, lambda message: message.offset == log[-1].next_offset)
+        life.stop()
+    keep_in_cache(tmp_path, log[20:])
+    with Life(tmp_path) as life:
+        assert life.hear(Resume).offset == 0
+        life.tell(Resumed("demo", 0, 0))
+        life.hear(Status, lambda message: message.detail.startswith("refills"))
+        assert Consumed not in map(type, life.heard)
+        life.feed(log[:10])
+        life.hear(Consumed, lambda message: message.offset == log[9].next_offset)
+        life.feed(log[10:])  # a relay sends all from the offset on
+        life.hear(Consumed, lambda message: message.offset == log[-1].next_offset)
+        life.hear(WeightsMessage)
+
+
+def test_records_that_are_gone_for_good_are_not_waited_for(tmp_path: Path, log: list[StoredRecord]) -> None:
+    rest = log[:10] + log[12:]
+    with Life(tmp_path) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(rest)
+        life.hear(Consumed, lambda message: message.offset == log[-1].next_offset)
+        life.stop()
+    with Life(tmp_path) as life:
+        assert life.hear(Resume).offset == log[10].offset
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(rest[10:])
+        life.hear(WeightsMessage)
+
+
+def keep_in_cache(folder: Path, records: list[StoredRecord]) -> None:
+    """The trainer's copy of the log has these records only."""
+    path = Layout(folder).trainer_cache("demo")
+    shutil.rmtree(path)
+    cache = SampleCache(path)
+    cache.mirror(
+        [Copy(record.offset, record.next_offset, Record(**vars_of(record.facts), body=record.body)) for record in records]
+    )
+    cache.close()
+
+
+def vars_of(facts: Facts) -> dict[str, Any]:
+    return {field.name: getattr(facts, field.name) for field in fields(facts)}
