@@ -283,10 +283,11 @@ class Hub:
         self._allow()
 
     async def resume(self, member: Member, message: Resume) -> None:
-        """A trainer begins: it gets its lineage, and the log from its offset on."""
+        """A trainer begins: it gets its lineage, and then, never before, the log from its offset on."""
         lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time())
         newest = self._store.weights.newest(self.run)
-        self._post(member, Resumed(self.run, lineage, newest.version if newest else 0))
+        self._stop_feeding(member)
+        await member.link.send(Resumed(self.run, lineage, newest.version if newest else 0))
         self.consume(member, Consume(self.run, message.offset, message.credit_bytes))
 
     def consume(self, member: Member, message: Consume) -> None:
