@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+from collections import Counter
 from typing import Any
 
 from tmrld.engines.entry import FAILED
@@ -35,6 +36,7 @@ from tmrld.worker.outbox import Outbox
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 1.0
+RETRY_SPOOL_S = 5.0
 
 
 class WorkerRole:
@@ -51,6 +53,8 @@ class WorkerRole:
         self._describe: Describe | None = None
         self._weights: WeightsMessage | None = None
         self._allowance: Allowance | None = None
+        self._produced: Counter[str] = Counter()
+        """Training transitions of each run that went into the outbox: an allowance counts those of its run alone."""
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -138,7 +142,7 @@ class WorkerRole:
             "run": self._assigned.run,
             "worker": self._name,
             "config": self._assigned.config,
-            "produced": self._outbox.transitions,
+            "produced": self._produced[self._assigned.run],
         }
 
     async def _stop_engine(self) -> None:
@@ -181,6 +185,7 @@ class WorkerRole:
         while True:
             try:
                 self._outbox.put(chunk)
+                self._produced[chunk.run] += chunk.steps if chunk.purpose == "train" else 0
                 break
             except StorageError as error:
                 self._room.clear()
@@ -208,7 +213,13 @@ class WorkerRole:
     async def _send_chunks(self, link: Link) -> None:
         """Send what waits in the outbox, oldest first, as long as this link stands."""
         while True:
-            chunk = self._outbox.next_unsent()
+            try:
+                chunk = self._outbox.next_unsent()
+            except StorageError as error:
+                log.error("what waits on the disk for the relay cannot be read, trying again: %s", error)
+                await asyncio.sleep(RETRY_SPOOL_S)
+                self._outbox.rewind()
+                continue
             if chunk is None:
                 self._filled.clear()
                 await self._filled.wait()

@@ -1,0 +1,109 @@
+"""A worker's and a trainer's daemon side with real engines: the test is their relay, on a link in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tests.support.cluster import LEDGER_RUN
+from tests.support.ledger_env import LedgerEnv
+from tmrld.events import Feed
+from tmrld.peers.channel import memory_pair
+from tmrld.peers.link import Link
+from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Describe, Grant, Hello, Message, Spaces, Welcome
+from tmrld.settings import run_config
+from tmrld.storage.layout import Layout
+from tmrld.storage.sample_log import SampleLog
+from tmrld.trainer.trainer import TrainerRole
+from tmrld.worker.outbox import Outbox
+from tmrld.worker.worker import WorkerRole
+
+SCENE_S = 60.0
+M = TypeVar("M", bound=Message)
+
+
+class Role(Protocol):
+    async def serve(self, link: Link) -> None: ...
+
+
+class Relay:
+    """The relay's end of a link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def say(self, *messages: Message) -> None:
+        for message in messages:
+            await self._link.send(message)
+
+    async def hear(self, kind: type[M]) -> M:
+        """The next message of this kind."""
+        while True:
+            received = await self._link.receive()
+            assert received is not None, f"the link ended before a {kind.__name__} came"
+            if isinstance(received.message, kind):
+                return received.message
+
+
+@asynccontextmanager
+async def linked(role: Role, kind: str, name: str) -> AsyncIterator[Relay]:
+    """Link a role to this test."""
+    here, there = memory_pair(names=("relay", name))
+    accepting = asyncio.create_task(Link.accept(there, kind, name, Welcome("hub", "0.1.0", 0.0)))
+    link = await Link.dial(here, Hello(kind, name, "0.1.0"))
+    relays = await accepting
+    serving = asyncio.create_task(role.serve(link))
+    try:
+        yield Relay(relays)
+    finally:
+        await relays.close()
+        await asyncio.wait({serving})
+
+
+def config(folder: Path) -> dict[str, Any]:
+    environment = {**LEDGER_RUN["environment"], "kwargs": {"folder": str(folder)}}
+    return run_config({**LEDGER_RUN, "environment": environment}).model_dump(mode="json")
+
+
+def test_a_worker_that_changes_runs_may_collect_all_that_the_new_one_allows(tmp_path: Path) -> None:
+    async def collect(relay: Relay, run: str, transitions: int) -> None:
+        await relay.say(Assign(run, config(tmp_path), 1, "running"))
+        described = await relay.hear(Describe)
+        await relay.say(Allowance(run, described.incarnation, transitions))
+        collected = 0
+        while collected < transitions:
+            chunk = await relay.hear(ChunkMessage)
+            assert chunk.run == run
+            collected += chunk.steps
+        assert collected == transitions
+
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await collect(relay, "first", 50)
+                await collect(relay, "second", 30)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_trainer_repeats_its_grant_on_a_new_link_though_it_still_waits_for_a_worker(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = TrainerRole(Layout(tmp_path), "cpu", Feed())
+        assign = Assign("demo", config(tmp_path), 1, "running")
+        try:
+            async with linked(role, "trainer", "t") as relay:
+                await relay.say(assign)
+                granted = await relay.hear(Grant)
+            async with linked(role, "trainer", "t") as relay:
+                assert await relay.hear(Grant) == granted
+                await relay.say(assign, Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
