@@ -85,6 +85,8 @@ def main() -> int:
         return 0
     finally:
         port.flush(REPORT_WAIT_S)
+        if not port.closed:  # a daemon that closes its end after ours is not gone
+            atexit.unregister(end_orphans)
         port.close()
 
 

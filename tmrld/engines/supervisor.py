@@ -203,7 +203,6 @@ class Engine:
             self._started.set()
             return EngineEvent(self.name, "crashed", f"the engine {self.name} could not be started: {error}", 0)
         life = Life(self.name, child.pid)
-        self._child = child
         pump = asyncio.create_task(self._pump(child, life))
         brief = asyncio.create_task(self._brief(child))
         ended = asyncio.create_task(child.ended())
@@ -290,6 +289,7 @@ class Engine:
             await child.instruct()
         except LinkLost:
             return  # it has ended already; the pump notices
+        self._child = child  # not before: whatever others send must come after the order
         if self._on_start is not None:
             await self._on_start()
 
