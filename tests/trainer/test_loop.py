@@ -56,6 +56,13 @@ def test_a_record_that_is_not_trained_on_moves_the_offset_alone() -> None:
     assert len(loop.replay) == 0
 
 
+def test_transitions_that_cannot_be_used_count_as_collected() -> None:
+    loop = a_loop()
+    loop.ingest(None, 0, 10, left_out=7)
+    assert loop.counters == Counters(transitions=7, offset=10)
+    assert len(loop.replay) == 0
+
+
 def test_a_chunk_that_does_not_fit_changes_nothing() -> None:
     loop = a_loop()
     (record,) = a_log(1)

@@ -235,7 +235,8 @@ class TrainerEngine:
             try:
                 loop.ingest(self._open(record.body), record.offset, record.next_offset)
             except (ProtocolError, BadInput) as error:
-                loop.ingest(None, record.offset, record.next_offset)
+                steps = record.facts.steps if record.facts.purpose == "train" else 0
+                loop.ingest(None, record.offset, record.next_offset, left_out=steps)
                 self._port.send(Status(self._run, "problem", f"the record at offset {record.offset} is left out: {error}"))
         self._port.send(Consumed(self._run, loop.counters.offset))
         return True

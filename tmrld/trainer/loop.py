@@ -56,13 +56,16 @@ class TrainingLoop:
         self._training = training
         self._random = np.random.default_rng([training.seed, 1])
 
-    def ingest(self, chunk: Chunk | None, offset: int, next_offset: int) -> None:
+    def ingest(self, chunk: Chunk | None, offset: int, next_offset: int, left_out: int = 0) -> None:
         """Take a record of the sample log into the replay memory; None stands for one that is never trained on.
+
+        ``left_out`` counts the training transitions of a record that cannot be used: they were collected all the same, and would
+        otherwise be missing from what the trainer grants.
 
         Raises ProtocolError or BadInput for columns that do not fit the run's spaces; nothing is changed then.
         """
-        if chunk is not None:
-            self.counters.transitions += self.replay.append(chunk, offset)
+        added = left_out if chunk is None else self.replay.append(chunk, offset)
+        self.counters.transitions += added
         self.counters.offset = next_offset
 
     @property
