@@ -211,7 +211,8 @@ def wind_up(cluster: Cluster) -> Books:
     await_that(lambda: last_ingested(cluster) >= end_of_log(cluster), "the trainer takes in the whole log")
     for name in ("t", "relay"):
         cluster.programs[name].stop()
-        assert cluster.programs[name].process.returncode == 0, cluster.programs[name].errors
+        assert cluster.programs[name].process.returncode == 0
+        assert "ended with an error" not in cluster.programs[name].errors
     return read_books(cluster.ledger, cluster.log_folder)
 
 

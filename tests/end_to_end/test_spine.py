@@ -44,7 +44,8 @@ def test_up_learns_stops_at_once_and_goes_on_where_it_was(tmp_path: Path) -> Non
         await_that(lambda: driven_by_weights(cluster), "weights have gone round")
         slowness = how_slow_this_machine_is()
         assert up.stop(signal.SIGINT) < 3.0 * slowness
-        assert up.process.returncode == 0, up.errors
+        assert up.process.returncode == 0
+        assert up.errors == ""
         summary = json.loads(up.output.splitlines()[-1])
         assert summary["updates"] > 0
         assert summary["problem"] == ""
@@ -73,16 +74,14 @@ def test_nodes_find_their_relay_in_whatever_order_they_start(tmp_path: Path) -> 
 # Refusals
 
 
-@pytest.mark.parametrize("role", ["worker", "trainer"])
-def test_a_peer_that_is_refused_ends_with_a_sentence(tmp_path: Path, role: str) -> None:
+def test_a_peer_that_is_refused_ends_with_a_sentence(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         cluster.start_relay()
-        other = "trainer" if role == "worker" else "worker"
         cases = {
-            "does not know the token": cluster.start(role, "a", token="A" * 43),
-            "is not the pinned one": cluster.start(role, "b", pin="sha256:" + "0" * 64),
-            "upgrade": cluster.start(role, "c", environment={"SPEAKS": "tmrld.v2"}),
-            f"was made for {other}": cluster.start(role, "d", token=cluster.token(other, "d")),
+            "does not know the token": cluster.start("worker", "a", token="A" * 43),
+            "is not the pinned one": cluster.start("trainer", "b", pin="sha256:" + "0" * 64),
+            "upgrade": cluster.start("worker", "c", environment={"SPEAKS": "tmrld.v2"}),
+            "was made for worker": cluster.start("trainer", "d", token=cluster.token("worker", "d")),
         }
         for words, peer in cases.items():
             assert_refused(peer, words)
@@ -114,15 +113,14 @@ def test_a_trainer_that_was_killed_has_the_weights_of_one_that_was_not(tmp_path:
         trainer = cluster.start("trainer", "t")
         layout = Layout(cluster.data("t"))
         await_that(lambda: list(layout.trainer_checkpoints("demo").glob("*.checkpoint")), "a checkpoint is written")
-        first = len(published(cluster))
-        await_that(lambda: len(published(cluster)) > first + 2, "newer weights are published")
+        await_that(lambda: last_published(cluster).update >= 375, "weights of later updates are published")
         trainer.kill()
         shutil.copy(layout.trainer_journal("demo"), tmp_path / "journal")
         before = published(cluster)
         cluster.start("trainer", "t")
-        await_that(lambda: len(published(cluster)) > len(before), "the resumed trainer publishes weights")
-        for program in cluster.programs.values():
-            program.stop()
+        await_that(lambda: last_published(cluster).version > max(before), "the resumed trainer publishes weights")
+        for name in ("w", "t", "relay"):
+            cluster.programs[name].stop()
         resumed = published(cluster)[max(before) + 1]
         last = before[max(before)]
         with closing(Journal(tmp_path / "journal")) as journal:
@@ -136,24 +134,33 @@ def test_a_trainer_that_was_killed_has_the_weights_of_one_that_was_not(tmp_path:
 
 
 SIM_RUN: dict[str, Any] = {
-    "algorithm": {"batch_size": 32, "warm_up": 200},
+    "algorithm": {"batch_size": 16, "warm_up": 100},
     "network": {"hidden": [16]},
-    "replay": {"capacity": 1000},
+    "replay": {"capacity": 300},
     "training": {
         "slack_transitions": 200,
-        "weights_interval_updates": 50,
-        "checkpoint_interval_updates": 600,
+        "weights_interval_updates": 25,
+        "checkpoint_interval_updates": 300,
+        "max_updates": 550,
         "evaluation_episodes": 0,
     },
     "collection": {"chunk_steps": 20},
 }
-"""The embedded simulator and Soft Actor-Critic, small; the replay memory has to let go of chunks before the first checkpoint."""
+"""The embedded simulator and Soft Actor-Critic, small.
+
+The replay memory has to let go of chunks before the only checkpoint: with a second one, the journal would forget its beginning.
+"""
 
 
 def published(cluster: Cluster) -> dict[int, tuple[WeightsManifest, dict[str, Array]]]:
     """All weights at the relay, by version."""
     folder = Layout(cluster.data("relay")).run_weights("demo")
     return {int(path.stem): weights.unpack(path.read_bytes()) for path in folder.glob("*.safetensors")}
+
+
+def last_published(cluster: Cluster) -> WeightsManifest:
+    """The newest of them."""
+    return max((manifest for manifest, _ in published(cluster).values()), key=lambda manifest: manifest.version)
 
 
 def replayed(schedule: list[JournalEntry], log: list[Entry], spec: EnvSpec) -> Iterator[tuple[int, dict[str, Array]]]:
