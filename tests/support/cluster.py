@@ -64,7 +64,7 @@ def await_that(condition: Callable[[], T | None], what: str, timeout_s: float = 
     deadline = time.monotonic() + timeout_s
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"within {timeout_s:g} s it did not come about that {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return answer
 
 
