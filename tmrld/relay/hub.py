@@ -283,7 +283,8 @@ class Hub:
         self._allow()
 
     async def resume(self, member: Member, message: Resume) -> None:
-        """A trainer begins: it gets its lineage, and then, never before, the log from its offset on."""
+        """A trainer begins: it gets its lineage, and then, never before, the log from its offset on.  Raises Refused."""
+        self._check_offset(member, message.offset)
         lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time())
         newest = self._store.weights.newest(self.run)
         self._stop_feeding(member)
@@ -291,11 +292,20 @@ class Hub:
         self.consume(member, Consume(self.run, message.offset, message.credit_bytes))
 
     def consume(self, member: Member, message: Consume) -> None:
-        """Feed the log to a trainer from this offset."""
+        """Feed the log to a trainer from this offset.  Raises Refused."""
+        self._check_offset(member, message.offset)
         self._stop_feeding(member)
         feeding = _Feeding(message.offset, message.offset, message.credit_bytes)
         feeding.task = asyncio.create_task(self._feed_trainer(member, feeding), name=f"feed {member.name}")
         member.feeding = feeding
+
+    def _check_offset(self, member: Member, offset: int) -> None:
+        """Nobody has more of the log than there is."""
+        if offset > self.log.end:
+            raise Refused(
+                f"{member.name} has the samples of a run {self.run} up to offset {offset}, but those here end at {self.log.end}: "
+                f"that was another run of this name.  Remove the folder trainer/runs/{self.run} from the trainer's data folder"
+            )
 
     def consumed(self, member: Member, offset: int) -> None:
         """The trainer has taken everything before ``offset``: there is room for more."""

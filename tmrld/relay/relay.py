@@ -139,6 +139,8 @@ class Relay:
         if hub is None or getattr(message, "run", None) != hub.run:
             if isinstance(message, ChunkMessage):
                 await self._accept_late(member, message, received.data)
+            elif isinstance(message, CheckpointMessage):
+                await self._keep_late(message)
             return
         match message:
             case ChunkMessage():
@@ -174,6 +176,12 @@ class Relay:
             return
         hub = self._hubs.get(chunk.run) or await self._open(chunk.run)
         await hub.accept(member, chunk, data)
+
+    async def _keep_late(self, checkpoint: CheckpointMessage) -> None:
+        """The last checkpoint of a run whose trainer was told to stop: kept, unless somebody else trains it already."""
+        hub = self._hubs.get(checkpoint.run)
+        if hub is not None and all(member.role != "trainer" for member in hub.members):
+            await hub.keep_checkpoint(checkpoint)
 
     def _note(self, member: Member, message: Status) -> None:
         """Remember and show what a node says of itself."""
