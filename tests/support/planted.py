@@ -128,11 +128,11 @@ def _in_ingestion(times: Callable[[int], int]) -> None:
     ingest = TrainingLoop.ingest
     count = 0
 
-    def buggy(self: Any, chunk: Any, offset: int, next_offset: int) -> None:
+    def buggy(self: Any, chunk: Any, offset: int, next_offset: int, left_out: int = 0) -> None:
         nonlocal count
         count += chunk is not None
         for _ in range(times(count)):
-            ingest(self, chunk, offset, next_offset)
+            ingest(self, chunk, offset, next_offset, left_out)
         self.counters.offset = next_offset
 
     TrainingLoop.ingest = buggy  # type: ignore[method-assign]

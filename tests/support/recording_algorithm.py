@@ -116,8 +116,8 @@ def record_ingestion() -> None:
     file: list[IO[bytes]] = []
     ingest = TrainingLoop.ingest
 
-    def recorded(self: TrainingLoop, chunk: Chunk | None, offset: int, next_offset: int) -> None:
-        ingest(self, chunk, offset, next_offset)
+    def recorded(self: TrainingLoop, chunk: Chunk | None, offset: int, next_offset: int, left_out: int = 0) -> None:
+        ingest(self, chunk, offset, next_offset, left_out)
         if not file:
             file.append(_file_of_this_life("ingested"))
         file[0].write(np.array((offset, next_offset), INGESTED).tobytes())
