@@ -34,14 +34,14 @@ def machine() -> dict[str, Any]:
 def print_report(benchmark: str, results: list[dict[str, Any]]) -> None:
     """Print a table of ``results`` and, as the last line, everything as one JSON object.
 
-    Each result has ``metric``, ``value``, ``unit``, ``target`` (None: none) and ``peers`` (name → value in the same unit).
+    Each result has ``metric``, ``value``, ``unit``, ``target`` (None: none) and ``peers`` (name → value of what it is compared with, or made of).
     """
     for result in results:
-        target = result.get("target")
-        against = f"target {target:,.0f}, {result['value'] / target:.2f} of it" if target else ""
-        print(f"{result['metric']:<32} {result['value']:>14,.1f} {result['unit']:<10} {against}")
-        for name, value in result.get("peers", {}).items():
-            print(f"    {name:<28} {value:>14,.1f} {result['unit']:<10} ratio {result['value'] / value:.2f}")
+        value, target = result["value"], result.get("target")
+        against = f"target {target:,g}, {value / target:.2f} of it" if target and value is not None else ""
+        print(f"{result['metric']:<32} {'none' if value is None else f'{value:,.4g}':>14} {result['unit']:<10} {against}")
+        for name, peer in result.get("peers", {}).items():
+            print(f"    {name:<28} {'none' if peer is None else f'{peer:,.4g}':>14}")
     sys.stdout.flush()
     print(json.dumps({"benchmark": benchmark, "machine": machine(), "results": results}))
 

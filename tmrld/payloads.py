@@ -16,6 +16,7 @@ just given, which the environment may apply one step later.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,7 @@ class PartSpec:
     @property
     def observed_size(self) -> int:
         """How many numbers this part adds to a flat observation."""
-        return int(np.prod(self.observed_shape, dtype=np.int64))
+        return math.prod(self.observed_shape)
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,15 @@ def flatten(spec: EnvSpec, observation: Sequence[Array] | Array, out: Array) -> 
     for part, value in zip(spec.parts, values, strict=False):
         if len(part.shape) >= 2:
             continue
-        end = start + part.observed_size
+        size = part.observed_size
+        end = start + size
         flat = np.asarray(value).reshape(-1)
-        if flat.size != part.observed_size:
-            raise BadInput(f"'{part.name}' of the observation holds {flat.size} values, {spec.id} says {part.observed_size}")
-        np.divide(flat, part.scale, out=out[start:end], dtype=np.float32, casting="unsafe")
+        if flat.size != size:
+            raise BadInput(f"'{part.name}' of the observation holds {flat.size} values, {spec.id} says {size}")
+        if part.scale == 1.0:
+            out[start:end] = flat
+        else:
+            np.divide(flat, part.scale, out=out[start:end], dtype=np.float32, casting="unsafe")
         start = end
     for action in values[len(spec.parts) :]:
         end = start + spec.action_size

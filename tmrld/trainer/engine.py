@@ -378,13 +378,14 @@ def _copy(stored: Stored) -> Copy:
 
 
 class _Pace:
-    """Where the time goes: updates per second, and the shares spent updating and waiting for samples."""
+    """Where the time goes: updates per second, the shares spent updating and waiting for samples, and processor time per second."""
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
         self._since = time.perf_counter()
+        self._processor_s = time.process_time()
         self._updates = 0
         self._updating_s = 0.0
         self._idle_s = 0.0
@@ -411,6 +412,7 @@ class _Pace:
             "updates_per_s": self._updates / elapsed,
             "updating_share": self._updating_s / elapsed,
             "waiting_share": self._idle_s / elapsed,
+            "processor_share": (time.process_time() - self._processor_s) / elapsed,
         }
         self._reset()
         return values
