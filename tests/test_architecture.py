@@ -172,7 +172,7 @@ def test_environments_and_learning_meet_in_the_worker_alone() -> None:
     files = {kind: {each.file for each in all_imports() if each.module.startswith(f"tmrld.{kind}")} for kind in ("envs", "rl")}
     both = {file.relative_to(ROOT).as_posix() for file in files["envs"] & files["rl"]}
     drivers = {"worker/rollout.py", "worker/driving.py", "worker/engine.py"}
-    assert both <= {*drivers, "settings.py", "control/schemas.py", "control/routes.py"}
+    assert both <= {*drivers, "settings.py"}
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ from tmrld.control import live, problems
 from tmrld.control.auth import Guard
 from tmrld.control.gate import Gate
 from tmrld.control.problems import Code, JsonResponse, ProblemError, close_stream, documented
-from tmrld.control.routes import ANYBODY, open_routes, routes
+from tmrld.control.routes import daemon, nodes, results, runs
+from tmrld.control.routes.common import ANYBODY
 from tmrld.node import Node
 from tmrld.security.attempts import Attempts
 from tmrld.security.tokens import TokenStore
 
 PREFIX = "/api/v1"
+ROUTES = (daemon.open_routes, daemon.routes, nodes.routes, runs.routes, results.routes)
 
 DESCRIPTION = """
 Everything that people and scripts can ask of a tmrld relay.
@@ -50,7 +52,7 @@ def create_app(node: Node, tokens: TokenStore, *, host: str = "127.0.0.1", attem
     app.state.guard = Guard(tokens, attempts)
     app.add_middleware(Gate, host=host)
     problems.install(app)
-    for router in (open_routes, routes, live.live_routes, _live_documentation()):
+    for router in (*ROUTES, live.live_routes, _live_documentation()):
         app.include_router(router, prefix=PREFIX)
     app.add_api_websocket_route("/{path:path}", _no_such_stream)
     app.openapi = _documentation(app)  # type: ignore[method-assign]  # FastAPI's documented way to change it
