@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import platform
 import re
@@ -193,6 +194,8 @@ class Daemon:
         return _Access(peers.relay, peers.pin, peers.ca_file, peers.proxy, self.name, token)
 
     def _make_trainer(self, layout: Layout) -> _PeerRole:
+        if importlib.util.find_spec("torch") is None:
+            raise SettingsError('a trainer needs torch, which is not installed here: run `pip install "tmrld[trainer]"`')
         from tmrld.trainer.trainer import TrainerRole
 
         return TrainerRole(layout, self.settings.trainer.device, self.feed)

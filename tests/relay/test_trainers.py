@@ -6,8 +6,19 @@ import asyncio
 from pathlib import Path
 
 from tests.relay.stage import RUN, chunk, on_stage
-from tmrld.errors import Refused
-from tmrld.protocol.messages import Ack, Assign, CheckpointMessage, Consume, Resume
+from tmrld.errors import ProtocolError, Refused
+from tmrld.protocol.messages import (
+    Ack,
+    Assign,
+    CheckpointMessage,
+    Consume,
+    FetchCheckpoint,
+    Metrics,
+    Resume,
+    Resumed,
+    Status,
+)
+from tmrld.storage.runs import RunStore
 
 
 def test_a_trainer_with_the_samples_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -64,5 +75,93 @@ def test_a_late_checkpoint_of_a_run_that_another_trains_is_let_go(tmp_path: Path
             async with stage.listening("checkpoint") as events:
                 await events.hear(update=8)
             assert stage.store.checkpoints.newest(RUN) is None
+
+    asyncio.run(scene())
+
+
+def keep_checkpoints(store: RunStore, *updates: int) -> None:
+    for update in updates:
+        store.checkpoints.add(RUN, update, 0, 0, 0, f"state {update}".encode(), 0.0)
+
+
+def test_a_trainer_learns_which_checkpoint_is_the_newest_and_of_which_lineage(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            keep_checkpoints(stage.store, 100, 200)
+            stage.store.lineages.open(RUN, 100, 0.0)
+            stage.store.checkpoints.add(RUN, 150, 1, 0, 0, b"a branch", 0.0)
+            trainer = await stage.connect("trainer", "t1")
+            assigned = await trainer.hear(Assign)
+            assert (assigned.checkpoint_update, assigned.checkpoint_lineage) == (150, 1)
+
+    asyncio.run(scene())
+
+
+def test_a_trainer_that_asks_for_a_damaged_checkpoint_is_pointed_to_the_one_before(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            keep_checkpoints(stage.store, 100, 200)
+            newest = max(stage.layout.run_checkpoints(RUN).iterdir())
+            newest.write_bytes(b"rubbish")
+            trainer = await stage.connect("trainer", "t1")
+            assert (await trainer.hear(Assign)).checkpoint_update == 200
+            await trainer.say(FetchCheckpoint(RUN, 200))
+            assert (await trainer.hear(Assign)).checkpoint_update == 100
+            await trainer.say(FetchCheckpoint(RUN, 100))
+            assert (await trainer.hear(CheckpointMessage)).payload == b"state 100"
+
+    asyncio.run(scene())
+
+
+def test_going_on_from_a_superseded_checkpoint_opens_a_lineage_that_continues_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            keep_checkpoints(stage.store, 100, 5000)
+            stage.store.lineages.open(RUN, 100, 0.0)
+            trainer = await stage.connect("trainer", "t1")
+            await trainer.hear(Assign)
+            await trainer.say(Resume(RUN, 5000, 0, 2**20, lineage=0))
+            assert (await trainer.hear(Resumed)).lineage == 2
+            newest = stage.store.lineages.all(RUN)[-1]
+            assert (newest.parent, newest.fork_update) == (0, 5000)
+
+    asyncio.run(scene())
+
+
+def test_a_checkpoint_of_a_lineage_that_never_was_is_refused(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.connect("trainer", "t1")
+            await trainer.hear(Assign)
+            await trainer.say(Resume(RUN, 10, 0, 2**20, lineage=7))
+            refusal = await trainer.ending()
+            assert isinstance(refusal, Refused)
+            assert "never had a lineage 7" in str(refusal)
+
+    asyncio.run(scene())
+
+
+def test_a_metric_that_is_no_number_ends_the_link_with_a_sentence(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.trainer()
+            await trainer.say(Metrics(RUN, 0, 1, 1, {"loss": "high"}))
+            error = await trainer.ending()
+            assert isinstance(error, ProtocolError)
+            assert "no number" in str(error)
+
+    asyncio.run(scene())
+
+
+def test_a_run_is_finished_when_its_trainer_says_so(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.trainer()
+            async with stage.listening("run") as events:
+                await trainer.say(Status(RUN, "finished", "made its updates"))
+                await events.hear(state="finished")
+            assert stage.store.get(RUN).state == "finished"
+            while (await trainer.hear(Assign)).run:
+                pass
 
     asyncio.run(scene())

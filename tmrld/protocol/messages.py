@@ -59,7 +59,7 @@ class Assign:
 
     ``config`` is the run's configuration at ``revision``; ``state`` is "running", "paused" or "stopped".
     For a worker: ``evaluates`` says that it is the one that drives evaluation episodes.
-    For a trainer: ``checkpoint_update`` is the newest checkpoint that the relay holds (-1: none).
+    For a trainer: ``checkpoint_update`` and ``checkpoint_lineage`` name the newest checkpoint that the relay holds (-1: none).
     """
 
     run: str
@@ -68,6 +68,7 @@ class Assign:
     state: str
     evaluates: bool = False
     checkpoint_update: int = -1
+    checkpoint_lineage: int = -1
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ class CheckpointMessage:
 class Resume:
     """Trainer: I start the run at this update, from this offset of the sample log; 0 and 0 from the beginning.
 
+    ``lineage`` is that of the checkpoint that I start from; -1 if there is none.
     ``offset`` is where the relay shall start to send; ``credit_bytes`` how much may be under way unconsumed.
     """
 
@@ -198,6 +200,7 @@ class Resume:
     update: int
     offset: int
     credit_bytes: int
+    lineage: int = -1
 
 
 @dataclass(frozen=True)

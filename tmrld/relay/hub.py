@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tmrld.errors import BadInput, LinkError, ProtocolError, Refused, StorageError
+from tmrld.errors import BadInput, Damaged, LinkError, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
 from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
@@ -79,9 +79,24 @@ class Member:
     def assign(self, message: Assign) -> None:
         """Tell the node what to do, if that has changed.  A newer checkpoint alone is no news to a trainer that is at work."""
         told = self._assigned
-        if told is None or message != replace(told, checkpoint_update=message.checkpoint_update):
+        newest = message.checkpoint_update, message.checkpoint_lineage
+        if told is None or message != replace(told, checkpoint_update=newest[0], checkpoint_lineage=newest[1]):
             self._assigned = message
+            self.put(message)
+
+    def point_to_checkpoint(self, update: int, lineage: int) -> None:
+        """Repeat to a trainer what it is to do, with another checkpoint to begin from."""
+        if self._assigned is not None:
+            self._assigned = replace(self._assigned, checkpoint_update=update, checkpoint_lineage=lineage)
+            self.put(self._assigned)
+
+    def put(self, message: Message) -> None:
+        """Leave a message for the node; one that has stopped reading loses its link."""
+        try:
             self.mailbox.put(message)
+        except MailboxFull as error:
+            log.error("%s: %s", self.name, error)
+            self.drop(GOING_AWAY, str(error))
 
     def drop(self, code: int, reason: str) -> None:
         """Have the link closed, by the task that posts to it."""
@@ -178,9 +193,9 @@ class Hub:
             return
         self._members.append(member)
         if member.role == "trainer" and self._spec is not None:
-            member.mailbox.put(Spaces(self.run, self._spec))
+            member.put(Spaces(self.run, self._spec))
         if member.role == "worker" and self._newest is not None:
-            member.mailbox.put(self._newest)
+            member.put(self._newest)
         self._allow()
 
     def leave(self, member: Member) -> None:
@@ -202,7 +217,7 @@ class Hub:
             self._store.set_spec(self.run, spec)
             for other in self._members:
                 if other.role == "trainer":
-                    other.mailbox.put(Spaces(self.run, spec))
+                    other.put(Spaces(self.run, spec))
         elif spec != self._spec:
             raise Refused(
                 f"the environment of {member.name} has other spaces than the run {self.run} ({_difference(self._spec, spec)}): "
@@ -252,7 +267,7 @@ class Hub:
         for arrived in batch:
             acknowledged.setdefault((arrived.member, arrived.chunk.incarnation), []).append(arrived.chunk.number)
         for (member, incarnation), numbers in acknowledged.items():
-            self._post(member, Ack(incarnation, numbers))
+            member.put(Ack(incarnation, numbers))
         self._grown.set()
         self._allow()
 
@@ -273,7 +288,7 @@ class Hub:
         share, rest = divmod(max(0, self._granted - self.log.transitions("train")), len(workers))
         for index, member in enumerate(workers):
             stored = self.log.transitions_of(member.name, member.incarnation)
-            self._post(member, Allowance(self.run, member.incarnation, stored + share + (index < rest)))
+            member.put(Allowance(self.run, member.incarnation, stored + share + (index < rest)))
 
     # What trainers send
 
@@ -285,7 +300,13 @@ class Hub:
     async def resume(self, member: Member, message: Resume) -> None:
         """A trainer begins: it gets its lineage, and then, never before, the log from its offset on.  Raises Refused."""
         self._check_offset(member, message.offset)
-        lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time())
+        made_by = message.lineage if message.lineage >= 0 else None
+        try:
+            lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time(), made_by)
+        except BadInput as error:
+            raise Refused(
+                f"{member.name} goes on from a checkpoint of another run of this name: {error}  {self._start_over}"
+            ) from error
         newest = self._store.weights.newest(self.run)
         self._stop_feeding(member)
         await member.link.send(Resumed(self.run, lineage, newest.version if newest else 0))
@@ -304,8 +325,12 @@ class Hub:
         if offset > self.log.end:
             raise Refused(
                 f"{member.name} has the samples of a run {self.run} up to offset {offset}, but those here end at {self.log.end}: "
-                f"that was another run of this name.  Remove the folder trainer/runs/{self.run} from the trainer's data folder"
+                f"that was another run of this name.  {self._start_over}"
             )
+
+    @property
+    def _start_over(self) -> str:
+        return f"Remove the folder trainer/runs/{self.run} from the trainer's data folder"
 
     def consumed(self, member: Member, offset: int) -> None:
         """The trainer has taken everything before ``offset``: there is room for more."""
@@ -348,13 +373,13 @@ class Hub:
         self._newest = message
         for member in self._members:
             if member.role == "worker":
-                self._post(member, message)
+                member.put(message)
         self._feed.publish("weights", {"version": message.version, "update": message.update}, self.run)
 
-    def newest_checkpoint(self) -> int:
-        """The update of the newest checkpoint that the relay holds; -1 for none."""
+    def newest_checkpoint(self) -> tuple[int, int]:
+        """Update and lineage of the newest checkpoint that the relay holds; -1 and -1 for none."""
         newest = self._store.checkpoints.newest(self.run)
-        return newest.update if newest else -1
+        return (newest.update, newest.lineage) if newest else (-1, -1)
 
     async def keep_checkpoint(self, message: CheckpointMessage) -> None:
         """Store a copy of a trainer's checkpoint, and prune what no kept one needs."""
@@ -373,13 +398,21 @@ class Hub:
         await asyncio.to_thread(self._prune)
 
     async def fetch_checkpoint(self, member: Member, update: int) -> None:
-        """Send a trainer the checkpoint that it asks for."""
-        info, data = await asyncio.to_thread(self._store.checkpoints.load, self.run, update)
-        self._post(member, CheckpointMessage(self.run, info.update, info.lineage, info.offset, info.window, data))
+        """Send a trainer the checkpoint that it asks for; if that is gone or damaged, point it to the newest that is left."""
+        try:
+            info, data = await asyncio.to_thread(self._store.checkpoints.load, self.run, update)
+        except (NotFound, Damaged) as error:
+            self._problem(f"{member.name} cannot have the checkpoint at update {update}: {error}")
+            member.point_to_checkpoint(*self.newest_checkpoint())
+            return
+        member.put(CheckpointMessage(self.run, info.update, info.lineage, info.offset, info.window, data))
 
     async def record(self, message: Metrics) -> None:
-        """Store a point of the curves."""
-        values = {name: float(value) for name, value in message.values.items()}
+        """Store a point of the curves.  Raises ProtocolError for values that are no numbers."""
+        try:
+            values = {name: float(value) for name, value in message.values.items()}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ProtocolError(f"metrics.values holds something that is no number: {error}", INVALID) from error
         point = Metric(message.lineage, message.update, message.transitions, time.time(), values)
         await asyncio.to_thread(self._store.metrics.add, self.run, [point])
         self._feed.publish(
@@ -401,14 +434,6 @@ class Hub:
         if member.feeding is not None and member.feeding.task is not None:
             member.feeding.task.cancel()
         member.feeding = None
-
-    def _post(self, member: Member, message: Message) -> None:
-        """Leave a message for a node; one that has stopped reading loses its link."""
-        try:
-            member.mailbox.put(message)
-        except MailboxFull as error:
-            self._problem(f"{member.name}: {error}")
-            member.drop(GOING_AWAY, str(error))
 
     def _problem(self, detail: str) -> None:
         log.error("run %s: %s", self.run, detail)

@@ -172,7 +172,7 @@ class Relay:
             self._store.get(chunk.run)
         except NotFound:
             log.warning("%s sends a chunk of the run %r, which does not exist: it is let go", member.name, chunk.run)
-            member.mailbox.put(Ack(chunk.incarnation, [chunk.number]))
+            member.put(Ack(chunk.incarnation, [chunk.number]))
             return
         hub = self._hubs.get(chunk.run) or await self._open(chunk.run)
         await hub.accept(member, chunk, data)
@@ -189,6 +189,8 @@ class Relay:
         topic = "problem" if message.state in ("problem", "failed") else "node"
         data = {"name": member.name, "role": member.role, **member.status}
         self._feed.publish(topic, data, message.run)
+        if member.role == "trainer" and message.state == "finished" and message.run == member.seat.run:
+            self._set_state(message.run, "finished")
 
     def _part(self, member: Member) -> None:
         for hub in self._hubs.values():
@@ -210,8 +212,8 @@ class Relay:
                 continue
             hub = self._hubs[run.name]
             revision = self._store.revision(run.name)
-            newest = hub.newest_checkpoint() if member.role == "trainer" else -1
-            member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, newest))
+            newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
+            member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest))
             hub.join(member)
 
     async def _open(self, run: str) -> Hub:
@@ -263,6 +265,10 @@ class Relay:
             raise Conflict(f"the run {name} is {current}: only one that is {' or '.join(allowed)} can be asked to {verb}")
         if state in ACTIVE:
             await self._open(name)
+        self._set_state(name, state)
+
+    def _set_state(self, name: str, state: str) -> None:
+        """Note what a run is doing from now on, and tell everybody."""
         self._store.set_state(name, state)
         self._feed.publish("run", {"state": state}, name)
         self._deal()

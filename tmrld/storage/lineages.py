@@ -43,20 +43,24 @@ class Lineages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, run: str, update: int, at: float) -> int:
-        """The lineage for a trainer that goes on from this update.
+    def open(self, run: str, update: int, at: float, made_by: int | None = None) -> int:
+        """The lineage for a trainer that goes on from this update; ``made_by`` is that of its checkpoint, if it knows.
 
-        It is the current one, unless the visible chain has metrics, weights or checkpoints beyond this update: then a new one.
+        It is the current one, unless the visible chain has metrics, weights or checkpoints beyond this update, or does not hold
+        that checkpoint: then a new one, which continues the one of the checkpoint.  Raises BadInput for a lineage that never was.
         """
         if update < 0:
             raise BadInput(f"A run cannot be resumed at update {update}: updates count from 0.")
         with self._database.transaction() as change:
             run_key = run_id(change, run)
             chain = visible_chain(change, run_key)
-            if not any(_has_beyond(change, run_key, span, update) for span in chain):
+            holders = [span.lineage for span in chain if span.holds(update)]
+            if made_by is not None and not _exists(change, run_key, made_by):
+                raise BadInput(f"The run {run!r} never had a lineage {made_by}.")
+            if made_by in (None, *holders) and not any(_has_beyond(change, run_key, span, update) for span in chain):
                 return chain[0].lineage
             (number,) = change.execute("SELECT max(number) + 1 FROM lineages WHERE run = ?", (run_key,)).fetchone()
-            parent = [span for span in chain if span.holds(update)][-1].lineage  # the one that made this update
+            parent = holders[-1] if made_by is None else made_by  # without its word: the oldest that can have made this update
             change.execute(
                 "INSERT INTO lineages (run, number, parent, fork_update, opened) VALUES (?, ?, ?, ?, ?)",
                 (run_key, number, parent, update, at),
@@ -102,6 +106,11 @@ def reached(change: sqlite3.Connection, run_key: int, lineage: int, update: int)
     )
     if cursor.rowcount == 0:
         raise NotFound(f"The run has no lineage {lineage}; the trainer must resume before it reports.")
+
+
+def _exists(view: sqlite3.Connection, run_key: int, lineage: int) -> bool:
+    found = view.execute("SELECT 1 FROM lineages WHERE run = ? AND number = ?", (run_key, lineage)).fetchone()
+    return found is not None
 
 
 def _has_beyond(view: sqlite3.Connection, run_key: int, span: Span, update: int) -> bool:

@@ -98,6 +98,13 @@ class CheckpointFolder:
             files.remove_file(self._path(old))
             self._windows.pop(old, None)
 
+    def remove_beyond(self, update: int) -> None:
+        """Remove those of later updates: the run went on without them, from this one."""
+        for later in self.updates():
+            if later > update:
+                files.remove_file(self._path(later))
+                self._windows.pop(later, None)
+
     def oldest_window(self) -> int:
         """Where the log must still begin for every checkpoint kept to be resumed from.
 

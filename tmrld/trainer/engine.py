@@ -130,7 +130,8 @@ class TrainerEngine:
             loop.counters = Counters(updates=target.updates, offset=window)
         gaps = self._cache.gaps(window, self._cache.end)
         self._complete_to = gaps[0][0] if gaps else max(window, self._cache.end)
-        self._port.send(Resume(self._run, target.updates, self._complete_to, CREDIT_BYTES))
+        lineage = checkpoint.lineage if checkpoint is not None else -1
+        self._port.send(Resume(self._run, target.updates, self._complete_to, CREDIT_BYTES, lineage))
         self._wait_until(lambda: self._resumed is not None, "waits for the relay")
         assert self._resumed is not None
         self._refill(loop, target)
@@ -190,10 +191,10 @@ class TrainerEngine:
                     continue
                 with self._pace.updating():
                     loop.update()
-                updates = loop.counters.updates
-                if updates % training.weights_interval_updates == 0:
+                updates, last = loop.counters.updates, self._finished(loop)
+                if updates % training.weights_interval_updates == 0 or last:
                     self._publish(loop)
-                if updates % training.metrics_interval_updates == 0:
+                if updates % training.metrics_interval_updates == 0 or last:
                     self._report(loop)
                 if updates % training.checkpoint_interval_updates == 0 or self._checkpoint_asked:
                     self._checkpoint(loop)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
-from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError
+from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
@@ -35,13 +35,14 @@ from tmrld.protocol.messages import (
     WeightsMessage,
 )
 from tmrld.storage.layout import Layout
-from tmrld.trainer.checkpoints import CheckpointFolder, Journal, unpack
+from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, unpack
 from tmrld.trainer.engine import CREDIT_BYTES
 from tmrld.trainer.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 2.0
+RETRY_DISK_S = 5.0
 FAREWELL_S = 1.0
 """How long a daemon that ends tries to send what its engine left, first of all the last checkpoint."""
 
@@ -124,14 +125,17 @@ class TrainerRole:
         if self._engine is not None:
             await self._to_engine(message)
             return
-        newest = CheckpointFolder(self._layout.trainer_checkpoints(message.run)).updates()
-        if message.checkpoint_update > max(newest, default=-1):
+        own = await asyncio.to_thread(CheckpointFolder(self._layout.trainer_checkpoints(message.run)).newest)
+        if (message.checkpoint_lineage, message.checkpoint_update) > ((own.lineage, own.update) if own else (-1, -1)):
             self._outgoing.put(FetchCheckpoint(message.run, message.checkpoint_update))
         else:
             await self._start_engine()
 
     async def _adopt(self, message: CheckpointMessage) -> None:
-        """The relay's checkpoint is newer than any here: go on from it.  The journal here does not lead on from it."""
+        """The relay's checkpoint is newer than any here: go on from it.  The journal here does not lead on from it.
+
+        While it cannot be stored, it is asked for again and again: going on from an older one would throw training away.
+        """
         if message.run != self._assigned.run or self._engine is not None:
             return
         try:
@@ -139,12 +143,24 @@ class TrainerRole:
         except Damaged as error:
             log.error("%s: going on from what is here", error)
         else:
-            folder = CheckpointFolder(self._layout.trainer_checkpoints(message.run))
-            await asyncio.to_thread(folder.save, checkpoint.update, checkpoint.window, message.payload)
-            journal = Journal(self._layout.trainer_journal(message.run))
-            journal.clear()
-            journal.close()
+            try:
+                await asyncio.to_thread(self._store_checkpoint, checkpoint, message.payload)
+            except StorageError as error:
+                log.error("%s", error)
+                self._outgoing.put(Status(message.run, "problem", f"training waits for room for a checkpoint: {error}"))
+                again = FetchCheckpoint(message.run, message.update)
+                asyncio.get_running_loop().call_later(RETRY_DISK_S, self._outgoing.put, again)
+                return
         await self._start_engine()
+
+    def _store_checkpoint(self, checkpoint: Checkpoint, data: bytes) -> None:
+        """Make the relay's checkpoint the one that the engine begins from.  Raises StorageError."""
+        folder = CheckpointFolder(self._layout.trainer_checkpoints(checkpoint.run))
+        folder.remove_beyond(checkpoint.update)
+        folder.save(checkpoint.update, checkpoint.window, data)
+        journal = Journal(self._layout.trainer_journal(checkpoint.run))
+        journal.clear()
+        journal.close()
 
     # The engine
 

@@ -168,6 +168,8 @@ class WorkerEngine:
                 log.warning("the worker's engine has no use for %s", type(message).__name__)
 
     def _load(self, message: WeightsMessage) -> None:
+        if message.version == self._version:
+            return  # said again after a reconnect: it drives already, and its evaluation was asked for once
         try:
             manifest, _ = unpack(message.payload)
             self._actor = load_actor(Weights(manifest, message.payload), self._spec)
