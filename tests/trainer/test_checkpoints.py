@@ -324,3 +324,11 @@ def test_a_run_that_is_killed_and_resumed_ends_as_one_that_never_was(
         resumed = Life(place, log, capacity)
         resumed.do(schedule, checkpoint_at, live=True)
         assert_same_state(resumed.end(), unbroken.end())
+
+
+def test_what_the_run_went_on_without_is_removed(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for update in (5, 10, 15):
+        folder.save(update, 100, pack(a_checkpoint(update)))
+    folder.remove_beyond(10)
+    assert folder.updates() == [10, 5]
