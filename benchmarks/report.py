@@ -34,7 +34,8 @@ def machine() -> dict[str, Any]:
 def print_report(benchmark: str, results: list[dict[str, Any]]) -> None:
     """Print a table of ``results`` and, as the last line, everything as one JSON object.
 
-    Each result has ``metric``, ``value``, ``unit``, ``target`` (None: none) and ``peers`` (name → value of what it is compared with, or made of).
+    Each result has ``metric``, ``value``, ``unit``, ``target`` (None: none) and ``peers``: name → value of what it is compared with,
+    or made of.
     """
     for result in results:
         value, target = result["value"], result.get("target")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import socket
 import statistics
@@ -211,9 +210,10 @@ def _pairs(system: System, bare: Bare, count: int, seconds: float) -> list[tuple
 
 def _processor_times() -> tuple[int, int]:
     """Ticks that the host gave to other guests instead of this machine, and all ticks; zeros where the system does not tell."""
-    if not os.path.exists("/proc/stat"):
+    statistics_file = Path("/proc/stat")
+    if not statistics_file.exists():
         return 0, 0
-    ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    ticks = [int(value) for value in statistics_file.read_text().splitlines()[0].split()[1:]]
     return ticks[7], sum(ticks[:8])
 
 
