@@ -12,21 +12,18 @@ for nodes, which may open a peer link in that role and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tmrld.errors import BadInput, Conflict, NotFound, StorageError
+from tmrld.errors import BadInput, Conflict, NotFound
+from tmrld.security.database import PrivateDatabase
 
 PEOPLE = ("viewer", "operator", "admin")
 """The scopes of people and scripts, from least to most."""
@@ -34,14 +31,43 @@ NODES = ("worker", "trainer")
 """The scopes of nodes."""
 SCOPES = (*PEOPLE, *NODES)
 
-_TABLE = """
+_TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS tokens (
     name TEXT PRIMARY KEY,
     scope TEXT NOT NULL,
     hash TEXT NOT NULL UNIQUE,
     created REAL NOT NULL
 ) STRICT
-"""
+""",
+    """
+CREATE TABLE IF NOT EXISTS former_names (
+    hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (hash, name)
+) STRICT
+""",
+    """
+CREATE TABLE IF NOT EXISTS sessions (
+    hash TEXT PRIMARY KEY,
+    token_hash TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL
+) STRICT
+""",
+    """
+CREATE TABLE IF NOT EXISTS invites (
+    id TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    name TEXT,
+    hash TEXT NOT NULL UNIQUE,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    used_by TEXT,
+    token_hash TEXT
+) STRICT
+""",
+)
 _INSERT = "INSERT INTO tokens VALUES (?, ?, ?, ?)"
 _REPLACE = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -49,10 +75,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Grant:
-    """Whom a token was made for, and what it allows."""
+    """Whom a token was made for, and what it allows.  ``former`` are the names that it had before."""
 
     name: str
     scope: str
+    former: tuple[str, ...] = ()
 
     def includes(self, scope: str) -> bool:
         """Whether this allows what ``scope`` allows: the scope itself, or for people one below it."""
@@ -91,26 +118,15 @@ def hash_token(token: str) -> str:
 
 
 class TokenStore:
-    """The tokens of a relay, in a small SQLite file of their own that only its owner can read.
+    """The tokens of a relay, in a file that only its owner can read.
 
-    Several processes may use it at once (the command line beside a running relay), and several threads: SQLite's write-ahead
-    log orders them, and a change counts from the next `check` on.
+    A change counts from the next `check` on, whichever process made it.  `sessions` and `invites` keep theirs in the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Raises `StorageError` if the file cannot be opened or is not a token store."""
-        self._path = path
         self._clock = clock
-        self._lock = threading.Lock()
-        with self._reporting():
-            _create_private(path)
-            self._database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute(_TABLE)
-            except sqlite3.Error:
-                self._database.close()
-                raise
+        self.database = PrivateDatabase(path, _TABLES)
 
     def issue(self, name: str, scope: str, replace: bool = False) -> str:
         """Make a token for ``name`` and return it, the only time it is seen.
@@ -123,53 +139,56 @@ class TokenStore:
             raise BadInput(f"{scope!r} is no scope: expected one of {', '.join(SCOPES)}")
         token = make_token(scope)
         try:
-            self._execute(_REPLACE if replace else _INSERT, name, scope, hash_token(token), self._clock())
+            self.database.execute(_REPLACE if replace else _INSERT, name, scope, hash_token(token), self._clock())
         except sqlite3.IntegrityError:
             raise Conflict(f"there is a token for {name!r} already: choose another name, or replace it") from None
         return token
 
     def check(self, token: str) -> Grant | None:
         """Whom this token was made for; None if it is not, or no longer, one of ours."""
-        wanted = hash_token(token)
-        rows = self._execute("SELECT name, scope, hash FROM tokens WHERE hash = ?", wanted)
+        return self.grant_of(hash_token(token))
+
+    def grant_of(self, wanted: str) -> Grant | None:
+        """The same for the hash of a token."""
+        rows = self.database.execute(
+            "SELECT t.name, t.scope, t.hash, f.name FROM tokens t LEFT JOIN former_names f ON f.hash = t.hash "
+            "WHERE t.hash = ? ORDER BY f.name",
+            wanted,
+        )
         if rows and hmac.compare_digest(rows[0][2], wanted):
-            return Grant(rows[0][0], rows[0][1])
+            return Grant(rows[0][0], rows[0][1], tuple(row[3] for row in rows if row[3] is not None))
         return None
+
+    def rename(self, name: str, new: str) -> None:
+        """Call the holder of a token something else; the token stays good, and its holder may go on using the old name.
+
+        Raises `BadInput` for a name that cannot be, `NotFound` and `Conflict`.
+        """
+        check_name(new)
+        try:
+            with self.database.transaction() as change:
+                row = change.execute("UPDATE tokens SET name = ? WHERE name = ? RETURNING hash", (new, name)).fetchone()
+                if row is None:
+                    raise NotFound(f"there is no token for {name[:80]!r}")
+                change.execute("INSERT OR IGNORE INTO former_names VALUES (?, ?)", (row[0], name))
+                change.execute("DELETE FROM former_names WHERE hash = ? AND name = ?", (row[0], new))
+        except sqlite3.IntegrityError:
+            raise Conflict(f"there is a token for {new!r} already: choose another name") from None
 
     def revoke(self, name: str) -> None:
         """Make the token of ``name`` worthless.  Raises `NotFound` if there is none."""
-        if not self._execute("DELETE FROM tokens WHERE name = ? RETURNING name", name):
+        if not self.database.execute("DELETE FROM tokens WHERE name = ? RETURNING name", name):
             raise NotFound(f"there is no token for {name[:80]!r}")
 
     def list(self) -> tuple[TokenRecord, ...]:
         """All tokens by name."""
-        rows = self._execute("SELECT name, scope, created FROM tokens ORDER BY name")
+        rows = self.database.execute("SELECT name, scope, created FROM tokens ORDER BY name")
         return tuple(TokenRecord(*row) for row in rows)
+
+    def holders(self) -> dict[str, str]:
+        """The name of whoever holds a token, by the token's hash."""
+        return dict(self.database.execute("SELECT hash, name FROM tokens"))
 
     def close(self) -> None:
         """May be called twice."""
-        with self._lock:
-            self._database.close()
-
-    def _execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        """Run one statement, which is a transaction of its own, and return its rows."""
-        with self._lock, self._reporting():
-            return self._database.execute(statement, values).fetchall()
-
-    @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"the token store {self._path} cannot be used: {error}") from error
-
-
-def _create_private(path: Path) -> None:
-    """Make sure that the file exists and, where the system knows such things, is for its owner alone.  SQLite's files beside it
-    take over its permissions."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    if os.name == "posix":
-        path.chmod(0o600)
+        self.database.close()
