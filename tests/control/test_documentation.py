@@ -48,6 +48,13 @@ def test_every_operation_says_what_it_does_and_what_each_parameter_means(documen
         assert all(parameter["description"] for parameter in operation.get("parameters", [])), name
 
 
+def test_every_answer_in_json_has_a_shape(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            shape = response.get("content", {}).get("application/json", {}).get("schema", {"$ref": ""})
+            assert "$ref" in shape or shape.get("type") in ("object", "array"), f"{name} {status} answers {shape}"
+
+
 def test_every_field_of_every_answer_is_described(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         for field, shape in schema.get("properties", {}).items():

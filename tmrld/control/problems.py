@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from tmrld import errors
@@ -109,10 +109,8 @@ class ProblemError(Exception):
         self.headers = headers
 
 
-class JsonResponse(Response):
-    """JSON, with null in place of NaN and infinities."""
-
-    media_type = "application/json"
+class JsonResponse(JSONResponse):
+    """JSON, with null in place of NaN and infinities.  FastAPI documents models for this family of responses alone."""
 
     def render(self, content: Any) -> bytes:
         return to_json(content, inf_nan_mode="null")
