@@ -1,6 +1,6 @@
 """The outgoing side: find the relay, make sure that it is the right one, say who we are, and come back when the line breaks.
 
-What can go wrong is sorted in `_explain` into two kinds: `LinkLost`, which another try may mend, and `Refused`, which only a
+What can go wrong is sorted in `explain` into two kinds: `LinkLost`, which another try may mend, and `Refused`, which only a
 person can.  Each carries the sentence that the person needs.
 """
 
@@ -96,7 +96,7 @@ class Dialer:
     async def connect(self) -> Link:
         """Try once.  Raises `LinkLost` or `Refused`; `ProtocolError` if the relay does not keep to the protocol."""
         try:
-            connection = await _connect(
+            connection = await dial(
                 self._url,
                 ssl=self._context,
                 proxy=self._proxy,
@@ -110,7 +110,7 @@ class Dialer:
         except ImportError as error:
             raise SettingsError(f"the proxy {self._proxy} cannot be used: {error}") from error
         except (OSError, InvalidHandshake) as error:
-            raise _explain(error, self.address) from error
+            raise explain(error, self.address) from error
         channel = await WebSocketChannel.over(connection, self.address)
         try:
             check_subprotocol(connection.subprotocol, self.address)
@@ -171,14 +171,14 @@ class Dialer:
         await link.close()
 
 
-class _connect(connect):  # noqa: N801  (as its base)
-    """Follows no redirects: the token is for this address alone."""
+class dial(connect):  # noqa: N801  (as its base)
+    """Opens a WebSocket.  Follows no redirects: the token is for this address alone."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
-def _explain(error: OSError | InvalidHandshake, address: str) -> LinkError:
+def explain(error: OSError | InvalidHandshake, address: str) -> LinkError:
     """What a failed try means, and what to do."""
     match error:
         case WrongKey():

@@ -9,9 +9,9 @@ other or, as the other one sees it, this one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tmrld.errors import LinkError, LinkLost, ProtocolError, Refused, TmrldError
@@ -35,6 +35,8 @@ class Peer:
     remote: str
     capabilities: tuple[str, ...] = ()
     machine: Mapping[str, Any] = field(default_factory=dict)
+    former: tuple[str, ...] = ()
+    """Names that it had before."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Link:
 
     def __init__(self, channel: Channel, conversation: Conversation, peer: Peer) -> None:
         self.peer = peer
+        self.own_name = ""
+        """What the relay calls this end, on the side of the peer."""
         self._channel = channel
         self._conversation = conversation
         self._closed_here = False
@@ -65,21 +69,31 @@ class Link:
         welcome = conversation.welcome
         assert welcome is not None
         link.peer = Peer("relay", welcome.relay, welcome.version, channel.remote)
+        link.own_name = welcome.name or hello.name
         return link
 
     @classmethod
     async def accept(
-        cls, channel: Channel, role: str, name: str, welcome: Welcome, timeout_s: float = OPENING_TIMEOUT_S
+        cls,
+        channel: Channel,
+        role: str,
+        name: str,
+        welcome: Welcome,
+        timeout_s: float = OPENING_TIMEOUT_S,
+        former: Sequence[str] = (),
     ) -> Link:
-        """Open the session from the relay's side, with the peer whose token says this role and name.  Fails as `dial`."""
-        conversation = Conversation("relay", role, name)
+        """Open the session from the relay's side, with the peer whose token says this role and name.  Fails as `dial`.
+
+        A peer that was renamed may say one of its ``former`` names, and is told the one that it has.
+        """
+        conversation = Conversation("relay", role, name, former)
         link = cls(channel, conversation, Peer(role, name, "", channel.remote))
         async with _opening(link, timeout_s):
             await link._first()
-            await link.send(welcome)
+            await link.send(replace(welcome, name=name))
         hello = conversation.hello
         assert hello is not None
-        link.peer = Peer(role, name, hello.version, channel.remote, tuple(hello.capabilities), hello.machine)
+        link.peer = Peer(role, name, hello.version, channel.remote, tuple(hello.capabilities), hello.machine, tuple(former))
         return link
 
     @property

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import http
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -20,8 +21,9 @@ from websockets.exceptions import WebSocketException
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 
-from tmrld.errors import Conflict, LinkLost, ProtocolError, Refused, TmrldError
+from tmrld.errors import BadInput, Conflict, LinkLost, ProtocolError, Refused, TmrldError
 from tmrld.peers.channel import GOING_AWAY, INTERNAL, NORMAL, POLICY, WebSocketChannel, fit_reason
+from tmrld.peers.joining import CREDENTIAL_HEADER, PATH, tell_joined
 from tmrld.peers.link import Link, link_trouble
 from tmrld.peers.websocket import NAME_HEADER, ROLE_HEADER, options
 from tmrld.protocol.conversation import ROLES, choose_subprotocol
@@ -31,6 +33,8 @@ from tmrld.security.tokens import Grant
 
 log = logging.getLogger(__name__)
 
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 LEAVING_TIMEOUT_S = 5.0
 """How long whoever uses a link may take to notice that it is closed, before being cancelled."""
 
@@ -38,17 +42,28 @@ Authenticate = Callable[[str, str], Grant | None]
 """Token and remote address → whom the token is for, or None for a token that is none.  May raise `Refused` with a sentence."""
 
 
+Enrol = Callable[[str, str, str], Grant]
+"""An invite's secret, the name that a machine would like, and the hash of its credential → who it is from now on.
+
+Raises `Refused` with a sentence, `BadInput` for a name that cannot be."""
+
+
+def _no_invites(_secret: str, _wish: str, _credential: str) -> Grant:
+    raise Refused("this relay invites nobody")
+
+
 class _Connection(ServerConnection):
-    """Remembers between request and link whom the token was for."""
+    """Remembers between request and link whom the token was for, and whether it comes to join."""
 
     grant: Grant
+    joins = False
 
 
 class Listener:
     """Accepts peers on ``host`` and ``port`` (0 for any free one) until closed.
 
     ``on_link`` is awaited with each open link in a task of its own; the link is closed when it returns.  What it raises is
-    logged; `TmrldError` is told to the peer too.  ``welcome`` makes the relay's greeting.
+    logged; `TmrldError` is told to the peer too.  ``welcome`` makes the relay's greeting; ``enrol`` decides on invites.
     """
 
     def __init__(
@@ -60,6 +75,7 @@ class Listener:
         welcome: Callable[[], Welcome],
         on_link: Callable[[Link], Awaitable[None]],
         *,
+        enrol: Enrol = _no_invites,
         attempts: Attempts | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
@@ -69,6 +85,7 @@ class Listener:
         self._authenticate = authenticate
         self._welcome = welcome
         self._on_link = on_link
+        self._enrol = enrol
         self._attempts = attempts or Attempts()
         self._max_message_bytes = max_message_bytes
         self._server: Server | None = None
@@ -141,7 +158,9 @@ class Listener:
             response.headers["Retry-After"] = f"{wait_s:.0f}"
             return response
         try:
-            connection.grant = self._admit(request, address, now)
+            connection.joins = request.path == PATH
+            admit = self._admit_joiner if connection.joins else self._admit
+            connection.grant = admit(request, address, now)
         except _TurnedAway as no:
             log.warning("turned away %s (HTTP %d): %s", address, no.status, no)
             response = connection.respond(no.status, str(no))
@@ -175,16 +194,39 @@ class Listener:
             )
         for what, header, expected in (("role", ROLE_HEADER, grant.scope), ("name", NAME_HEADER, grant.name)):
             said = request.headers.get_all(header)
-            if said and said != [expected]:
+            if said and said != [expected] and not (len(said) == 1 and what == "name" and said[0] in grant.former):
                 raise _TurnedAway(
                     http.HTTPStatus.FORBIDDEN,
                     f"the token was made for {grant.scope} {grant.name}, but the {what} is {said[0][:80]!r}: "
                     f"use the token of that {what}, or set the {what} to {expected!r}",
                 )
+        _check_version(request, grant.scope, grant.name)
+        return grant
+
+    def _admit_joiner(self, request: Request, address: str, now: float) -> Grant:
+        """The same for a machine that brings an invite: it is one of ours when this returns."""
+        secret, (wish, credential) = (
+            _bearer_token(request),
+            (_single(request, name) for name in (NAME_HEADER, CREDENTIAL_HEADER)),
+        )
+        _check_version(request, "machine", wish)
+        if not _HASH.fullmatch(credential):
+            raise _TurnedAway(
+                http.HTTPStatus.BAD_REQUEST, f"the header {CREDENTIAL_HEADER} holds no SHA-256: upgrade this machine"
+            )
         try:
-            choose_subprotocol(_offered(request), grant.scope, grant.name)
-        except Refused as error:
+            grant = self._enrol(secret, wish, credential)
+        except BadInput as error:
             raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, str(error)) from error
+        except Refused as error:
+            self._attempts.failed(source_of(address), now)
+            raise _TurnedAway(http.HTTPStatus.FORBIDDEN, str(error)) from error
+        except TmrldError as error:
+            log.exception("the machine at %s cannot join", address)
+            raise _TurnedAway(
+                http.HTTPStatus.SERVICE_UNAVAILABLE, "the relay cannot take in anybody now; its log says why"
+            ) from error
+        log.info("%s %s has joined from %s", grant.scope, grant.name, address)
         return grant
 
     # The link
@@ -192,14 +234,18 @@ class Listener:
     async def _serve(self, connection: ServerConnection) -> None:
         """The life of one connection after its request."""
         assert isinstance(connection, _Connection)
+        grant = connection.grant
+        if connection.joins:
+            await tell_joined(connection, grant, self._welcome().relay)
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        who = f"{connection.grant.scope} {connection.grant.name}"
+        who = f"{grant.scope} {grant.name}"
         channel = await WebSocketChannel.over(connection, _address(connection))
         code, reason = NORMAL, ""
         try:
-            link = await Link.accept(channel, connection.grant.scope, connection.grant.name, self._welcome())
+            link = await Link.accept(channel, grant.scope, grant.name, self._welcome(), former=grant.former)
             log.info("%s is linked from %s", who, channel.remote)
             await self._on_link(link)
         except asyncio.CancelledError:
@@ -244,6 +290,20 @@ def _bearer_token(request: Request) -> str:
     if scheme.lower() != "bearer" or not token:
         raise _TurnedAway(http.HTTPStatus.UNAUTHORIZED, "this is a tmrld relay's port for peers: a bearer token is needed")
     return token.strip()
+
+
+def _single(request: Request, header: str) -> str:
+    said = request.headers.get_all(header)
+    if len(said) != 1:
+        raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, f"the header {header} is needed, once")
+    return said[0]
+
+
+def _check_version(request: Request, role: str, name: str) -> None:
+    try:
+        choose_subprotocol(_offered(request), role, name)
+    except Refused as error:
+        raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, str(error)) from error
 
 
 def _offered(request: Request) -> list[str]:

@@ -50,15 +50,17 @@ _FROM_RELAY = {role: frozenset(row.kind for row in TABLE if role in row.from_rel
 class Conversation:
     """The session of one link, seen from one ``side``.  ``role`` and ``name`` are those of the peer, on both sides.
 
-    On the relay's side they come from the peer's token, and its hello has to repeat them.
+    On the relay's side they come from the peer's token, and its hello has to repeat them; instead of the name it may say one of
+    the ``former`` ones.
     """
 
-    def __init__(self, side: Side, role: str, name: str) -> None:
+    def __init__(self, side: Side, role: str, name: str, former: Sequence[str] = ()) -> None:
         if role not in ROLES:
             raise ValueError(f"role is {role!r}, expected one of {ROLES}")
         self.side: Side = side
         self.role = role
         self.name = name
+        self.former = tuple(former)
         self.hello: Hello | None = None
         self.welcome: Welcome | None = None
         self._moves_made = 0
@@ -114,7 +116,7 @@ class Conversation:
     def _check_identity(self, hello: Hello) -> None:
         if hello.role != self.role:
             raise ProtocolError(f"hello.role is {hello.role!r}, but the token is that of a {self.role}", NOT_ALLOWED)
-        if hello.name != self.name:
+        if hello.name not in (self.name, *self.former):
             raise ProtocolError(f"hello.name is {hello.name!r}, but the token was made for {self.name!r}", NOT_ALLOWED)
 
     def _made(self, message: Message) -> None:

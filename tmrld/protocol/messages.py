@@ -11,7 +11,7 @@ How a session goes
 A peer dials, proves who it is (a bearer token in the opening request, inside TLS), and says `Hello`.  The relay answers
 `Welcome` and then `Assign`: the run to work for (or none), its configuration and state, again whenever one of them changes.
 
-*Worker*: `Describe` (the spaces) → `ChunkMessage` … ← `Ack` (stored for good) ← `Allowance` (how much may be collected)
+*Worker*: `Describe` (the spaces) → `TrackLine` → `ChunkMessage` … ← `Ack` (stored for good) ← `Allowance` (how much may be collected)
 ← `WeightsMessage` (only the newest ever waits).
 
 *Trainer*: ← `Spaces` → `Resume` (from which update and offset) ← `Resumed` (the lineage) ← `Stored` … → `Consumed` (moves the
@@ -35,7 +35,7 @@ PROTOCOL = "tmrld.v1"
 
 @dataclass(frozen=True)
 class Hello:
-    """First words of a peer.  ``role`` is "worker" or "trainer"; ``name`` must be the one its token was made for."""
+    """First words of a peer.  ``role`` is "worker" or "trainer"; ``name`` must be one that the holder of its token has or had."""
 
     role: str
     name: str
@@ -46,11 +46,15 @@ class Hello:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The relay's answer: who it is, and its clock (seconds since 1970) for display only."""
+    """The relay's answer: who it is, and its clock (seconds since 1970) for display only.
+
+    ``name`` is what the relay calls this peer: its hello may say a name from before it was renamed there.
+    """
 
     relay: str
     version: str
     time: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,8 +279,43 @@ class LogLines:
 
 
 @dataclass(frozen=True)
+class TrackLine:
+    """Worker, after `Describe`: the line of the track that it drives on, for maps.
+
+    ``width_m`` is the width of the road (None: unknown).  The payload holds the line's points from start to finish as
+    little-endian float32, x and z in metres by turns, at most `MAX_TRACK_POINTS` of them.
+    """
+
+    run: str
+    track: str
+    width_m: float | None
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Worker, while it is asked to by `Command` "preview": what is seen before one step, and what is done about it.
+
+    The payload is a JPEG of ``width`` × ``height`` pixels; ``beams`` are lines in it, ``[x0, y0, x1, y1]``; ``action`` is what the
+    policy chose, ``speed`` in m/s (None: unknown), ``step`` counts within the episode.
+    """
+
+    run: str
+    width: int
+    height: int
+    beams: list[Any]
+    action: list[Any]
+    speed: float | None
+    step: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class Command:
-    """Relay to a node, or daemon to its engine: do this.  ``name``: "start", "stop", "restart", "checkpoint", "evaluate", …"""
+    """Relay to a node, or daemon to its engine: do this.  ``name``: "start", "stop", "restart", "checkpoint", "evaluate", …
+
+    "preview" says with ``on`` whether to send `Preview`, and has no answer.
+    """
 
     id: int
     name: str
@@ -313,6 +352,8 @@ Message = (
     | Metrics
     | Status
     | LogLines
+    | TrackLine
+    | Preview
     | Command
     | Result
 )
@@ -321,6 +362,8 @@ KIB = 1024
 MIB = 1024 * KIB
 MAX_HEADER_BYTES = 256 * KIB
 """A header holds a configuration or a trajectory at most."""
+MAX_TRACK_POINTS = 1000
+"""Of the line that a worker tells: enough for any map."""
 MAX_MESSAGE_BYTES = 256 * MIB + MAX_HEADER_BYTES
 """No message is larger; the WebSocket refuses a longer one before it is read."""
 
@@ -361,6 +404,8 @@ TABLE: tuple[Row, ...] = (
     Row("metrics", Metrics, to_relay=_ANY),
     Row("status", Status, to_relay=_ANY),
     Row("log", LogLines, to_relay=_ANY),
+    Row("track", TrackLine, to_relay=_WORKER, max_payload_bytes=8 * MAX_TRACK_POINTS),
+    Row("preview", Preview, to_relay=_WORKER, max_payload_bytes=MIB),
     Row("command", Command, from_relay=_ANY),
     Row("result", Result, to_relay=_ANY),
 )
