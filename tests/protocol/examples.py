@@ -19,12 +19,14 @@ from tmrld.protocol.messages import (
     LogLines,
     Message,
     Metrics,
+    Preview,
     Result,
     Resume,
     Resumed,
     Spaces,
     Status,
     Stored,
+    TrackLine,
     WeightsMessage,
     Welcome,
 )
@@ -95,6 +97,8 @@ def every_message() -> list[Message]:
         Metrics("oval", 0, 400, 2000, {"loss": 0.5, "alpha": float("inf")}),
         Status("oval", "driving", "lap 3", {"fps": 20.0}),
         LogLines("worker/gamer", [[1.5, "INFO", "tmrld.worker", "hello"]]),
+        TrackLine("oval", "oval", 16.0, b"\x00" * 800),
+        Preview("oval", 480, 244, [[240, 218, 240, 20]], [1.0, 0.0, -0.5], None, 17, b"JPEG"),
         Command(1, "restart", {"engine": "env"}),
         Result(1, "", {"done": True}),
     ]

@@ -13,21 +13,21 @@ from collections.abc import Callable
 from tmrld.engines.wire import BATCH_BYTES, QUEUE_BYTES, QUEUE_MESSAGES, ByteQueue, Wire
 from tmrld.errors import DaemonGone, PipeFull, ProtocolError
 from tmrld.protocol.codec import decode, encode
-from tmrld.protocol.messages import LogLines, Message, Metrics, Status
+from tmrld.protocol.messages import LogLines, Message, Metrics, Preview, Status
 
 BEAT_S = 2.0
 """How often an engine says that its loop goes round."""
 ALIVE = "alive"
 """The state of a `Status` that is only a heartbeat; the supervisor keeps it to itself."""
 
-_DROPPABLE = (Metrics, Status, LogLines)
+_DROPPABLE = (Metrics, Status, LogLines, Preview)
 
 
 class EnginePort:
     """Messages from and to the daemon.  `poll` and `wait` belong to one thread, `send` to any.
 
     The two queues are bounded by ``high_bytes`` and ``high_messages``.  When the one towards the daemon is half full, metrics,
-    status and log lines are dropped and counted in `dropped`; when it is full, `send` raises for everything else.  When the
+    status, log lines and previews are dropped and counted in `dropped`; when it is full, `send` raises for everything else.  When the
     one from the daemon is full, the daemon has to wait.
 
     Every `poll`, `wait` and `beat` tells the supervisor now and then (every ``beat_s``) that the loop is alive.

@@ -90,6 +90,21 @@ class Episodes:
             rows = view.execute(_PAGE, wanted)
             return [_episode(row) for row in rows]
 
+    def get(self, run: str, episode: str) -> Episode:
+        """An episode by its id.  Raises NotFound."""
+        with self._database.reading() as view:
+            row = view.execute(f"{_SELECT} WHERE run = ? AND episode = ?", (run_id(view, run), episode)).fetchone()
+        if row is None:
+            raise NotFound(f"The run {run!r} has no episode {episode!r}.")
+        return _episode(row)
+
+    def best(self, run: str) -> Episode | None:
+        """The policy's fastest lap, whatever it was driven for; the earliest of equals; None before the first."""
+        query = f"{_SELECT} WHERE run = ? AND lap_time_s IS NOT NULL AND actor = 'policy' ORDER BY lap_time_s, id LIMIT 1"
+        with self._database.reading() as view:
+            row = view.execute(query, (run_id(view, run),)).fetchone()
+        return None if row is None else _episode(row)
+
     def trajectory(self, run: str, episode: str) -> Array:
         """The driven line of an episode, float32 (n, 4) as in `payloads.EpisodeSummary`.  Raises NotFound."""
         with self._database.reading() as view:
@@ -135,11 +150,13 @@ INSERT OR IGNORE INTO episodes (
     steps, episode_return, finished, lap_time_s, progress, actor, weights_version, trajectory
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_PAGE = """
+_SELECT = """
 SELECT id, episode, worker, purpose, track, seed, received_at,
     steps, episode_return, finished, lap_time_s, progress, actor, weights_version
 FROM episodes
-WHERE run = :run
+"""
+_PAGE = f"""
+{_SELECT} WHERE run = :run
     AND (:before IS NULL OR id < :before)
     AND (:purpose IS NULL OR purpose = :purpose)
     AND (:worker IS NULL OR worker = :worker)

@@ -114,6 +114,15 @@ CREATE TABLE nodes (
     PRIMARY KEY (name, role)
 ) WITHOUT ROWID
 """,
+    """
+CREATE TABLE tracks (
+    run INTEGER PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    width_m REAL,
+    points BLOB NOT NULL
+);
+CREATE INDEX episodes_by_lap ON episodes (run, lap_time_s) WHERE lap_time_s IS NOT NULL
+""",
 )
 
 

@@ -1,7 +1,7 @@
 """Everything that a relay knows of its runs, but the sample log: one SQLite file, and folders of weights and checkpoints.
 
 `RunStore` holds the runs themselves and their configuration; the rest has a file of its own and hangs on it: ``lineages``,
-``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``.
+``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``, ``tracks``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tmrld.storage.lineages import Lineages
 from tmrld.storage.metrics import Metrics
 from tmrld.storage.nodes import Nodes
 from tmrld.storage.relay_schema import MIGRATIONS, run_id
+from tmrld.storage.tracks import Tracks
 from tmrld.storage.weights import WeightsStore
 
 STATES = ("queued", "running", "paused", "stopped", "failed", "finished")
@@ -67,6 +68,7 @@ class RunStore:
         self.weights = WeightsStore(self._database, layout, keep_weights)
         self.checkpoints = CheckpointStore(self._database, layout, keep_checkpoints)
         self.nodes = Nodes(self._database)
+        self.tracks = Tracks(self._database)
 
     def create(self, name: str, config: Mapping[str, Any], author: str, at: float) -> Run:
         """A new run in state "queued", its configuration being revision 1.
