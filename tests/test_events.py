@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from tmrld.events import TOPICS, Event, Feed, Subscription
+from tmrld.events import RING_EVENTS, SAMPLED_FROM, TOPICS, Event, Feed, Subscription
 
 
 def taken(subscription: Subscription, count: int) -> list[Event]:
@@ -90,3 +90,84 @@ def test_a_subscription_can_be_iterated_over() -> None:
         return numbers
 
     assert asyncio.run(scene()) == [1, 2, 3]
+
+
+def test_a_reader_comes_back_and_goes_on_where_it_stopped() -> None:
+    feed = Feed()
+    for number in range(5):
+        feed.publish("metrics" if number % 2 else "run", {"number": number})
+    subscription = feed.subscribe(["run"], since=(feed.stream, 1))
+    feed.publish("run", {"number": 5})
+    assert not subscription.gap
+    assert [event.data["number"] for event in taken(subscription, 3)] == [2, 4, 5]
+
+
+def test_what_was_missed_does_not_count_as_a_queue_that_is_full() -> None:
+    feed = Feed()
+    for number in range(50):
+        feed.publish("run", {"number": number})
+    subscription = feed.subscribe(capacity=3, since=(feed.stream, 0))
+    assert [event.data["number"] for event in taken(subscription, 50)] == list(range(50))
+    assert subscription.dropped == 0
+
+
+@pytest.mark.parametrize("number", [0, RING_EVENTS + 11])
+def test_a_reader_that_was_away_for_too_long_sees_a_gap(number: int) -> None:
+    feed = Feed()
+    for _ in range(RING_EVENTS + 10):
+        feed.publish("run", {})
+    assert feed.subscribe(since=(feed.stream, number)).gap
+    assert not feed.subscribe(since=(feed.stream, 10)).gap
+
+
+def test_numbers_of_another_feed_mean_nothing() -> None:
+    feed = Feed()
+    feed.publish("run", {})
+    assert feed.subscribe(since=(Feed().stream, 1)).gap
+
+
+def test_pictures_are_not_kept_for_those_who_come_later() -> None:
+    feed = Feed()
+    feed.publish("preview", {"worker": "w1"}, "demo")
+    feed.publish("run", {}, "demo")
+    subscription = feed.subscribe(since=(feed.stream, 0))
+    assert not subscription.gap
+    assert taken(subscription, 1)[0].topic == "run"
+
+
+def test_a_reader_of_one_run_hears_of_it_and_of_what_concerns_none() -> None:
+    feed = Feed()
+    subscription = feed.subscribe(run="demo")
+    for run in ("demo", "other", ""):
+        feed.publish("problem", {}, run)
+    assert [event.run for event in taken(subscription, 2)] == ["demo", ""]
+
+
+def test_a_sampled_reader_that_is_behind_gets_the_newest_state_of_each_thing() -> None:
+    feed = Feed()
+    subscription = feed.subscribe(capacity=100, sampled=True)
+    for number in range(500):
+        feed.publish("metrics", {"update": number, "values": {"loss": 0.5}}, "demo")
+        feed.publish("node", {"name": f"w{number % 2}", "role": "worker", "number": number}, "demo")
+    feed.publish("episode", {"episode": "e1"}, "demo")
+    waiting = taken(subscription, SAMPLED_FROM + 4)
+    assert subscription.dropped == 0
+    assert [event.data for event in waiting[-4:]] == [
+        {"name": "w0", "role": "worker", "number": 498},
+        {"update": 499, "values": {"loss": 0.5}},
+        {"name": "w1", "role": "worker", "number": 499},
+        {"episode": "e1"},
+    ]
+    numbers = [event.number for event in waiting]
+    assert numbers == sorted(numbers)
+
+
+def test_a_sampled_reader_that_keeps_up_gets_everything_but_old_pictures() -> None:
+    feed = Feed()
+    subscription = feed.subscribe(sampled=True)
+    for number in range(5):
+        feed.publish("metrics", {"update": number, "values": {"loss": 0.5}})
+        feed.publish("preview", {"worker": "w1", "step": number})
+    waiting = taken(subscription, 6)
+    assert [event.data["update"] for event in waiting[:5]] == [0, 1, 2, 3, 4]
+    assert waiting[5].data["step"] == 4
