@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from report import print_report
 
+from tmrld.configuration import run_config
 from tmrld.payloads import EnvSpec
 from tmrld.protocol.codec import decode, open_chunk
 from tmrld.protocol.messages import ChunkMessage
 from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.replay import Replay
-from tmrld.settings import run_config
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import RunStore
 from tmrld.storage.sample_log import SampleLog

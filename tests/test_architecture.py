@@ -30,27 +30,33 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "payloads": (),
     "events": (),
     "protocol": ("payloads",),
-    "rl": ("payloads",),
-    "envs": ("payloads",),
+    "applies": (),
+    "validation": (),
+    "configuration": ("applies", "validation", *OPTIONS),
+    "presets": (),
+    "rl": ("payloads", "applies"),
+    "envs": ("payloads", "applies"),
     "security": (),
     "storage": ("payloads",),
     "peers": ("protocol", "security"),
     "engines": ("peers.channel", "protocol", "events"),
-    "node": ("", "events", "storage"),
-    "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events"),
-    "worker": ("envs", "rl", "peers", "protocol", "payloads", "storage", "node", "events", "engines"),
-    "trainer": ("", "rl", "peers", "protocol", "payloads", "storage", "node", "events", "engines"),
-    "control": ("", "node", "events", "security", "storage", *OPTIONS),
-    "settings": OPTIONS,
+    "node": ("", "events", "storage", "configuration", "presets"),
+    "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events", "configuration"),
+    "worker": ("envs", "rl", "peers", "protocol", "payloads", "storage", "node", "events", "engines", "applies", "configuration"),
+    "trainer": ("", "rl", "peers", "protocol", "payloads", "storage", "node", "events", "engines", "applies", "configuration"),
+    "control": ("", "node", "events", "security", "storage", "configuration", "validation", *OPTIONS),
+    "settings": ("configuration", "validation", *OPTIONS),
+    "client": ("",),
+    "commands": ("", "client", "settings"),
     "logs": ("storage",),
     "progress": ("events",),
     "terminal": ("progress",),
     "daemon": (
-        *("", "settings", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
+        *("", "settings", "configuration", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
         *("relay", "worker", "trainer", "control"),
     ),
     "cli": (
-        *("", "settings", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),
+        *("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),
         *("envs", "worker", "payloads"),
     ),
     "__main__": ("cli",),
@@ -172,7 +178,7 @@ def test_environments_and_learning_meet_in_the_worker_alone() -> None:
     files = {kind: {each.file for each in all_imports() if each.module.startswith(f"tmrld.{kind}")} for kind in ("envs", "rl")}
     both = {file.relative_to(ROOT).as_posix() for file in files["envs"] & files["rl"]}
     drivers = {"worker/rollout.py", "worker/driving.py", "worker/engine.py"}
-    assert both <= {*drivers, "settings.py"}
+    assert both <= {*drivers, "configuration.py"}
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tmrld.configuration import RunConfig, run_config
 from tmrld.errors import SettingsError
-from tmrld.settings import (
-    FirstRun,
-    RunConfig,
-    Settings,
-    assignment,
-    example,
-    first_run_config,
-    keys_of,
-    load,
-    merged,
-    run_config,
-)
+from tmrld.settings import FirstRun, Settings, assignment, example, first_run_config, load, merged
+from tmrld.validation import keys_of
 
 SECRET = "tmrld_worker_2bmkTzOAbCdEfGh"
 EXAMPLE = Path(__file__).parent.parent / "tmrld.toml.example"

@@ -26,13 +26,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tmrld import __version__, logs
+from tmrld.configuration import checked
 from tmrld.errors import SettingsError
 from tmrld.events import Feed
 from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import Hello, Welcome
 from tmrld.security.tls import client_context, ensure_identity, server_context
-from tmrld.settings import Settings, first_run_config, run_config
+from tmrld.settings import Settings, first_run_config
 from tmrld.storage.layout import Layout, open_data_folder
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Daemon:
             lambda: RunStore(layout, keep_weights=options.keep_weights, keep_checkpoints=options.keep_checkpoints)
         )
         self._stack.callback(store.close)
-        relay = Relay(layout, store, options, self.feed, lambda plain: run_config(plain).model_dump(mode="json"))
+        relay = Relay(layout, store, options, self.feed, checked)
         ready = asyncio.Event()
         self._spawn("relay", relay.run(ready.set))
         await self._until(ready)

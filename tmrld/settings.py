@@ -3,8 +3,8 @@
 defaults < ``tmrld.toml`` < ``TMRLD_GROUP__KEY`` in the environment < flags.  An unknown key is an error that names the nearest one;
 no error and no ``repr`` ever shows a secret.
 
-Two trees meet here.  `Settings` configures this daemon: roles, addresses, credentials, folders.  `RunConfig` configures a run: the
-relay stores it and sends it to the nodes that work for it; ``[run.…]`` in the file is what a relay's first run starts with.
+`Settings` configures this daemon: roles, addresses, credentials, folders.  A run's configuration (`tmrld.configuration`) lives at the
+relay; ``[run.…]`` in the file is what a relay's first run starts with.
 """
 
 from __future__ import annotations
@@ -14,40 +14,25 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from tmrld.configuration import RunConfig
 from tmrld.control.options import ControlOptions
-from tmrld.envs.options import EnvironmentOptions
 from tmrld.errors import SettingsError
 from tmrld.relay.options import RelayOptions
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
-from tmrld.trainer.options import TrainingOptions
-from tmrld.worker.options import CollectionOptions, EvaluationOptions
+from tmrld.validation import explain, model_at, nearest
 
 ENV_PREFIX = "TMRLD_"
 CONFIG_VARIABLE = "TMRLD_CONFIG"
+CLIENT_VARIABLES = ("TMRLD_API", "TMRLD_TOKEN")
+"""Where commands that talk to a running relay find it; no settings of a daemon."""
 DEFAULT_FILE = Path("tmrld.toml")
 
 Role = Literal["relay", "trainer", "worker"]
-
-
-class RunConfig(BaseModel):
-    """The configuration of a run: what is driven, how it is learned, collected and evaluated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    environment: EnvironmentOptions = EnvironmentOptions()
-    algorithm: AlgorithmOptions = AlgorithmOptions()
-    network: NetworkOptions = NetworkOptions()
-    replay: ReplayOptions = ReplayOptions()
-    training: TrainingOptions = TrainingOptions()
-    collection: CollectionOptions = CollectionOptions()
-    evaluation: EvaluationOptions = EvaluationOptions()
 
 
 class FirstRun(RunConfig):
@@ -154,13 +139,13 @@ def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for variable, text in environment.items():
         name = variable.upper()  # as Windows has it
-        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
+        if not name.startswith(ENV_PREFIX) or name in (CONFIG_VARIABLE, *CLIENT_VARIABLES):
             continue
         path = name[len(ENV_PREFIX) :].lower().split("__")
-        below = _model_at(path[:-1], Settings)
+        below = model_at(path[:-1], Settings)
         if below is None or path[-1] not in below.model_fields:
             raise SettingsError(
-                f"the environment variable {variable} names no setting ({'.'.join(path)}){_nearest(path, Settings)}"
+                f"the environment variable {variable} names no setting ({'.'.join(path)}){nearest(path, Settings)}"
             )
         tree = merged(tree, _nested(path, text))
     return tree
@@ -179,17 +164,9 @@ def _nested(path: list[str], text: str) -> dict[str, Any]:
 
 
 def _takes_text(path: list[str]) -> bool:
-    model = _model_at(path[:-1], Settings)
+    model = model_at(path[:-1], Settings)
     field = model.model_fields.get(path[-1]) if model else None
     return field is not None and field.annotation in (str, SecretStr, Path)
-
-
-def run_config(plain: Mapping[str, Any]) -> RunConfig:
-    """A run's configuration from plain values.  Raises SettingsError that names the key."""
-    try:
-        return RunConfig.model_validate(dict(plain))
-    except ValidationError as error:
-        raise SettingsError(explain(error, RunConfig)) from None
 
 
 def first_run_config(settings: Settings) -> dict[str, Any]:
@@ -213,87 +190,6 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
         below = result.get(key)
         result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
-
-
-# Errors that name the key
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """All that is wrong, a sentence each: the key, the value, what was expected, the nearest key."""
-    sentences: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False):
-        path = _key(problem["loc"], model)
-        if problem["type"] == "extra_forbidden":
-            sentences[f"{'.'.join(path)} is not a setting{_nearest(path, model)}"] = []
-        else:
-            shown = f"{'.'.join(path)} = {_shown(path, problem['input'], model)} cannot be used: "
-            reason = "it is a group of settings" if problem["type"] == "model_type" else _lower(problem["msg"])
-            sentences.setdefault(shown, []).append(reason)  # one for each type that the setting may have
-    return "; ".join(sentence + ", or ".join(reasons) for sentence, reasons in sentences.items())
-
-
-def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """The setting that an error is about: without pydantic's names for the types that it tried."""
-    path: list[str] = []
-    for part in location:
-        if path and _model_at(path, model) is None:
-            return [*path, *(str(index) for index in location[len(path) :] if isinstance(index, int))]
-        path.append(str(part))
-    return path
-
-
-def _nearest(path: list[str], model: type[BaseModel]) -> str:
-    """What to write instead of a path that does not exist: a key of nearly that name there, or of that very name elsewhere."""
-    known = next(n for n in range(len(path) - 1, -1, -1) if _model_at(path[:n], model))
-    group, wrong = _model_at(path[:known], model), path[known]
-    assert group is not None
-    near = get_close_matches(wrong, group.model_fields, n=1, cutoff=0.6)
-    keys = [".".join([*path[:known], *near])] if near else [key for key in keys_of(model) if key.split(".")[-1] == path[-1]]
-    if keys:
-        return f": did you mean {' or '.join(keys)}?"
-    return f": the keys there are {', '.join(group.model_fields)}"
-
-
-def keys_of(model: type[BaseModel]) -> Iterator[str]:
-    """The dotted name of every group and setting."""
-    for name in model.model_fields:
-        yield name
-        below = _model_at([name], model)
-        if below is not None:
-            yield from (f"{name}.{key}" for key in keys_of(below))
-
-
-def _model_at(path: list[str], model: type[BaseModel]) -> type[BaseModel] | None:
-    current = model
-    for part in path:
-        field = current.model_fields.get(part)
-        below = field.annotation if field else None
-        if not (isinstance(below, type) and issubclass(below, BaseModel)):
-            return None
-        current = below
-    return current
-
-
-def _shown(path: list[str], value: Any, model: type[BaseModel]) -> str:
-    """A value that cannot be used, shortened; of a secret, or of a whole group that may hold one, only what it is."""
-    if _may_hold_secret(path, model):
-        return f"({type(value).__name__}, not shown)"
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _may_hold_secret(path: list[str], model: type[BaseModel]) -> bool:
-    """Whether it is a secret or a group; a path may end inside a setting that is a list."""
-    for depth, name in enumerate(path):
-        above = _model_at(path[:depth], model)
-        field = above.model_fields.get(name) if above else None
-        if field is not None and _model_at(path[: depth + 1], model) is None:
-            return field.annotation is SecretStr
-    return True
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
 
 
 # tmrld.toml.example

@@ -10,11 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
+from tmrld.configuration import run_config
 from tmrld.events import Feed
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Describe, Grant, Hello, Message, Spaces, Welcome
-from tmrld.settings import run_config
 from tmrld.storage.layout import Layout
 from tmrld.storage.sample_log import SampleLog
 from tmrld.trainer.trainer import TrainerRole

@@ -20,11 +20,11 @@ import torch
 from tests.support.books import Entry, last_chunk, read_books, read_log, rows_of, violations
 from tests.support.cluster import Cluster, Program, await_that
 from tests.support.recording_algorithm import UPDATE
+from tmrld.configuration import run_config
 from tmrld.payloads import ACTOR_KINDS, Array, EnvSpec, WeightsManifest
 from tmrld.rl import weights
 from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.replay import Replay
-from tmrld.settings import run_config
 from tmrld.storage.layout import Layout
 from tmrld.trainer.checkpoints import Journal, JournalEntry
 from tmrld.trainer.loop import TrainingLoop

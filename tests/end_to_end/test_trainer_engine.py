@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.cluster import DEADLINE_S, LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
+from tmrld.configuration import run_config
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import wire_pair
 from tmrld.errors import DaemonGone
@@ -36,7 +37,6 @@ from tmrld.protocol.messages import (
     Stored,
     WeightsMessage,
 )
-from tmrld.settings import run_config
 from tmrld.storage.layout import Layout
 from tmrld.storage.records import Facts, Record, StoredRecord
 from tmrld.storage.sample_cache import Copy, SampleCache

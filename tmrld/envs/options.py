@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tmrld.applies import new_run, restart
+
 LIDAR_ID = "tmrld/TM20Lidar-v0"
 """TrackMania's LIDAR flavour: speed, 4 x 19 distances and the last two actions."""
 
@@ -18,33 +20,48 @@ class RewardOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    end_of_track: float = Field(100.0, description="Paid once, for crossing the finish line (TMRL: END_OF_TRACK).")
+    end_of_track: float = Field(
+        100.0, description="Paid once, for crossing the finish line (TMRL: END_OF_TRACK).", json_schema_extra=restart()
+    )
     constant_penalty: float = Field(
-        0.0, description="Added to every step's reward; negative punishes time (TMRL: CONSTANT_PENALTY)."
+        0.0,
+        description="Added to every step's reward; negative punishes time (TMRL: CONSTANT_PENALTY).",
+        json_schema_extra=restart(),
     )
     check_forward: int = Field(
         500,
         ge=1,
         le=100_000,
         description="Longest cut that still pays, in points of 0.1 m; a longer jump earns nothing (TMRL: CHECK_FORWARD).",
+        json_schema_extra=restart("0.1 m"),
     )
     check_backward: int = Field(
         10,
         ge=0,
         le=100_000,
         description="How far back one step may move the place on the line, in points of 0.1 m (TMRL: CHECK_BACKWARD).",
+        json_schema_extra=restart("0.1 m"),
     )
     failure_countdown: int = Field(
         10,
         ge=0,
         le=1_000_000,
         description="More consecutive steps than this without new ground end the episode (TMRL: FAILURE_COUNTDOWN).",
+        json_schema_extra=restart("steps"),
     )
     min_steps: int = Field(
-        70, ge=0, le=1_000_000, description="Steps at the start that are not counted as such (TMRL: MIN_STEPS)."
+        70,
+        ge=0,
+        le=1_000_000,
+        description="Steps at the start that are not counted as such (TMRL: MIN_STEPS).",
+        json_schema_extra=restart("steps"),
     )
     max_stray: float = Field(
-        100.0, gt=0, le=100_000, description="The episode ends this many metres away from the line (TMRL: MAX_STRAY)."
+        100.0,
+        gt=0,
+        le=100_000,
+        description="The episode ends this many metres away from the line (TMRL: MAX_STRAY).",
+        json_schema_extra=restart("m"),
     )
 
 
@@ -58,34 +75,78 @@ class EnvironmentOptions(BaseModel):
         min_length=1,
         max_length=200,
         description="A Gymnasium id, or module:attribute for an own environment, a function that makes one, or an rtgym interface.",
+        json_schema_extra=new_run(),
     )
     kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Keyword arguments for an environment that is not ours; ours take the settings below."
+        {},
+        description="Keyword arguments for an environment that is not ours; ours take the settings below.",
+        json_schema_extra=new_run(),
     )
-    game: Literal["sim", "trackmania"] = Field("sim", description="The embedded simulator, or the real game.")
+    game: Literal["sim", "trackmania"] = Field(
+        "sim", description="The embedded simulator, or the real game.", json_schema_extra=restart()
+    )
     clock: Literal["lockstep", "realtime"] = Field(
         "lockstep",
         description="lockstep: the simulator waits for the driver and runs as fast as it can; realtime: the wall clock.",
+        json_schema_extra=restart(),
     )
-    track: str = Field("default", min_length=1, max_length=200, description="Name of the track to drive.")
-    history: int = Field(4, ge=1, le=64, description="How many frames an observation stacks (TMRL: IMG_HIST_LEN).")
-    action_buffer: int = Field(2, ge=1, le=64, description="How many past actions an observation shows (rtgym: act_buf_len).")
-    time_step_s: float = Field(0.05, gt=0, le=10, description="Length of a time step in seconds (rtgym: time_step_duration).")
+    track: str = Field(
+        "default", min_length=1, max_length=200, description="Name of the track to drive.", json_schema_extra=restart()
+    )
+    history: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="How many frames an observation stacks (TMRL: IMG_HIST_LEN).",
+        json_schema_extra=new_run("frames"),
+    )
+    action_buffer: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="How many past actions an observation shows (rtgym: act_buf_len).",
+        json_schema_extra=new_run("actions"),
+    )
+    time_step_s: float = Field(
+        0.05,
+        gt=0,
+        le=10,
+        description="Length of a time step in seconds (rtgym: time_step_duration).",
+        json_schema_extra=new_run("s"),
+    )
     start_obs_capture_s: float = Field(
         0.04,
         ge=0,
         le=10,
         description="When in the time step the observation is captured, in seconds (rtgym: start_obs_capture).",
+        json_schema_extra=restart("s"),
     )
     timeout_factor: float = Field(
         1.0,
         ge=0,
         le=1e6,
         description="Time steps that a late step may take before the clock restarts (rtgym: time_step_timeout_factor).",
+        json_schema_extra=restart("time steps"),
     )
     max_steps: int = Field(
-        1000, ge=1, le=100_000_000, description="Episodes are truncated after this many steps (rtgym: ep_max_length)."
+        1000,
+        ge=1,
+        le=100_000_000,
+        description="Episodes are truncated after this many steps (rtgym: ep_max_length).",
+        json_schema_extra=restart("steps"),
     )
-    window_width: int = Field(958, ge=64, le=7680, description="Width of the game's window in pixels (TMRL: WINDOW_WIDTH).")
-    window_height: int = Field(488, ge=64, le=4320, description="Height of the game's window in pixels (TMRL: WINDOW_HEIGHT).")
+    window_width: int = Field(
+        958,
+        ge=64,
+        le=7680,
+        description="Width of the game's window in pixels (TMRL: WINDOW_WIDTH).",
+        json_schema_extra=new_run("px"),
+    )
+    window_height: int = Field(
+        488,
+        ge=64,
+        le=4320,
+        description="Height of the game's window in pixels (TMRL: WINDOW_HEIGHT).",
+        json_schema_extra=new_run("px"),
+    )
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")

@@ -1,20 +1,16 @@
 """The hyper-parameters of learning: default, meaning, range and source of each.  Imports no torch.
 
-``json_schema_extra["applies"]`` says what a change does to a run that is under way: ``live`` (from the next update on) or
-``new run`` (stored networks or memories would no longer fit).
-
 The defaults learn the simulator's default track in a minute or two on two cores; each description has the value of its source.
 Sources named below: SAC is arXiv 1812.05905; TMRL is version 0.7.1, by the key of its ``config.json``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LIVE: dict[str, Any] = {"applies": "live"}
-NEW_RUN: dict[str, Any] = {"applies": "new run"}
+from tmrld.applies import live, new_run, restart
 
 
 class AlgorithmOptions(BaseModel):
@@ -26,14 +22,14 @@ class AlgorithmOptions(BaseModel):
         default="sac",
         min_length=1,
         description="The learning algorithm: `sac`, or `module:attribute` naming a class of your own (tmrld.rl.algorithm).",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
     gamma: float = Field(
         default=0.98,
         ge=0.0,
         lt=1.0,
         description="Discount per step: a reward n steps ahead counts gamma**n.  SAC, table 1 (0.99); TMRL GAMMA (0.995).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     tau: float = Field(
         default=0.02,
@@ -41,52 +37,52 @@ class AlgorithmOptions(BaseModel):
         le=1.0,
         description="Share of the critics that moves into the target critics at each update.  SAC, table 1 (0.005); "
         "TMRL 1 - POLYAK (0.005).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     learning_rate_actor: float = Field(
         default=1e-3,
         gt=0.0,
         le=1.0,
         description="Adam step size of the policy.  SAC, table 1 (3e-4); TMRL LR_ACTOR (1e-5).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     learning_rate_critic: float = Field(
         default=1e-3,
         gt=0.0,
         le=1.0,
         description="Adam step size of the critics.  SAC, table 1 (3e-4); TMRL LR_CRITIC (5e-5).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     learning_rate_temperature: float = Field(
         default=1e-3,
         gt=0.0,
         le=1.0,
         description="Adam step size of log(alpha) when alpha is learned.  SAC, section 5 (3e-4); TMRL LR_ENTROPY (3e-4).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     alpha: float = Field(
         default=0.01,
         gt=0.0,
         description="Entropy coefficient: fixed, or where learning it starts.  SAC, section 5; TMRL ALPHA (0.01).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     learn_alpha: bool = Field(
         default=True,
         description="Whether alpha is adjusted so that the entropy meets its target.  SAC, eq. 18; TMRL LEARN_ENTROPY_COEF.",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     target_entropy: float | Literal["auto"] = Field(
         default=-1.0,
         description="Entropy in nats that a learned alpha aims at; auto is minus the number of action values.  "
         "SAC, table 1 (auto); TMRL TARGET_ENTROPY (-0.5).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live("nats"),
     )
     batch_size: int = Field(
         default=256,
         ge=1,
         le=1_000_000,
         description="Transitions per update.  SAC, table 1; TMRL BATCH_SIZE.",
-        json_schema_extra=LIVE,
+        json_schema_extra=live("transitions"),
     )
     policy_interval: int = Field(
         default=1,
@@ -94,13 +90,13 @@ class AlgorithmOptions(BaseModel):
         le=1000,
         description="Critic updates per update of policy and temperature.  CleanRL policy_frequency; "
         "TMRL REDQ_Q_UPDATES_PER_POLICY_UPDATE.",
-        json_schema_extra=LIVE,
+        json_schema_extra=live("updates"),
     )
     reward_scale: float = Field(
         default=1.0,
         gt=0.0,
         description="Factor on every reward before the critics see it.  SAC, first version (arXiv 1801.01290, section 5.2).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live(),
     )
     update_to_data: float = Field(
         default=0.1,
@@ -108,13 +104,13 @@ class AlgorithmOptions(BaseModel):
         le=100.0,
         description="Updates per collected transition; a simulator is cheaper than an update.  SAC, table 1 (1); "
         "TMRL MAX_TRAINING_STEPS_PER_ENVIRONMENT_STEP (4).",
-        json_schema_extra=LIVE,
+        json_schema_extra=live("updates per transition"),
     )
     warm_up: int = Field(
         default=1000,
         ge=1,
         description="Transitions driven with random actions before the first update.  TMRL ENVIRONMENT_STEPS_BEFORE_TRAINING.",
-        json_schema_extra=LIVE,
+        json_schema_extra=live("transitions"),
     )
 
 
@@ -128,32 +124,32 @@ class NetworkOptions(BaseModel):
         min_length=1,
         max_length=16,
         description="Width of each hidden layer, for policy and critics alike.  SAC, table 1; TMRL's MLP.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
     activation: Literal["relu", "tanh", "silu"] = Field(
         default="relu",
         description="What follows each hidden layer.  SAC, table 1; TMRL's MLP.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
     critic_layer_norm: bool = Field(
         default=True,
         description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
         "samples.  arXiv 2302.02948 (RLPD), section 4.2.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
     log_std_min: float = Field(
         default=-20.0,
         ge=-50.0,
         le=0.0,
         description="Lowest logarithm of the policy's standard deviation.  TMRL's models.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
     log_std_max: float = Field(
         default=2.0,
         ge=0.0,
         le=10.0,
         description="Highest logarithm of the policy's standard deviation.  TMRL's models.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=new_run(),
     )
 
 
@@ -167,5 +163,5 @@ class ReplayOptions(BaseModel):
         ge=1,
         le=1_000_000_000,
         description="Transitions kept; beyond that the oldest chunks go.  SAC, table 1; TMRL MEMORY_SIZE.",
-        json_schema_extra=NEW_RUN,
+        json_schema_extra=restart("transitions"),
     )

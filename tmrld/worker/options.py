@@ -6,17 +6,28 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tmrld.applies import live
+
 
 class CollectionOptions(BaseModel):
     """How workers cut episodes into chunks, and what they keep of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    chunk_steps: int = Field(100, ge=1, le=10_000, description="A chunk is sent after this many steps ...")
-    chunk_s: float = Field(1.0, gt=0, le=60, description="... or after this many seconds, whichever comes first.")
-    compression: Literal["none", "zstd"] = Field("none", description="Compression of chunks; zstd pays for images.")
+    chunk_steps: int = Field(
+        100, ge=1, le=10_000, description="A chunk is sent after this many steps ...", json_schema_extra=live("steps")
+    )
+    chunk_s: float = Field(
+        1.0, gt=0, le=60, description="... or after this many seconds, whichever comes first.", json_schema_extra=live("s")
+    )
+    compression: Literal["none", "zstd"] = Field(
+        "none", description="Compression of chunks; zstd pays for images.", json_schema_extra=live()
+    )
     info: tuple[str, ...] = Field(
-        (), max_length=32, description="Numbers of the environment's info that are stored with each step, by name."
+        (),
+        max_length=32,
+        description="Numbers of the environment's info that are stored with each step, by name.",
+        json_schema_extra=live(),
     )
 
 
@@ -25,7 +36,13 @@ class EvaluationOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    offset_m: float = Field(1.0, ge=0, le=100, description="Largest lateral offset of the start in metres.")
-    heading_deg: float = Field(5.0, ge=0, le=90, description="Largest error of the initial heading in degrees.")
-    grip: float = Field(0.05, ge=0, lt=1, description="Largest relative change of the tyres' grip.")
-    first_seed: int = Field(0, ge=0, lt=2**31, description="Seed of the first episode of each evaluation.")
+    offset_m: float = Field(
+        1.0, ge=0, le=100, description="Largest lateral offset of the start in metres.", json_schema_extra=live("m")
+    )
+    heading_deg: float = Field(
+        5.0, ge=0, le=90, description="Largest error of the initial heading in degrees.", json_schema_extra=live("°")
+    )
+    grip: float = Field(0.05, ge=0, lt=1, description="Largest relative change of the tyres' grip.", json_schema_extra=live())
+    first_seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed of the first episode of each evaluation.", json_schema_extra=live()
+    )

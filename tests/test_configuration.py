@@ -1,0 +1,166 @@
+"""A run's configuration: its schema, what is wrong with one, and how two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmrld.configuration import (
+    TRAINER_GROUPS,
+    WORKER_GROUPS,
+    Change,
+    InvalidConfig,
+    changes,
+    checked,
+    need_restart,
+    patched,
+    schema,
+)
+from tmrld.errors import NotFound
+from tmrld.presets import PRESETS, preset
+
+
+def leaves(part: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field of a schema that is no group, by its dotted name."""
+    for name, below in part["properties"].items():
+        if "properties" in below:
+            yield from leaves(below, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", below
+
+
+def test_every_field_says_what_it_is_and_how_a_change_applies() -> None:
+    fields = dict(leaves(schema()))
+    assert len(fields) > 50
+    for path, field in fields.items():
+        assert {"title", "description", "default", "x-applies"} <= set(field), path
+        assert field["x-applies"] in ("live", "restart", "new-run"), path
+
+
+def test_the_schema_has_ranges_and_units_and_refers_to_nothing() -> None:
+    field = dict(leaves(schema()))["environment.time_step_s"]
+    assert (field["x-unit"], field["exclusiveMinimum"], field["maximum"]) == ("s", 0, 10)
+    assert "$ref" not in str(schema())
+
+
+def test_titles_are_the_names_in_plain_words() -> None:
+    assert dict(leaves(schema()))["algorithm.learning_rate_actor"]["title"] == "Learning rate actor"
+    assert schema()["properties"]["algorithm"]["title"] == "Algorithm"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("algorithm.learning_rate_actor", "algorithm.learning_rate_critic", "algorithm.learning_rate_temperature"),
+        *("algorithm.update_to_data", "algorithm.batch_size", "algorithm.alpha", "algorithm.learn_alpha"),
+        *("algorithm.target_entropy", "training.evaluation_episodes", "training.evaluation_interval_updates"),
+        *("training.weights_interval_updates", "training.metrics_interval_updates", "evaluation.grip"),
+    ],
+)
+def test_what_people_turn_while_a_run_learns_applies_live(path: str) -> None:
+    assert dict(leaves(schema()))[path]["x-applies"] == "live"
+
+
+def test_what_shapes_networks_and_spaces_needs_a_new_run() -> None:
+    fields = dict(leaves(schema()))
+    for path in ("network.hidden", "algorithm.name", "environment.id", "environment.history", "environment.action_buffer"):
+        assert fields[path]["x-applies"] == "new-run"
+
+
+def test_the_defaults_of_the_schema_are_those_of_a_run_that_sets_nothing() -> None:
+    config = checked({})
+    for path, field in leaves(schema()):
+        value: Any = config
+        for key in path.split("."):
+            value = value[key]
+        assert field["default"] == value, path
+
+
+def test_each_wrong_field_is_named_with_its_value() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        checked({"algorithm": {"gamma": 2, "batch_size": "many"}, "trainig": {}})
+    problems = {problem.path: problem for problem in caught.value.problems}
+    assert set(problems) == {"algorithm.gamma", "algorithm.batch_size", "trainig"}
+    assert (problems["algorithm.gamma"].value, problems["algorithm.batch_size"].value) == (2, "many")
+    assert "less than 1" in problems["algorithm.gamma"].message
+    assert "did you mean training?" in problems["trainig"].message
+
+
+# Merge patches
+
+
+def test_null_gives_a_field_its_default_back() -> None:
+    config = checked({"algorithm": {"gamma": 0.5, "tau": 0.5}})
+    assert checked(patched(config, {"algorithm": {"gamma": None}})) == checked({"algorithm": {"tau": 0.5}})
+
+
+def test_lists_are_replaced_as_a_whole() -> None:
+    assert patched({"hidden": [1, 2, 3]}, {"hidden": [4]}) == {"hidden": [4]}
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [  # RFC 7396, appendix A, as far as both are objects
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_a_merge_patch_does_what_the_rfc_says(target: dict[str, Any], patch: dict[str, Any], result: dict[str, Any]) -> None:
+    assert patched(target, patch) == result
+
+
+# Differences
+
+
+def test_a_difference_names_field_values_and_how_it_applies() -> None:
+    before, after = checked({}), checked({"algorithm": {"gamma": 0.5}, "environment": {"reward": {"end_of_track": 1}}})
+    assert changes(before, after) == [
+        Change("environment.reward.end_of_track", 100.0, 1.0, "restart"),
+        Change("algorithm.gamma", 0.98, 0.5, "live"),
+    ]
+
+
+@given(st.sampled_from([preset.config for preset in PRESETS]), st.sampled_from([preset.config for preset in PRESETS]))
+def test_equal_configurations_do_not_differ_and_others_do(first: dict[str, Any], second: dict[str, Any]) -> None:
+    before, after = checked(first), checked(second)
+    assert bool(changes(before, after)) == (before != after)
+
+
+def test_only_the_engines_that_use_a_field_restart() -> None:
+    track = changes(checked({}), checked({"environment": {"track": "long"}}))
+    assert need_restart(track, WORKER_GROUPS)
+    assert not need_restart(track, TRAINER_GROUPS)
+    memory = changes(checked({}), checked({"replay": {"capacity": 5}}))
+    assert need_restart(memory, TRAINER_GROUPS)
+    assert not need_restart(memory, WORKER_GROUPS)
+    assert not need_restart(changes(checked({}), checked({"algorithm": {"gamma": 0.5}})), TRAINER_GROUPS)
+
+
+# Presets
+
+
+@pytest.mark.parametrize("name", [preset.name for preset in PRESETS])
+def test_a_preset_is_a_configuration_and_explains_itself(name: str) -> None:
+    found = preset(name)
+    assert checked(found.config)
+    assert found.title
+    assert found.description.endswith(".")
+
+
+def test_the_demo_preset_is_what_a_new_relay_begins_with() -> None:
+    assert checked(preset("demo").config) == checked({})
+
+
+def test_an_unknown_preset_is_answered_with_all_names() -> None:
+    with pytest.raises(NotFound, match="demo, long-track, real-time"):
+        preset("dmo")

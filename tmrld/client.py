@@ -1,0 +1,1 @@
+"""A client of the control API: one request, one answer, errors as sentences."""
