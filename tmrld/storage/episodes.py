@@ -115,6 +115,15 @@ class Episodes:
             raise NotFound(f"The run {run!r} has no episode {episode!r}.")
         return np.frombuffer(row[0], "<f4").reshape(-1, _TRAJECTORY_COLUMNS).astype(np.float32)
 
+    def returns(self, run: str, limit: int) -> list[float]:
+        """The returns of the newest training episodes, at most ``limit``, oldest first."""
+        query = """
+            SELECT episode_return FROM episodes WHERE run = ? AND purpose = 'train' ORDER BY id DESC LIMIT ?
+        """
+        with self._database.reading() as view:
+            newest = view.execute(query, (run_id(view, run), limit)).fetchall()
+        return [_or_nan(value) for (value,) in reversed(newest)]
+
     def totals(self, run: str, purpose: str = "train") -> EpisodeTotals:
         """How many episodes there are, how many were finished, and the best lap."""
         query = "SELECT count(*), coalesce(sum(finished), 0), min(lap_time_s) FROM episodes WHERE run = ? AND purpose = ?"

@@ -123,6 +123,14 @@ CREATE TABLE tracks (
 );
 CREATE INDEX episodes_by_lap ON episodes (run, lap_time_s) WHERE lap_time_s IS NOT NULL
 """,
+    """
+ALTER TABLE runs ADD COLUMN queue_place INTEGER;
+UPDATE runs SET queue_place = id WHERE state = 'queued';
+CREATE TABLE assignments (
+    node TEXT PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE
+) WITHOUT ROWID
+""",
 )
 
 

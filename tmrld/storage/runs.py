@@ -1,7 +1,7 @@
 """Everything that a relay knows of its runs, but the sample log: one SQLite file, and folders of weights and checkpoints.
 
 `RunStore` holds the runs themselves and their configuration; the rest has a file of its own and hangs on it: ``lineages``,
-``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``, ``tracks``.
+``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``, ``assignments``, ``tracks``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmrld.errors import BadInput, Conflict, NotFound
+from tmrld.storage.assignments import Assignments
 from tmrld.storage.checkpoints import CheckpointStore
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Episodes
@@ -32,7 +33,10 @@ FIRST_REVISION = 1
 
 @dataclass(frozen=True)
 class Run:
-    """A run: ``spec`` is its `payloads.EnvSpec` as plain values (None until a worker told it), ``revision`` the newest one."""
+    """A run: ``spec`` is its `payloads.EnvSpec` as plain values (None until a worker told it), ``revision`` the newest one.
+
+    ``queue_position`` counts from 1 among the runs that are queued, in the order in which they were.
+    """
 
     name: str
     state: str
@@ -40,6 +44,7 @@ class Run:
     spec: dict[str, Any] | None
     lineage: int
     revision: int
+    queue_position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,11 @@ class RunStore:
         self.weights = WeightsStore(self._database, layout, keep_weights)
         self.checkpoints = CheckpointStore(self._database, layout, keep_checkpoints)
         self.nodes = Nodes(self._database)
+        self.assignments = Assignments(self._database)
         self.tracks = Tracks(self._database)
 
-    def create(self, name: str, config: Mapping[str, Any], author: str, at: float) -> Run:
-        """A new run in state "queued", its configuration being revision 1.
+    def create(self, name: str, config: Mapping[str, Any], author: str, at: float, state: str = "queued") -> Run:
+        """A new run in this state, its configuration being revision 1.
 
         Raises BadInput when it may not be called so, Conflict when there is one, or its folder is left from one.
         """
@@ -83,9 +89,10 @@ class RunStore:
                 raise Conflict(
                     f"The folder {folder} holds files of another run {name!r}. Move it away, or choose another name."
                 )
-            cursor = change.execute("INSERT INTO runs (name, state, created, lineage) VALUES (?, 'queued', ?, 0)", (name, at))
+            cursor = change.execute("INSERT INTO runs (name, state, created, lineage) VALUES (?, '', ?, 0)", (name, at))
             change.execute("INSERT INTO lineages (run, number, opened) VALUES (?, 0, ?)", (cursor.lastrowid, at))
             _insert_revision(change, int(cursor.lastrowid or 0), Revision(FIRST_REVISION, dict(config), at, author))
+            _set_state(change, int(cursor.lastrowid or 0), state)
         return self.get(name)
 
     def get(self, name: str) -> Run:
@@ -99,12 +106,15 @@ class RunStore:
         with self._database.reading() as view:
             return [_run(row) for row in view.execute(f"{_RUNS} ORDER BY id")]
 
+    def queue(self) -> list[Run]:
+        """The runs that are queued, in the order in which they were."""
+        queued = [run for run in self.all() if run.queue_position is not None]
+        return sorted(queued, key=lambda run: run.queue_position or 0)
+
     def set_state(self, name: str, state: str) -> None:
-        """Note what a run is doing: one of `STATES`."""
-        if state not in STATES:
-            raise BadInput(f"{state!r} is no state of a run; expected one of {', '.join(STATES)}.")
+        """Note what a run is doing: one of `STATES`.  One that is queued comes last in the queue."""
         with self._database.transaction() as change:
-            change.execute("UPDATE runs SET state = ? WHERE id = ?", (state, run_id(change, name)))
+            _set_state(change, run_id(change, name), state)
 
     def set_spec(self, name: str, spec: Mapping[str, Any]) -> None:
         """Fix the spaces of a run.  Raises Conflict when it has others: all its workers must have the same."""
@@ -170,14 +180,26 @@ class RunStore:
 
 
 _RUNS = """
-SELECT name, state, created, spec, lineage, (SELECT max(number) FROM revisions WHERE run = runs.id) FROM runs
+SELECT
+    name, state, created, spec, lineage, (SELECT max(number) FROM revisions WHERE run = runs.id),
+    iif(queue_place IS NULL, NULL, (SELECT count(*) FROM runs AS other WHERE other.queue_place <= runs.queue_place))
+FROM runs
 """
 _REVISIONS = "SELECT number, config, time, author FROM revisions"
 
 
-def _run(row: tuple[str, str, float, str | None, int, int]) -> Run:
-    name, state, created, spec, lineage, revision = row
-    return Run(name, state, created, None if spec is None else json.loads(spec), lineage, revision)
+def _run(row: tuple[str, str, float, str | None, int, int, int | None]) -> Run:
+    name, state, created, spec, lineage, revision, queue_position = row
+    return Run(name, state, created, None if spec is None else json.loads(spec), lineage, revision, queue_position)
+
+
+def _set_state(change: sqlite3.Connection, run_key: int, state: str) -> None:
+    if state not in STATES:
+        raise BadInput(f"{state!r} is no state of a run; expected one of {', '.join(STATES)}.")
+    place = None
+    if state == "queued":
+        (place,) = change.execute("SELECT coalesce(max(queue_place), 0) + 1 FROM runs").fetchone()
+    change.execute("UPDATE runs SET state = ?, queue_place = ? WHERE id = ?", (state, place, run_key))
 
 
 def _revision(row: tuple[int, str, float, str]) -> Revision:
