@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo page test test-slow check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tmrld up
+
+page: $(VENV)/.dev
+	$(BIN)/python hatch_build.py
 
 test: $(VENV)/.dev check
 	$(BIN)/pytest -q -m "not slow"
@@ -44,4 +47,4 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist webui/node_modules tmrld/control/page *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,52 @@
+/** The curves of a run, loaded thinned and extended by what happens live. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import * as api from "./api";
+import { useLive, useLoad } from "./loading";
+import { extended, MOST_POINTS } from "./series";
+import type { MetricInfo, Series } from "./types";
+
+export interface Curves {
+  series: Record<string, Series>;
+  info: MetricInfo[];
+  loaded: boolean;
+  error: Error | null;
+}
+
+const POINTS = 1_000;
+
+/** Those of these metrics that the run has.  ``range``: between these updates alone, in more detail. */
+export function useCurves(run: string, names: string[], range: [number, number] | null = null): Curves {
+  const wanted = names.join();
+  const key = `${run} ${wanted} ${range?.join("-") ?? ""}`;
+  const loading = useLoad(() => api.metrics(run, names, { start: range?.[0], stop: range?.[1], maxPoints: POINTS }), key);
+  const [series, setSeries] = useState<Record<string, Series>>({});
+  const lineage = useRef<unknown>(undefined);
+
+  useEffect(() => {
+    if (loading.data !== undefined) setSeries(Object.fromEntries(loading.data.series.map((one) => [one.name, one])));
+  }, [loading.data]);
+
+  useLive(["metrics"], run, {
+    fresh: loading.reload,
+    event: ({ time, data }) => {
+      const values = data["values"] as Record<string, number | null>;
+      const resumed = lineage.current !== undefined && data["lineage"] !== lineage.current;
+      lineage.current = data["lineage"];
+      if (resumed || Object.keys(values).some((name) => names.includes(name) && !(name in series))) loading.reload();
+      if (resumed || range !== null) return;
+      const [update, transitions] = [Number(data["update"]), Number(data["transitions"])];
+      setSeries((old) => {
+        const longer = { ...old };
+        for (const [name, value] of Object.entries(values)) {
+          const known = old[name];
+          if (known === undefined) continue;
+          longer[name] = extended(known, update, transitions, time, value);
+          if (known.updates.length > MOST_POINTS) loading.reload();
+        }
+        return longer;
+      });
+    },
+  });
+  return { series, info: loading.data?.info ?? [], loaded: loading.data !== undefined, error: loading.error };
+}
