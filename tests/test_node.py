@@ -38,6 +38,11 @@ class Role:
     def transitions(self, run: str) -> int:
         return 150 if run == RUN else 0
 
+    async def command(self, name: str, verb: str) -> None:
+        if verb == "stop":
+            raise Conflict(f"{name} is away")
+        self.moves.append((name, verb))
+
     async def move(self, name: str, verb: str) -> None:
         if verb == "pause":
             raise Conflict(f"the run {name} is queued")
@@ -80,7 +85,7 @@ def test_it_is_alive(node: Node) -> None:
 
 
 def test_it_shows_who_is_connected(node: Node) -> None:
-    assert node.nodes() == [WORKER]
+    assert answer(node.nodes()) == [WORKER]
 
 
 def test_a_run_that_has_done_nothing_shows_zeros_and_its_configuration(node: Node, store: RunStore) -> None:

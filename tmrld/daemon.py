@@ -37,8 +37,8 @@ from tmrld.settings import Settings, first_run_config
 from tmrld.storage.layout import Layout, open_data_folder
 
 if TYPE_CHECKING:
+    from tmrld.access import Access
     from tmrld.node import Node
-    from tmrld.security.tokens import TokenStore
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ class Daemon:
         """The running node as the control API sees it; None without the role relay."""
         self.addresses: dict[str, str] = {}
         """Where it listens: "peers" (wss://…), "control" (http://…), and the relay's "pin"."""
+        self._relay_access: Access | None = None
+        self._admin_hash = ""
         self._stack = AsyncExitStack()
         self._members: list[_PeerRole] = []
         self._ended = asyncio.Event()
@@ -102,6 +104,11 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def page_address(self) -> str:
+        """An address that signs a browser in, once and within minutes.  Only with the role relay."""
+        assert self._relay_access is not None
+        return f"{self.addresses['control']}/#code={self._relay_access.codes.new(self._admin_hash)}"
 
     def stop(self) -> None:
         """Let `wait` return.  From a signal handler, call it through the loop's ``call_soon_threadsafe``."""
@@ -125,15 +132,20 @@ class Daemon:
             self._start_peer("worker", await self._make_worker(layout, access.name), access)
         self._stack.push_async_callback(self._close_members)
 
+    @property
+    def _peer_roles(self) -> list[str]:
+        return [role for role in self.settings.roles if role != "relay"]
+
     # The relay and its control API
 
     async def _start_relay(self, layout: Layout) -> Callable[[str], _Access]:
         """Returns what makes the access of this daemon's own worker or trainer."""
+        from tmrld.access import Access, Address
         from tmrld.control.server import ControlServer
         from tmrld.node import Node
         from tmrld.peers.listener import Listener
         from tmrld.relay.relay import Relay
-        from tmrld.security.tokens import TokenStore
+        from tmrld.security.tokens import TokenStore, admin_token, hash_token
         from tmrld.storage.runs import RunStore
 
         options = self.settings.relay
@@ -152,6 +164,11 @@ class Daemon:
             name = self.settings.run.name
             await relay.create_run(name, first_run_config(self.settings), author=self.name)
             await relay.move(name, "start")
+        own = {} if self.settings.peers.token.get_secret_value() else {role: f"local-{role}" for role in self._peer_roles}
+        own_tokens = {role: tokens.issue(name, role, replace=True) for role, name in own.items()}
+        access = Access(
+            tokens, relay, lambda: Address(options.host, listener.port, options.address, identity.pin), own.values()
+        )
         listener = Listener(
             options.host,
             options.port,
@@ -159,21 +176,21 @@ class Daemon:
             lambda token, _address: tokens.check(token),
             lambda: Welcome(self.name, __version__, time.time()),
             relay.serve,
+            enrol=access.enrol,
         )
         await listener.start()
         self._stack.push_async_callback(listener.close)
+        self._spawn("access", access.run())
         self.node = Node(self.name, self.settings.roles, self.feed, store, relay)
-        control = ControlServer(self.settings.control, self.node, tokens)
+        control = ControlServer(self.settings.control, self.node, access)
         await control.start()
         self._stack.push_async_callback(control.close)
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host  # noqa: S104 - compared, not bound
         url = f"wss://{host}:{listener.port}"
         self.addresses = {"peers": url, "control": control.url, "pin": identity.pin}
-        return lambda role: self._local_access(role, url, identity.pin, tokens)
-
-    def _local_access(self, role: str, url: str, pin: str, tokens: TokenStore) -> _Access:
-        name = f"local-{role}"
-        return _Access(url, pin, "", "", name, tokens.issue(name, role, replace=True))
+        self._admin_hash = hash_token(await asyncio.to_thread(admin_token, layout.control_token, tokens))
+        self._relay_access = access
+        return lambda role: _Access(url, identity.pin, "", "", own[role], own_tokens[role])
 
     # Worker and trainer
 

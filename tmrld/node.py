@@ -7,22 +7,24 @@ store; commands go to the relay role.  Errors are `NotFound`, `Conflict` and `Ba
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from tmrld import __version__
 from tmrld.errors import BadInput, NotFound
 from tmrld.events import Feed
-from tmrld.storage.episodes import Episode
-from tmrld.storage.metrics import MAX_UPDATE
+from tmrld.results import Results
+from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
-from tmrld.storage.weights import WeightsInfo
 
 PACE_METRIC = "updates_per_s"
 """A curve that every trainer reports with every report."""
+ENGINE_VERBS = ("start", "stop", "restart")
+"""What a node's engine can be told."""
 VERBS = ("start", "pause", "resume", "stop")
 """What a run can be told."""
 
@@ -36,13 +38,29 @@ class RelayRole(Protocol):
     def transitions(self, run: str) -> int:
         """Training transitions that the run's log ever took."""
 
+    async def command(self, name: str, verb: str) -> None:
+        """Have a connected node start, stop or restart its engine."""
+
     async def move(self, name: str, verb: str) -> None:
         """Start, pause, resume or stop a run."""
+
+    def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
+        """The newest log lines of a node, or of the relay itself; None where there never were any."""
+
+    def log_of_run(self, run: str, limit: int) -> list[LogLineView]:
+        """The newest log lines of all nodes from when they worked for a run."""
+
+    def watching(self, run: str) -> AbstractContextManager[None]:
+        """Workers of the run send pictures as long as this is open."""
 
 
 @dataclass(frozen=True)
 class NodeView:
-    """A node that is connected.  ``run`` is what it works for ("" for nothing); ``values`` are numbers it reports of itself."""
+    """A node that is known.  ``run`` is what it works for ("" for nothing); ``values`` are numbers it reports of itself.
+
+    ``state`` is "away" while it is not ``connected``; ``last_seen`` is then when it was, in seconds since 1970.  ``assigned`` is
+    the run that a person has chosen for it.
+    """
 
     name: str
     role: str
@@ -54,6 +72,9 @@ class NodeView:
     latency_s: float | None
     machine: dict[str, Any]
     values: dict[str, Any]
+    connected: bool = True
+    last_seen: float = 0.0
+    assigned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,65 +95,13 @@ class RunView:
 
 
 @dataclass(frozen=True)
-class SeriesView:
-    """A metric's points in the order of updates; ``names`` of all metrics come from `Node.metric_names`."""
+class LogLineView:
+    """A log line of a node or its engine; ``time`` is the relay's at receipt, in seconds since 1970."""
 
-    name: str
-    updates: list[int]
-    transitions: list[int]
-    values: list[float]
-
-
-@dataclass(frozen=True)
-class EvaluationView:
-    """How a version of the weights did in its evaluation episodes."""
-
-    episodes: int
-    finished: int
-    mean_return: float
-    median_lap_s: float | None
-
-
-@dataclass(frozen=True)
-class WeightsView:
-    """A stored version of the policy.  ``created`` is the relay's clock at receipt, in seconds since 1970."""
-
-    version: int
-    update: int
-    lineage: int
-    size_bytes: int
-    sha256: str
-    created: float
-    pinned: bool
-    evaluation: EvaluationView | None
-
-
-@dataclass(frozen=True)
-class EpisodeView:
-    """An episode that was driven to its end."""
-
-    episode: str
-    worker: str
-    track: str
-    purpose: str
-    actor: str
-    steps: int
-    episode_return: float
-    finished: bool
-    lap_time_s: float | None
-    progress: float | None
-    weights_version: int
-    received: float
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A version of the policy as a file."""
-
-    run: str
-    version: int
-    sha256: str
-    data: bytes
+    time: float
+    level: str
+    source: str
+    text: str
 
 
 class Node:
@@ -142,6 +111,7 @@ class Node:
         self.name = name
         self.roles = tuple(roles)
         self.feed = feed
+        self.results = Results(store)
         self._store = store
         self._relay = relay
         self._began = time.monotonic()
@@ -150,9 +120,31 @@ class Node:
         """That it is alive, for how long, and as what."""
         return {"status": "ok", "version": __version__, "uptime_s": time.monotonic() - self._began, "roles": list(self.roles)}
 
-    def nodes(self) -> list[NodeView]:
-        """The workers and trainers that are connected now."""
-        return self._relay.connected()
+    async def nodes(self) -> list[NodeView]:
+        """The workers and trainers that are known, those that are connected first."""
+        known = await asyncio.to_thread(self._store.nodes.all)
+        connected = self._relay.connected()
+        names = {view.name for view in connected}
+        return connected + [_away(each) for each in known if each.name not in names]
+
+    async def command_node(self, name: str, verb: str) -> NodeView:
+        """Have a node start, stop or restart its engine; returns when that is done.
+
+        Raises NotFound, Conflict for one that is away or cannot, LinkLost for one that does not answer.
+        """
+        if verb not in ENGINE_VERBS:
+            raise BadInput(f"an engine cannot be told to {verb!r}: the words are {', '.join(ENGINE_VERBS)}")
+        await self.known(name)
+        await self._relay.command(name, verb)
+        return await self.known(name)
+
+    async def known(self, name: str) -> NodeView:
+        views = await self.nodes()
+        found = next((view for view in views if view.name == name), None)
+        if found is None:
+            near = get_close_matches(name, [view.name for view in views], n=1)
+            raise NotFound(f"there is no node {name[:80]!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+        return found
 
     async def runs(self) -> list[RunView]:
         """All runs, oldest first."""
@@ -169,48 +161,22 @@ class Node:
         await self._relay.move(name, verb)
         return await self.run(name)
 
-    async def metric_names(self, run: str) -> list[str]:
-        """The names of all curves of a run, sorted."""
-        return await asyncio.to_thread(self._store.metrics.names, run)
+    async def log(self, name: str, limit: int) -> list[LogLineView]:
+        """The newest log lines of a node, oldest first; "relay" is this daemon itself.  Raises NotFound."""
+        lines = self._relay.log_of_node(name, limit)
+        if lines is None:
+            await self.known(name)
+        return lines or []
 
-    async def metrics(
-        self, run: str, names: Sequence[str], start: int | None, stop: int | None, max_points: int
-    ) -> list[SeriesView]:
-        """Curves between two updates (None: without end), thinned to ``max_points`` each, extremes kept."""
-        last = MAX_UPDATE if stop is None else stop
-        curves = await asyncio.to_thread(self._store.metrics.read, run, names, start or 0, last, max_points)
-        return [
-            SeriesView(curve.name, curve.updates.tolist(), curve.transitions.tolist(), curve.values.tolist())
-            for curve in curves.values()
-        ]
+    async def run_log(self, run: str, limit: int) -> list[LogLineView]:
+        """The newest log lines of the nodes that work for a run, oldest first.  Raises NotFound."""
+        await asyncio.to_thread(self._store.get, run)
+        return self._relay.log_of_run(run, limit)
 
-    async def episodes(self, run: str, limit: int, purpose: str | None) -> list[EpisodeView]:
-        """The newest episodes first; ``purpose`` is "train", "evaluation" or None for both."""
-        page = await asyncio.to_thread(lambda: self._store.episodes.page(run, limit, purpose=purpose))
-        return [_episode_view(episode) for episode in page]
-
-    async def weights(self, run: str) -> list[WeightsView]:
-        """The stored versions, newest first."""
-        return [_weights_view(info) for info in await asyncio.to_thread(self._store.weights.all, run)]
-
-    async def weights_file(self, run: str, version: str) -> WeightsFile:
-        """A version as a file; ``version`` is a number, "latest" or "best".  Raises NotFound, BadInput, Damaged."""
-        return await asyncio.to_thread(self._weights_file, run, version)
-
-    def _weights_file(self, run: str, version: str) -> WeightsFile:
-        weights = self._store.weights
-        if version == "latest":
-            info = weights.newest(run)
-        elif version == "best":
-            info = weights.best(run)
-        elif version.isdecimal() and len(version) < 19:
-            info = weights.info(run, int(version))
-        else:
-            raise BadInput(f"{version!r} is no version of weights: expected a number, latest or best")
-        if info is None:
-            when = "no version was evaluated yet" if version == "best" else "nothing was learned yet"
-            raise NotFound(f"the run {run} has no {version} weights: {when}")
-        return WeightsFile(run, info.version, info.sha256, weights.load(run, info.version))
+    async def watching(self, run: str) -> AbstractContextManager[None]:
+        """The run's workers send pictures of what they see, as events, as long as this context is open.  Raises NotFound."""
+        await asyncio.to_thread(self._store.get, run)
+        return self._relay.watching(run)
 
     def _view(self, run: Run) -> RunView:
         store = self._store
@@ -237,33 +203,5 @@ class Node:
         return (int(curve.updates[-1]), int(curve.transitions[-1])) if len(curve.updates) else (0, 0)
 
 
-def _episode_view(episode: Episode) -> EpisodeView:
-    summary = episode.summary
-    return EpisodeView(
-        episode=episode.episode,
-        worker=episode.worker,
-        track=episode.track,
-        purpose=episode.purpose,
-        actor=summary.actor,
-        steps=summary.steps,
-        episode_return=summary.episode_return,
-        finished=summary.finished,
-        lap_time_s=summary.lap_time_s,
-        progress=None if math.isnan(summary.progress) else summary.progress,
-        weights_version=summary.weights_version,
-        received=episode.received_at,
-    )
-
-
-def _weights_view(info: WeightsInfo) -> WeightsView:
-    found = info.evaluation
-    return WeightsView(
-        version=info.version,
-        update=info.update,
-        lineage=info.lineage,
-        size_bytes=info.size,
-        sha256=info.sha256,
-        created=info.received_at,
-        pinned=info.pinned,
-        evaluation=EvaluationView(found.episodes, found.finishes, found.mean_return, found.median_lap_s) if found else None,
-    )
+def _away(node: KnownNode) -> NodeView:
+    return NodeView(node.name, node.role, "", "", "", "away", "", None, {}, {}, connected=False, last_seen=node.last_seen)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.control.conftest import Api
+from tmrld.access import Access
 from tmrld.control.auth import Guard
 from tmrld.control.problems import Code, ProblemError
 from tmrld.errors import StorageError
@@ -79,7 +80,7 @@ def test_the_wait_is_over_with_its_time(tmp_path: Path) -> None:
     now = 0.0
     store = TokenStore(tmp_path / "tokens.db")
     token = store.issue("ann", "viewer")
-    guard = Guard(store, Attempts(limit=1, window_s=60.0), clock=lambda: now)
+    guard = Guard(Access(store), Attempts(limit=1, window_s=60.0), clock=lambda: now)
     with pytest.raises(ProblemError, match="not known"):
         guard.admit("wrong", "10.0.0.1", "viewer")
     now = 59.5
@@ -94,6 +95,6 @@ def test_a_broken_token_store_lets_nobody_in_and_tells_no_path(tmp_path: Path) -
     store = TokenStore(tmp_path / "tokens.db")
     store.close()
     with pytest.raises(ProblemError, match="log says why") as caught:
-        Guard(store).admit("any", "10.0.0.1", "viewer")
+        Guard(Access(store)).admit("any", "10.0.0.1", "viewer")
     assert caught.value.code == Code.STORAGE_ERROR
     assert isinstance(caught.value.__cause__, StorageError)

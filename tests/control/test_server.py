@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.fake_node import DATA, FakeNode
+from tmrld.access import Access
 from tmrld.control.options import ControlOptions
 from tmrld.control.server import ControlServer
 from tmrld.errors import Conflict, SettingsError
@@ -30,7 +31,7 @@ def tokens(tmp_path: Path) -> Iterator[TokenStore]:
 
 @asynccontextmanager
 async def serving(tokens: TokenStore, **settings: Any) -> AsyncIterator[ControlServer]:
-    server = ControlServer(ControlOptions(**{"port": 0, **settings}), FakeNode(), tokens)
+    server = ControlServer(ControlOptions(**{"port": 0, **settings}), FakeNode(), Access(tokens))
     await server.start()
     try:
         yield server
@@ -86,7 +87,7 @@ def test_it_does_not_wait_for_a_browser_that_reads_nothing(tokens: TokenStore) -
 
     async def story() -> None:
         node = FakeNode()
-        server = ControlServer(ControlOptions(port=0), node, tokens)
+        server = ControlServer(ControlOptions(port=0), node, Access(tokens))
         await server.start()
         browser = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
         with browser:
@@ -113,7 +114,7 @@ def test_a_port_in_use_is_named_with_what_to_do(tokens: TokenStore) -> None:
     async def story() -> None:
         async with serving(tokens) as first:
             port = int(first.url.rsplit(":", 1)[1])
-            second = ControlServer(ControlOptions(port=port), FakeNode(), tokens)
+            second = ControlServer(ControlOptions(port=port), FakeNode(), Access(tokens))
             with pytest.raises(Conflict, match=rf"cannot have 127.0.0.1, port {port}: .* --set control.port=0"):
                 await second.start()
             await second.close()
@@ -123,27 +124,27 @@ def test_a_port_in_use_is_named_with_what_to_do(tokens: TokenStore) -> None:
 
 def test_an_address_that_is_not_ours_is_named(tokens: TokenStore) -> None:
     proxies = ("10.0.0.2",)  # so that the address is tried at all
-    server = ControlServer(ControlOptions(host="192.0.2.1", port=0, trusted_proxies=proxies), FakeNode(), tokens)
+    server = ControlServer(ControlOptions(host="192.0.2.1", port=0, trusted_proxies=proxies), FakeNode(), Access(tokens))
     with pytest.raises(Conflict, match=r"192\.0\.2\.1"):
         asyncio.run(server.start())
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1"])
 def test_beyond_loopback_it_needs_https(tokens: TokenStore, host: str) -> None:
-    server = ControlServer(ControlOptions(host=host, port=0), FakeNode(), tokens)
+    server = ControlServer(ControlOptions(host=host, port=0), FakeNode(), Access(tokens))
     with pytest.raises(SettingsError, match=r"set control\.certificate and control\.key"):
         asyncio.run(server.start())
 
 
 def test_a_certificate_alone_is_not_enough(tokens: TokenStore) -> None:
     with pytest.raises(SettingsError, match=r"control\.key is not"):
-        ControlServer(ControlOptions(certificate="relay.pem"), FakeNode(), tokens)
+        ControlServer(ControlOptions(certificate="relay.pem"), FakeNode(), Access(tokens))
 
 
 @pytest.mark.parametrize("proxy", ["*", "proxy.example", ""])
 def test_a_proxy_is_an_address(tokens: TokenStore, proxy: str) -> None:
     with pytest.raises(SettingsError, match="expected an address"):
-        ControlServer(ControlOptions(trusted_proxies=(proxy,)), FakeNode(), tokens)
+        ControlServer(ControlOptions(trusted_proxies=(proxy,)), FakeNode(), Access(tokens))
 
 
 def test_with_a_certificate_it_speaks_https_on_all_addresses(tokens: TokenStore, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_not_even_the_finest_log_shows_a_token(tokens: TokenStore, caplog: pytes
 
 def test_answers_do_not_wait_for_acknowledgements(tokens: TokenStore) -> None:
     """asyncio sets TCP_NODELAY on sockets that name TCP as their protocol, and on no others."""
-    server = ControlServer(ControlOptions(port=0), FakeNode(), tokens)
+    server = ControlServer(ControlOptions(port=0), FakeNode(), Access(tokens))
 
     async def story() -> None:
         listener = await server._bind()

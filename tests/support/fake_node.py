@@ -1,5 +1,6 @@
 """A node with canned answers, for tests of the control API: what it was asked to do is in ``moves``."""
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
@@ -38,8 +39,17 @@ class FakeNode(Node):
     def health(self) -> dict[str, Any]:
         return {"status": "ok", "uptime_s": 1.5, "roles": list(self.roles)}
 
-    def nodes(self) -> list[NodeView]:
+    async def nodes(self) -> list[NodeView]:
         return [WORKER]
+
+    async def known(self, name: str) -> NodeView:
+        return dataclasses.replace(WORKER, name=name)
+
+    async def command_node(self, name: str, verb: str) -> NodeView:
+        if name != WORKER.name:
+            raise NotFound(f"there is no node {name!r}")
+        self.moves.append((name, verb))
+        return WORKER
 
     async def runs(self) -> list[RunView]:
         self._find("demo")

@@ -9,18 +9,29 @@ from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.openapi.utils import get_openapi
 
 from tmrld import __version__
+from tmrld.access import Access
 from tmrld.control import live, problems
 from tmrld.control.auth import Guard
 from tmrld.control.gate import Gate
+from tmrld.control.page import page_routes
 from tmrld.control.problems import Code, JsonResponse, ProblemError, close_stream, documented
-from tmrld.control.routes import daemon, nodes, results, runs
+from tmrld.control.routes import daemon, invites, nodes, results, runs, session, tokens
 from tmrld.control.routes.common import ANYBODY
 from tmrld.node import Node
 from tmrld.security.attempts import Attempts
-from tmrld.security.tokens import TokenStore
 
 PREFIX = "/api/v1"
-ROUTES = (daemon.open_routes, daemon.routes, nodes.routes, runs.routes, results.routes)
+ROUTES = (
+    daemon.open_routes,
+    daemon.routes,
+    session.open_routes,
+    session.routes,
+    tokens.routes,
+    invites.routes,
+    nodes.routes,
+    runs.routes,
+    results.routes,
+)
 
 DESCRIPTION = """
 Everything that people and scripts can ask of a tmrld relay.
@@ -29,6 +40,9 @@ Everything that people and scripts can ask of a tmrld relay.
 `tmrld token new` makes tokens: a *viewer* may look, an *operator* may also start, pause, resume and stop runs,
 an *admin* may do everything. Whoever sends too many wrong tokens has to wait (429, `Retry-After`).
 
+**Browsers** sign in with `login` and get a cookie that stands for a token. With it, whatever changes something needs an `Origin`
+that is this server's own.
+
 **Errors** all have one shape, `application/problem+json` (RFC 9457): `code` stays the same between versions and is for
 programs, `detail` says what to do and is for people.
 
@@ -36,7 +50,7 @@ programs, `detail` says what to do and is for people.
 """
 
 
-def create_app(node: Node, tokens: TokenStore, *, host: str = "127.0.0.1", attempts: Attempts | None = None) -> FastAPI:
+def create_app(node: Node, access: Access, *, host: str = "127.0.0.1", attempts: Attempts | None = None) -> FastAPI:
     """The API of this node.  ``host`` is a name or address that it is reached at, besides those of loopback."""
     app = FastAPI(
         title="tmrld",
@@ -49,11 +63,13 @@ def create_app(node: Node, tokens: TokenStore, *, host: str = "127.0.0.1", attem
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.node = node
-    app.state.guard = Guard(tokens, attempts)
+    app.state.access = access
+    app.state.guard = Guard(access, attempts)
     app.add_middleware(Gate, host=host)
     problems.install(app)
     for router in (*ROUTES, live.live_routes, _live_documentation()):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(page_routes())
     app.add_api_websocket_route("/{path:path}", _no_such_stream)
     app.openapi = _documentation(app)  # type: ignore[method-assign]  # FastAPI's documented way to change it
     return app

@@ -32,6 +32,7 @@ class Code(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     INSECURE = "insecure"
+    WRONG_ORIGIN = "wrong_origin"
     NOT_FOUND = "not_found"
     NO_SUCH_PATH = "no_such_path"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -53,6 +54,7 @@ STATUS: dict[Code, int] = {
     Code.UNAUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
     Code.INSECURE: 403,
+    Code.WRONG_ORIGIN: 403,
     Code.NOT_FOUND: 404,
     Code.NO_SUCH_PATH: 404,
     Code.METHOD_NOT_ALLOWED: 405,

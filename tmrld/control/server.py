@@ -16,13 +16,13 @@ from typing import Any
 
 import uvicorn
 
+from tmrld.access import Access
 from tmrld.control.app import create_app
 from tmrld.control.gate import is_loopback
 from tmrld.control.options import ControlOptions
 from tmrld.errors import Conflict, SettingsError
 from tmrld.node import Node
 from tmrld.security.tls import server_context
-from tmrld.security.tokens import TokenStore
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ POLITE_S = 0.5
 class ControlServer:
     """Serves the control API between `start` and `close`."""
 
-    def __init__(self, settings: ControlOptions, node: Node, tokens: TokenStore) -> None:
+    def __init__(self, settings: ControlOptions, node: Node, access: Access) -> None:
         """Raises SettingsError for a certificate, key or proxy that cannot be used."""
         self._settings = settings
         self._context = _tls(settings)
         _check_proxies(settings)
-        self._app = create_app(node, tokens, host=settings.host)
+        self._app = create_app(node, access, host=settings.host)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port = settings.port

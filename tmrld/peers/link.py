@@ -54,6 +54,8 @@ class Link:
         self.peer = peer
         self.own_name = ""
         """What the relay calls this end, on the side of the peer."""
+        self.credential = ""
+        """Hash of the token that the peer showed, on the side of the relay."""
         self._channel = channel
         self._conversation = conversation
         self._closed_here = False

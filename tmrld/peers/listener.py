@@ -246,6 +246,7 @@ class Listener:
         code, reason = NORMAL, ""
         try:
             link = await Link.accept(channel, grant.scope, grant.name, self._welcome(), former=grant.former)
+            link.credential = grant.token_hash
             log.info("%s is linked from %s", who, channel.remote)
             await self._on_link(link)
         except asyncio.CancelledError:

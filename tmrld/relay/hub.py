@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from tmrld.errors import BadInput, Damaged, LinkError, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
 from tmrld.payloads import EnvSpec
@@ -37,8 +39,11 @@ from tmrld.protocol.messages import (
     Resumed,
     Spaces,
     Stored,
+    TrackLine,
     WeightsMessage,
 )
+from tmrld.relay.asking import Questions
+from tmrld.relay.driven import Driven, metrics_event
 from tmrld.relay.mailbox import Mailbox, MailboxFull
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.roster import Seat
@@ -48,6 +53,7 @@ from tmrld.storage.metrics import Metric
 from tmrld.storage.records import Record, packed_facts
 from tmrld.storage.runs import RunStore
 from tmrld.storage.sample_log import SampleLog
+from tmrld.storage.tracks import Track
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +78,11 @@ class Member:
         self.status: dict[str, Any] = {}
         self.incarnation = ""
         self.feeding: _Feeding | None = None
+        self.previewing = False
+        """Whether it was asked to send pictures of what it sees."""
+        self.questions = Questions(self.put)
+        self.cut = False
+        """Whether its token was revoked: nothing that it says counts any more."""
         self._assigned: Assign | None = None
         self._dropped: tuple[int, str] | None = None
         self._drop = asyncio.Event()
@@ -163,6 +174,7 @@ class Hub:
         self._spec = store.get(run).spec
         self._granted = 0
         self._newest = self._newest_weights()
+        self._driven = Driven(run, store, feed, lambda: self.log.transitions("train"))
 
     @classmethod
     def open(cls, run: str, layout: Layout, store: RunStore, options: RelayOptions, feed: Feed) -> Hub:
@@ -270,6 +282,8 @@ class Hub:
             member.put(Ack(incarnation, numbers))
         self._grown.set()
         self._allow()
+        if new := [episode for episode, place in ended if not place.duplicate]:
+            await self._driven.enter(new)
 
     async def _insist(self, work: Callable[[], T]) -> T:
         """Do this in a thread, again and again while the disk refuses; until then nothing is acknowledged and nothing lost."""
@@ -287,7 +301,8 @@ class Hub:
             return
         share, rest = divmod(max(0, self._granted - self.log.transitions("train")), len(workers))
         for index, member in enumerate(workers):
-            stored = self.log.transitions_of(member.name, member.incarnation)
+            names = (member.name, *member.link.peer.former)
+            stored = sum(self.log.transitions_of(name, member.incarnation) for name in names)
             member.put(Allowance(self.run, member.incarnation, stored + share + (index < rest)))
 
     # What trainers send
@@ -371,6 +386,7 @@ class Hub:
         m = message
         await asyncio.to_thread(self._store.weights.add, m.run, m.version, m.update, m.lineage, m.payload, time.time())
         self._newest = message
+        self._driven.publish(m.version, m.lineage, m.update)
         for member in self._members:
             if member.role == "worker":
                 member.put(message)
@@ -415,9 +431,16 @@ class Hub:
             raise ProtocolError(f"metrics.values holds something that is no number: {error}", INVALID) from error
         point = Metric(message.lineage, message.update, message.transitions, time.time(), values)
         await asyncio.to_thread(self._store.metrics.add, self.run, [point])
-        self._feed.publish(
-            "metrics", {"update": message.update, "transitions": message.transitions, "values": values}, self.run
-        )
+        event = metrics_event(message.update, message.transitions, message.lineage, values)
+        self._feed.publish("metrics", event, self.run)
+
+    async def keep_track(self, message: TrackLine) -> None:
+        """Store the line that the run is driven on.  Raises ProtocolError for one that is none."""
+        points = np.frombuffer(message.payload, "<f4") if len(message.payload) % 8 == 0 else np.full(1, np.nan)
+        if not len(points) or not np.isfinite(points).all():
+            raise ProtocolError("track.payload does not hold pairs of finite coordinates", INVALID)
+        track = Track(message.track, message.width_m, points.reshape(-1, 2))
+        await self._insist(lambda: self._store.tracks.put(self.run, track))
 
     def _prune(self) -> None:
         """Unlink the oldest segments when the log is over its size, up to what the trainer and the kept checkpoints need."""
@@ -476,6 +499,7 @@ def _shown(episode: Episode) -> dict[str, Any]:
         "progress": summary.progress,
         "actor": summary.actor,
         "weights_version": summary.weights_version,
+        "received": episode.received_at,
     }
 
 

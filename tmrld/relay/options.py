@@ -12,6 +12,9 @@ class RelayOptions(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on for workers and trainers; 0.0.0.0 for all.")
     port: int = Field(7401, ge=0, le=65535, description="Port for workers and trainers; 0 takes any free one.")
+    address: str = Field(
+        "", description="Address at which other machines reach this port, HOST or HOST:PORT, for invites; empty guesses."
+    )
     sample_log_bytes: int = Field(
         20 * 2**30, ge=2**26, description="Sample log kept per run; older segments go, but never what a resume needs."
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
-from tmrld.errors import Conflict, NotFound, ProtocolError, Refused
+from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
-from tmrld.node import NodeView
+from tmrld.node import LogLineView, NodeView
 from tmrld.peers.channel import GOING_AWAY, POLICY
 from tmrld.peers.link import Link, Received
 from tmrld.protocol.messages import (
@@ -25,13 +27,17 @@ from tmrld.protocol.messages import (
     Grant,
     LogLines,
     Metrics,
+    Preview,
     Result,
     Resume,
     Status,
+    TrackLine,
     WeightsMessage,
 )
 from tmrld.relay.hub import Hub, Member
+from tmrld.relay.log_tails import OWN, LogTails
 from tmrld.relay.options import RelayOptions
+from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import RunStore
@@ -40,6 +46,8 @@ log = logging.getLogger(__name__)
 
 REPLACED = 4001
 """Close code for a link whose node has come back on a newer one."""
+RENAMED = 4002
+"""Close code for a link whose node is called something else now: it comes back, and is told."""
 
 ACTIVE = ("running", "paused")
 MOVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -70,6 +78,8 @@ class Relay:
         self._hubs: dict[str, Hub] = {}
         self._opening = asyncio.Lock()
         self._roster: Roster[Member] = Roster()
+        self._previews = Previews(lambda: self._previews.tell(self._roster.members()))
+        self._tails = LogTails()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -110,13 +120,16 @@ class Relay:
             async with asyncio.TaskGroup() as tasks:
                 posting = tasks.create_task(member.post())
                 while (received := await link.receive()) is not None:
-                    await self._take(member, received)
+                    if not member.cut:
+                        await self._take(member, received)
                 posting.cancel()
         except* Refused as refused:
             await link.close(POLICY, str(refused.exceptions[0]))
             raise
         finally:
             self._part(member)
+            member.questions.give_up(f"{member.name} is away")
+            self._note_left(member)
             if self._roster.leave(member):
                 self._feed.publish("node", {"name": member.name, "role": member.role, "state": "gone"})
                 self._deal()
@@ -126,9 +139,10 @@ class Relay:
         message = received.message
         match message:
             case LogLines():
-                self._feed.publish("log", {"node": member.name, "source": message.source, "lines": message.lines})
+                self.take_lines(member.name, message.source, message.lines, member.seat.run)
                 return
             case Result():
+                member.questions.answer(message)
                 return
             case Status():
                 self._note(member, message)
@@ -163,6 +177,11 @@ class Relay:
                 await hub.fetch_checkpoint(member, message.update)
             case Metrics():
                 await hub.record(message)
+            case TrackLine():
+                await hub.keep_track(message)
+            case Preview():
+                if self._previews.watched(hub.run):
+                    self._feed.publish("preview", shown(member.name, message), hub.run)
             case _:
                 raise ProtocolError(f"a {member.role} may not send {type(message).__name__}")
 
@@ -192,6 +211,13 @@ class Relay:
         if member.role == "trainer" and message.state == "finished" and message.run == member.seat.run:
             self._set_state(message.run, "finished")
 
+    def _note_left(self, member: Member) -> None:
+        """Remember when a node was last there, as far as the disk allows: nothing depends on it."""
+        try:
+            self._store.nodes.left(member.name, member.role, time.time())
+        except StorageError as error:
+            log.warning("when %s was last here cannot be noted: %s", member.name, error)
+
     def _part(self, member: Member) -> None:
         for hub in self._hubs.values():
             hub.leave(member)
@@ -215,6 +241,7 @@ class Relay:
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
             member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest))
             hub.join(member)
+        self._previews.tell(self._roster.members())
 
     async def _open(self, run: str) -> Hub:
         """The hub of a run, opened once."""
@@ -242,9 +269,67 @@ class Relay:
                 latency_s=member.link.latency_s,
                 machine=dict(member.link.peer.machine),
                 values=dict(member.status.get("values", {})),
+                last_seen=time.time(),
             )
             for member in self._roster.members()
         ]
+
+    async def command(self, name: str, verb: str) -> None:
+        """Have a node start, stop or restart its engine.  Raises Conflict if it is away or cannot, LinkLost if it does not answer."""
+        member = self._member(name)
+        if member is None:
+            raise Conflict(f"{name} is away: its engine can be told to {verb} when it is connected again")
+        await member.questions.ask(name, verb)
+
+    def cut(self, name: str, token_hash: str, reason: str) -> None:
+        """Let go at once of a node that is connected with this token; ``reason`` is what it is told."""
+        for member in self._roster.members():
+            if member.name == name and member.link.credential in ("", token_hash):
+                log.warning("%s %s is cut off: %s", member.role, name, reason)
+                member.cut = True
+                self._roster.leave(member)
+                self._part(member)
+                member.drop(POLICY, reason)
+                self._feed.publish("node", {"name": name, "role": member.role, "state": "revoked"})
+                self._deal()
+
+    def met(self, name: str, role: str) -> None:
+        """A node has joined, and will connect."""
+        self._store.nodes.seen(name, role, time.time())
+        self._feed.publish("node", {"name": name, "role": role, "state": "away"})
+
+    def forget(self, name: str) -> bool:
+        """Forget a node that is not connected any more; False if there was none."""
+        return self._store.nodes.forget(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """A node is called something else from now on; one that is connected comes back at once, and is told so."""
+        self._store.nodes.rename(name, new)
+        member = self._member(name)
+        if member is not None:
+            member.drop(RENAMED, f"this node is called {new} from now on")
+        self._feed.publish("node", {"name": name, "role": member.role if member else "", "state": "renamed", "new_name": new})
+
+    def _member(self, name: str) -> Member | None:
+        return next((member for member in self._roster.members() if member.name == name), None)
+
+    def take_lines(self, node: str, source: str, lines: Sequence[Any], run: str = "") -> None:
+        """Keep log lines of a node, or of this daemon (`OWN`), and tell those who listen."""
+        kept = self._tails.add(node, run, source, lines, time.time())
+        if kept:
+            self._feed.publish("log", {"node": node, "source": source, "lines": [asdict(line) for line in kept]}, run)
+
+    def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
+        """The newest log lines of a node, or of this daemon (`OWN`), oldest first; None where there never were any."""
+        return self._tails.of_node(node, limit) or ([] if node == OWN else None)
+
+    def log_of_run(self, run: str, limit: int) -> list[LogLineView]:
+        """The newest log lines of all nodes from when they worked for this run, oldest first."""
+        return self._tails.of_run(run, limit)
+
+    def watching(self, run: str) -> AbstractContextManager[None]:
+        """Workers of the run send pictures of what they see as long as this is open."""
+        return self._previews.watching(run)
 
     def transitions(self, run: str) -> int:
         """Training transitions that the run's log ever took; 0 for a run that is not open."""

@@ -10,17 +10,14 @@ Who has a certificate authority gives peers its file instead: then chain, name a
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import hmac
 import ipaddress
 import os
 import re
-import secrets
 import socket
 import ssl
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tmrld.errors import SettingsError, StorageError
+from tmrld.security.files import write_private
 
 VALID_FOR = datetime.timedelta(days=10 * 365)
 RENEW_BEFORE = datetime.timedelta(days=90)
@@ -82,11 +80,11 @@ def ensure_identity(folder: Path, names: Sequence[str] = (), now: datetime.datet
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not key_path.exists():
-            _write_private(key_path, _pem_of(ec.generate_private_key(ec.SECP256R1())))
+            write_private(key_path, _pem_of(ec.generate_private_key(ec.SECP256R1())))
         key = _read_key(key_path)
         if not _is_good(certificate_path, key, now):
             certificate = _make_certificate(key, names, now)
-            _write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+            write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
     except OSError as error:
         raise StorageError(f"the relay's key cannot be kept in {folder}: {error}") from error
     return Identity(key_path, certificate_path, _pin_of_key(key.public_key()))
@@ -249,26 +247,3 @@ def _general_name(name: str) -> x509.GeneralName | None:
         return x509.DNSName(name.encode("idna").decode("ascii"))
     except ValueError:
         return None
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace(source: Path, target: Path) -> None:
-    """Rename.  On Windows a virus scanner may hold a new file for a moment, and the renaming has to wait for it."""
-    for _ in range(20):
-        with contextlib.suppress(PermissionError):
-            source.replace(target)
-            return
-        time.sleep(0.05)
-    source.replace(target)

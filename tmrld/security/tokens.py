@@ -19,11 +19,12 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tmrld.errors import BadInput, Conflict, NotFound
+from tmrld.errors import BadInput, Conflict, NotFound, StorageError
 from tmrld.security.database import PrivateDatabase
+from tmrld.security.files import write_private
 
 PEOPLE = ("viewer", "operator", "admin")
 """The scopes of people and scripts, from least to most."""
@@ -80,6 +81,7 @@ class Grant:
     name: str
     scope: str
     former: tuple[str, ...] = ()
+    token_hash: str = field(default="", compare=False, repr=False)
 
     def includes(self, scope: str) -> bool:
         """Whether this allows what ``scope`` allows: the scope itself, or for people one below it."""
@@ -115,6 +117,9 @@ def make_token(scope: str) -> str:
 def hash_token(token: str) -> str:
     """What is stored of a token: SHA-256 in hexadecimal."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+LOCAL_ADMIN = "local-admin"
 
 
 class TokenStore:
@@ -156,7 +161,7 @@ class TokenStore:
             wanted,
         )
         if rows and hmac.compare_digest(rows[0][2], wanted):
-            return Grant(rows[0][0], rows[0][1], tuple(row[3] for row in rows if row[3] is not None))
+            return Grant(rows[0][0], rows[0][1], tuple(row[3] for row in rows if row[3] is not None), wanted)
         return None
 
     def rename(self, name: str, new: str) -> None:
@@ -192,3 +197,19 @@ class TokenStore:
     def close(self) -> None:
         """May be called twice."""
         self.database.close()
+
+
+def admin_token(path: Path, store: TokenStore) -> str:
+    """The admin's token in this file, for programs of the relay's owner on its machine; made if there is none, or a revoked one.
+
+    Raises `StorageError` for a file that cannot be read or written.
+    """
+    try:
+        token = path.read_text("ascii", errors="replace").strip() if path.exists() else ""
+        grant = store.check(token) if token else None
+        if grant is None or grant.scope != "admin":
+            token = store.issue(LOCAL_ADMIN, "admin", replace=True)
+            write_private(path, f"{token}\n".encode())
+    except OSError as error:
+        raise StorageError(f"the token for this machine's command line cannot be kept in {path}: {error}") from error
+    return token

@@ -4,6 +4,7 @@
 
     lock, holder.json          taken by the one daemon that uses the folder; who that is
     folder.json                the version of this layout
+    control.token              lets the command line on the relay's machine use its control API
     logs/                      the daemon's log files
     relay/                     key.pem, certificate.pem, tokens.db, relay.db
           runs/<run>/            log/ (the sample log), weights/, checkpoints/
@@ -76,6 +77,11 @@ class Layout:
     def logs(self) -> Path:
         """Folder of the daemon's log files."""
         return self.root / "logs"
+
+    @property
+    def control_token(self) -> Path:
+        """A token of the relay's control API for whoever may read this folder: the command line on this machine."""
+        return self.root / "control.token"
 
     @property
     def relay(self) -> Path:

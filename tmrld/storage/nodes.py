@@ -34,13 +34,23 @@ class Nodes:
                 (name, role, at, at),
             )
 
+    def left(self, name: str, role: str, at: float) -> None:
+        """Note when a node was last there; does nothing for one that was renamed or forgotten meanwhile."""
+        with self._database.transaction() as change:
+            change.execute("UPDATE nodes SET last_seen = ? WHERE name = ? AND role = ?", (at, name, role))
+
+    def rename(self, name: str, new: str) -> None:
+        """Call a node something else in all its roles; what was known of another one of that name is forgotten."""
+        with self._database.transaction() as change:
+            change.execute("UPDATE OR REPLACE nodes SET name = ? WHERE name = ?", (new, name))
+
     def all(self) -> list[KnownNode]:
         """By name and role."""
         with self._database.reading() as view:
             rows = view.execute("SELECT name, role, first_seen, last_seen FROM nodes ORDER BY name, role")
             return [KnownNode(*row) for row in rows]
 
-    def forget(self, name: str) -> None:
-        """Forget a node in all its roles; one that is unknown is fine."""
+    def forget(self, name: str) -> bool:
+        """Forget a node in all its roles; False for one that is unknown."""
         with self._database.transaction() as change:
-            change.execute("DELETE FROM nodes WHERE name = ?", (name,))
+            return change.execute("DELETE FROM nodes WHERE name = ?", (name,)).rowcount > 0

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tmrld.control.schemas.common import FromView
 
 
 class Node(FromView):
-    """A node that is connected."""
+    """A node that is known."""
 
     name: str = Field(description="Its name.")
     role: str = Field(description="relay, trainer or worker.")
     version: str = Field(description="Its version of tmrld.")
     remote: str = Field(description="Address that it comes from.")
     run: str = Field(description="Run that it works for; empty for none.")
-    state: str = Field(description="What it does.")
+    connected: bool = Field(description="Whether it is connected now.")
+    state: str = Field(description="What it does; `away` while it is not connected.")
     detail: str = Field(description="A sentence about that, if there is one.")
     latency_s: float | None = Field(description="Measured round trip to it, in seconds.")
     machine: dict[str, Any] = Field(description="Facts about its machine.")
     values: dict[str, Any] = Field(description="Numbers that it reports of itself.")
+    last_seen: float = Field(description="When it was last there.")
+    assigned: str | None = Field(description="Run that a person has chosen for it; null: the relay chooses.")
 
 
 class Nodes(BaseModel):
-    """All nodes that are connected."""
+    """All nodes that are known."""
 
     items: list[Node]
+
+
+class NewName(BaseModel):
+    """What to call a node."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="Its new name.", max_length=200)
