@@ -78,7 +78,7 @@ def acknowledge_before_commit() -> None:
 
     async def hasty(self: Any, batch: Any) -> None:
         for arrived in batch:
-            self._post(arrived.member, Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
+            arrived.member.put(Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
         await commit(self, batch)
 
     Hub._commit = hasty  # type: ignore[method-assign]
