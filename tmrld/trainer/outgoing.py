@@ -1,7 +1,7 @@
 """What a trainer has still to send to its relay.
 
 Nobody waits for the line here, the engine least of all.  Of most kinds only the newest message waits, so that a slow line gets no
-queue of stale weights; metrics and log lines keep their order, and when too many of them wait the oldest go.
+queue of stale weights; metrics, log lines and answers keep their order, and when too many of them wait the oldest go.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from tmrld.protocol.messages import LogLines, Message, Metrics, WeightsMessage
+from tmrld.protocol.messages import LogLines, Message, Metrics, Result, WeightsMessage
 
 
 class Outgoing:
@@ -27,7 +27,7 @@ class Outgoing:
 
     def put(self, message: Message) -> None:
         """Add a message, or let it take the place of an older one of its kind; never waits."""
-        if isinstance(message, Metrics | LogLines):
+        if isinstance(message, Metrics | LogLines | Result):
             self._series.append(message)
         else:
             self._newest[type(message)] = _joined(self._newest.get(type(message)), message)

@@ -27,6 +27,7 @@ from tmrld.protocol.messages import (
     Grant,
     LogLines,
     Message,
+    Result,
     Resume,
     Resumed,
     Spaces,
@@ -58,6 +59,8 @@ class TrainerRole:
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
         self._closing = False
+        self._held = False
+        """Whether a person has stopped the engine."""
         self._session = _Session()
         self._outgoing = Outgoing()
 
@@ -65,6 +68,8 @@ class TrainerRole:
         """Work for the relay at the other end until the link ends; raises as the link does."""
         self._link = link
         self._outgoing.begin(self._to_catch_up())
+        if self._held:
+            self._outgoing.put(self._held_status)
         sending = asyncio.create_task(self._send(link))
         try:
             async for message in link:
@@ -109,15 +114,39 @@ class TrainerRole:
             case CheckpointMessage():
                 await self._adopt(message)
             case Command():
-                await self._to_engine(message)
+                await self._command(message)
             case _:
                 log.warning("a trainer has no use for %s", type(message).__name__)
+
+    async def _command(self, message: Command) -> None:
+        """Do with the engine what a person wants, and answer; other commands are for the engine itself."""
+        error = ""
+        match message.name:
+            case "stop":
+                self._held = True
+                await self._stop_engine()
+                self._outgoing.put(self._held_status)
+            case "start":
+                self._held = False
+                await self._assign(self._assigned)
+            case "restart" if self._engine is not None:
+                await self.restart_engine()
+            case "restart":
+                error = "it has no engine now, because it was stopped or there is no run for it"
+            case _:
+                await self._to_engine(message)
+                return
+        self._outgoing.put(Result(message.id, error))
+
+    @property
+    def _held_status(self) -> Status:
+        return Status(self._assigned.run, "stopped", "its engine was stopped by hand, and waits to be started")
 
     async def _assign(self, message: Assign) -> None:
         """Start, stop or change the engine as the assignment says."""
         before, self._assigned = self._assigned, message
         same_work = (message.run, message.revision) == (before.run, before.revision)
-        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing
+        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
         if not wanted:
@@ -136,7 +165,7 @@ class TrainerRole:
 
         While it cannot be stored, it is asked for again and again: going on from an older one would throw training away.
         """
-        if message.run != self._assigned.run or self._engine is not None:
+        if message.run != self._assigned.run or self._engine is not None or self._held:
             return
         try:
             checkpoint = unpack(message.payload, f"the relay's checkpoint at update {message.update}")

@@ -28,6 +28,7 @@ from tmrld.protocol.messages import (
     Describe,
     LogLines,
     Message,
+    Result,
     Status,
     WeightsMessage,
 )
@@ -50,6 +51,8 @@ class WorkerRole:
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
         self._closing = False
+        self._held = False
+        """Whether a person has stopped the engine."""
         self._describe: Describe | None = None
         self._weights: WeightsMessage | None = None
         self._allowance: Allowance | None = None
@@ -62,6 +65,12 @@ class WorkerRole:
     async def serve(self, link: Link) -> None:
         """Work for the relay at the other end until the link ends; raises as the link does."""
         self._link = link
+        if link.own_name and link.own_name != self._name:
+            log.info("the relay calls this worker %s from now on", link.own_name)
+            self._name = link.own_name
+            await self.restart_engine()  # it marks what it drives with the name
+        if self._held:
+            await self._to_relay(self._held_status)
         self._outbox.rewind()
         self._filled.set()
         if self._describe is not None:
@@ -83,9 +92,10 @@ class WorkerRole:
         await asyncio.to_thread(self._outbox.close)
 
     async def restart_engine(self) -> None:
-        """Stop the engine and start a new one."""
+        """Stop the engine and start a new one, even while it waits for room."""
         if self._engine is not None:
-            await self._engine.restart(STOP_TIMEOUT_S)
+            await self._stop_engine()
+            await self._start_engine()
 
     # From the relay
 
@@ -103,14 +113,38 @@ class WorkerRole:
                 self._weights = message
                 await self._to_engine(message)
             case Command():
-                await self._to_engine(message)
+                await self._command(message)
             case _:
                 log.warning("a worker has no use for %s", type(message).__name__)
+
+    async def _command(self, message: Command) -> None:
+        """Do with the engine what a person wants, and answer; other commands are for the engine itself."""
+        error = ""
+        match message.name:
+            case "stop":
+                self._held = True
+                await self._stop_engine()
+                await self._to_relay(self._held_status)
+            case "start":
+                self._held = False
+                await self._assign(self._assigned)
+            case "restart" if self._engine is not None:
+                await self.restart_engine()
+            case "restart":
+                error = "it has no engine now, because it was stopped or there is no run for it"
+            case _:
+                await self._to_engine(message)
+                return
+        await self._to_relay(Result(message.id, error))
+
+    @property
+    def _held_status(self) -> Status:
+        return Status(self._assigned.run, "stopped", "its engine was stopped by hand, and waits to be started")
 
     async def _assign(self, message: Assign) -> None:
         before, self._assigned = self._assigned, message
         same_work = (message.run, message.revision) == (before.run, before.revision)
-        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing
+        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
         if message.run != before.run:
