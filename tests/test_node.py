@@ -122,20 +122,20 @@ def test_a_run_is_told_what_to_do_by_the_role(node: Node, role: Role) -> None:
 
 def test_curves_are_named_cut_and_thinned(node: Node, store: RunStore) -> None:
     store.metrics.add(RUN, [Metric(0, update, 2 * update, 1000.0, {"loss": float(update), "q": 0.0}) for update in range(100)])
-    assert answer(node.metric_names(RUN)) == ["loss", "q"]
-    (loss,) = answer(node.metrics(RUN, ["loss"], 10, 12, 100))
+    assert answer(node.results.metric_names(RUN)) == ["loss", "q"]
+    (loss,) = answer(node.results.metrics(RUN, ["loss"], 10, 12, 100))
     assert (loss.name, loss.updates, loss.transitions, loss.values) == ("loss", [10, 11, 12], [20, 22, 24], [10.0, 11.0, 12.0])
-    (thin,) = answer(node.metrics(RUN, ["loss"], None, None, 10))
+    (thin,) = answer(node.results.metrics(RUN, ["loss"], None, None, 10))
     assert len(thin.updates) <= 10
     assert (thin.values[0], thin.values[-1]) == (0.0, 99.0)
 
 
 def test_episodes_come_newest_first_and_by_purpose(node: Node, store: RunStore) -> None:
     store.episodes.add(RUN, [an_episode("a"), an_episode("b", "evaluation", 20.0), an_episode("c", progress=math.nan)])
-    newest, *others = answer(node.episodes(RUN, 10, None))
+    newest, *others = answer(node.results.episodes(RUN, 10, None, None)).items
     assert (newest.episode, newest.progress, newest.episode_return) == ("c", None, 12.5)
     assert [episode.episode for episode in others] == ["b", "a"]
-    (evaluation,) = answer(node.episodes(RUN, 10, "evaluation"))
+    (evaluation,) = answer(node.results.episodes(RUN, 10, "evaluation", None)).items
     assert (evaluation.finished, evaluation.lap_time_s, evaluation.weights_version) == (True, 20.0, 2)
 
 
@@ -143,7 +143,7 @@ def test_weights_are_listed_with_what_evaluation_says(node: Node, store: RunStor
     store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
     store.weights.add(RUN, 2, 20, 0, b"second", 1001.0)
     store.episodes.add(RUN, [an_episode("a", "evaluation", 20.0), an_episode("b", "evaluation")])
-    second, first = answer(node.weights(RUN))
+    second, first = answer(node.results.weights(RUN))
     assert (second.version, second.update, second.size_bytes, second.created) == (2, 20, 6, 1001.0)
     assert first.evaluation is None
     assert second.evaluation is not None
@@ -154,10 +154,10 @@ def test_a_version_of_the_weights_is_had_by_number_or_by_word(node: Node, store:
     store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
     store.weights.add(RUN, 2, 20, 0, b"second", 1001.0)
     for version, data in (("1", b"first"), ("2", b"second"), ("latest", b"second")):
-        file = answer(node.weights_file(RUN, version))
+        file = answer(node.results.weights_file(RUN, version))
         assert (file.run, file.data) == (RUN, data)
     store.episodes.add(RUN, [an_episode("a", "evaluation", 20.0)])
-    assert answer(node.weights_file(RUN, "best")).version == 2
+    assert answer(node.results.weights_file(RUN, "best")).version == 2
 
 
 @pytest.mark.parametrize(
@@ -173,16 +173,16 @@ def test_a_version_of_the_weights_is_had_by_number_or_by_word(node: Node, store:
 )
 def test_a_version_that_is_not_there_is_explained(version: str, error: type[Exception], sentence: str, node: Node) -> None:
     with pytest.raises(error, match=sentence):
-        answer(node.weights_file(RUN, version))
+        answer(node.results.weights_file(RUN, version))
 
 
 def test_what_is_asked_of_a_run_that_does_not_exist_is_not_found(node: Node) -> None:
     for question in (
         node.run("nothing"),
-        node.metric_names("nothing"),
-        node.episodes("nothing", 10, None),
-        node.weights("nothing"),
-        node.weights_file("nothing", "latest"),
+        node.results.metric_names("nothing"),
+        node.results.episodes("nothing", 10, None, None),
+        node.results.weights("nothing"),
+        node.results.weights_file("nothing", "latest"),
     ):
         with pytest.raises(NotFound, match="nothing"):
             answer(question)

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from tests.control.conftest import Api
-from tests.support.fake_node import DATA, SHA256
+from tests.support.fake_results import DATA, SHA256
 
 
 def test_health_needs_no_token(api: Api) -> None:
@@ -41,16 +41,80 @@ def test_the_log_says_who_moved_a_run(api: Api, caplog: pytest.LogCaptureFixture
 
 
 def test_metrics_lists_names_and_returns_only_the_series_asked_for(api: Api) -> None:
-    assert api.get("runs/demo/metrics").json() == {"run": "demo", "names": ["critic/loss", "pace/updates"], "series": []}
+    body = api.get("runs/demo/metrics").json()
+    assert (body["run"], body["names"], body["series"]) == ("demo", ["critic/loss", "updates_per_s"], [])
     body = api.get("runs/demo/metrics?names=critic/loss,%20b,&start=5&stop=9&max_points=100").json()
     assert [series["name"] for series in body["series"]] == ["critic/loss", "b"]
+    assert body["series"][0]["times"] == [1000.0, 1001.0, 1002.0]
     assert api.node.asked == [("demo", ["critic/loss", "b"], 5, 9, 100)]
 
 
-def test_episodes_are_limited_and_chosen_by_purpose(api: Api) -> None:
-    api.get("runs/demo/episodes")
-    api.get("runs/demo/episodes?limit=3&purpose=evaluation")
-    assert api.node.asked == [("demo", 50, None), ("demo", 3, "evaluation")]
+def test_metrics_come_with_what_they_mean_group_by_group(api: Api) -> None:
+    pace, own = api.get("runs/demo/metrics").json()["info"]
+    assert (pace["name"], pace["group"], pace["unit"], pace["better"]) == ("updates_per_s", "Pace", "1/s", "higher")
+    assert pace["description"].startswith("Gradient updates per second")
+    assert (own["name"], own["title"], own["group"], own["better"]) == ("critic/loss", "critic/loss", "Other", None)
+
+
+def test_metrics_are_had_as_comma_separated_values(api: Api) -> None:
+    response = api.get("runs/demo/metrics?names=loss,=cmd&format=csv")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    lines = response.text.splitlines()
+    assert lines[:2] == ["name,update,transitions,time,value", "loss,1,10,1000.0,0.5"]
+    assert lines[3] == "loss,3,30,1002.0,-inf"
+    assert lines[4] == "'=cmd,1,10,1000.0,0.5"
+
+
+def test_episodes_are_limited_chosen_by_purpose_and_paged(api: Api) -> None:
+    assert api.get("runs/demo/episodes").json()["next"] == "7"
+    api.get("runs/demo/episodes?limit=3&purpose=evaluation&before=7")
+    assert api.node.asked == [("demo", 50, None, None), ("demo", 3, "evaluation", "7")]
+
+
+def test_an_episode_is_shown_with_its_line(api: Api) -> None:
+    body = api.get("runs/demo/episodes/latest").json()
+    assert (body["episode"], body["worker"]) == ("e1", "gamer")
+    assert body["trajectory"] == {"x": [0.0, 1.0], "z": [0.0, 2.0], "speed": [0.0, None], "time": [0.0, 0.05]}
+    assert api.get("runs/demo/episodes/best").json()["code"] == "not_found"
+
+
+def test_the_track_is_shown(api: Api) -> None:
+    assert api.get("runs/demo/track").json() == {"name": "oval", "x": [0.0, 1.0], "z": [0.0, 2.0], "width_m": 16.0}
+
+
+def test_logs_are_shown_of_nodes_and_of_runs(api: Api) -> None:
+    line = {"time": 1003.0, "level": "INFO", "source": "worker", "text": "hello"}
+    assert api.get("nodes/relay/log").json() == {"items": [line]}
+    assert api.get("runs/demo/log?limit=5").json() == {"items": [line]}
+    assert api.node.asked == [("relay", 200), ("demo", 5)]
+    assert api.get("nodes/nobody/log").status_code == 404
+
+
+def test_the_bottleneck_is_named_with_a_sentence(api: Api) -> None:
+    assert api.get("runs/demo/bottleneck").json() == {
+        "part": "updating",
+        "sentence": "No trainer works for this run: connect one, or free one that works for another run.",
+    }
+
+
+@pytest.mark.parametrize(("verb", "pinned"), [("pin", True), ("unpin", False)])
+def test_an_operator_pins_and_unpins_weights(api: Api, verb: str, pinned: bool) -> None:
+    assert api.post(f"runs/demo/weights/2/{verb}").json()["version"] == 2
+    assert api.node.asked == [("demo", 2, pinned)]
+    assert api.post(f"runs/demo/weights/3/{verb}").status_code == 404
+    assert api.post(f"runs/demo/weights/2/{verb}", token="viewer").status_code == 403
+
+
+def test_prometheus_is_told_what_the_relay_measures(api: Api) -> None:
+    response = api.get("../../metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = response.text.splitlines()
+    assert 'tmrld_node_latency_seconds{node="gamer",role="worker"} 0.012' in lines
+    assert 'tmrld_node_value{node="gamer",role="worker",name="speed"} NaN' in lines
+    assert 'tmrld_run_state{run="demo",state="running"} 1' in lines
+    assert 'tmrld_run_metric{run="demo",name="loss"} 0.5' in lines
+    assert "# TYPE tmrld_run_updates gauge" in lines
+    assert api.get("../../metrics", token="").status_code == 401
 
 
 def test_weights_are_downloaded_as_a_file(api: Api) -> None:

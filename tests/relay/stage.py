@@ -93,11 +93,8 @@ class Stage:
         await ready.wait()
 
     async def make_run(self, name: str = RUN, state: str = "running") -> None:
-        await self.relay.create_run(name, {"seed": 1}, "test")
-        if state != "queued":
-            await self.relay.move(name, "start")
-        if state == "stopped":
-            await self.relay.move(name, "stop")
+        start = {"running": "now", "queued": "queue", "stopped": "no"}[state]
+        await self.relay.create_run(name, {"seed": 1}, "test", start)
 
     async def connect(self, role: str, name: str, limit: int = 16) -> FakePeer:
         """Link a peer; ``limit`` messages may wait in its line."""

@@ -486,7 +486,7 @@ def test_metrics_are_stored_and_told(tmp_path: Path) -> None:
             trainer = await stage.trainer()
             await trainer.say(Metrics(RUN, 0, 100, 1000, {"loss": 0.5, "speed": 3}))
             event = await events.hear(update=100)
-            assert event.data == {"update": 100, "transitions": 1000, "values": {"loss": 0.5, "speed": 3.0}}
+            assert event.data == {"update": 100, "transitions": 1000, "lineage": 0, "values": {"loss": 0.5, "speed": 3.0}}
             assert stage.store.metrics.read(RUN, ["loss"])["loss"].values.tolist() == [0.5]
 
     asyncio.run(scene())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ def test_a_newcomer_is_told_the_run_with_its_configuration(tmp_path: Path) -> No
     async def scene() -> None:
         async with on_stage(tmp_path) as stage:
             worker = await stage.connect("worker", "w1")
-            assert await worker.hear(Assign) == Assign(RUN, {"seed": 1}, 1, "running", evaluates=True)
+            made = stage.store.get(RUN).created
+            assert await worker.hear(Assign) == Assign(RUN, {"seed": 1}, 1, "running", evaluates=True, created=made)
             trainer = await stage.connect("trainer", "t1")
-            assert await trainer.hear(Assign) == Assign(RUN, {"seed": 1}, 1, "running")
+            assert await trainer.hear(Assign) == Assign(RUN, {"seed": 1}, 1, "running", created=made)
 
     asyncio.run(scene())
 
@@ -180,7 +182,13 @@ def test_problems_and_log_lines_of_nodes_are_told(tmp_path: Path) -> None:
                 "w1",
                 "no window",
             )
-            assert lines.data == {"node": "w1", "source": "engine", "lines": [[0.5, "info", "tmrld", "hello"]]}
+            (line,) = lines.data.pop("lines")
+            assert lines.data == {"node": "w1", "source": "engine"}
+            assert (line["level"], line["source"], line["text"]) == ("info", "engine", "hello")
+            (kept,) = stage.relay.log_of_node("w1", 10) or []
+            assert dataclasses.asdict(kept) == line
+            assert [each.text for each in stage.relay.log_of_run(RUN, 10)] == ["hello"]
+            assert stage.relay.log_of_node("w2", 10) is None
 
     asyncio.run(scene())
 

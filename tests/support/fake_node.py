@@ -1,21 +1,18 @@
 """A node with canned answers, for tests of the control API: what it was asked to do is in ``moves``."""
 
+import contextlib
 import dataclasses
-import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from tests.support.fake_results import FakeResults
 from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import EpisodeView, EvaluationView, Node, NodeView, RunView, SeriesView, WeightsFile, WeightsView
-
-DATA = bytes(range(256)) * 4
-SHA256 = hashlib.sha256(DATA).hexdigest()
+from tmrld.node import LogLineView, Node, NodeView, RunView
 
 RUN = RunView("demo", "running", 1000.0, 1, {"algorithm": {"gamma": 0.995}}, 0, 20, 400, 2, None, 2)
-WEIGHTS = WeightsView(2, 20, 0, len(DATA), SHA256, 1001.0, False, EvaluationView(1, 0, math.nan, None))
-EPISODE = EpisodeView("e1", "gamer", "oval", "train", "policy", 200, math.inf, False, None, 0.5, 2, 1002.0)
+LINE = LogLineView(1003.0, "INFO", "worker", "hello")
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", "demo", "driving", "", 0.012, {"cores": 8}, {"speed": math.nan})
 
 
@@ -27,7 +24,9 @@ class FakeNode(Node):
         self.roles = ("relay",)
         self.feed = Feed()
         self.moves: list[tuple[str, str]] = []
-        self.asked: list[tuple[Any, ...]] = []
+        self.results: FakeResults = FakeResults(self._find)
+        self.asked = self.results.asked
+        self.watched: list[str] = []
         self.broken: Exception | None = None
 
     def _find(self, run: str) -> None:
@@ -66,28 +65,23 @@ class FakeNode(Node):
         self.moves.append((name, verb))
         return RUN
 
-    async def metric_names(self, run: str) -> list[str]:
-        self._find(run)
-        return ["critic/loss", "pace/updates"]
+    async def log(self, name: str, limit: int) -> list[LogLineView]:
+        self.asked.append((name, limit))
+        if name not in ("gamer", "relay"):
+            raise NotFound(f"there is no node {name!r}")
+        return [LINE]
 
-    async def metrics(
-        self, run: str, names: Sequence[str], start: int | None, stop: int | None, max_points: int
-    ) -> list[SeriesView]:
+    async def run_log(self, run: str, limit: int) -> list[LogLineView]:
         self._find(run)
-        self.asked.append((run, list(names), start, stop, max_points))
-        return [SeriesView(name, [1, 2, 3], [10, 20, 30], [0.5, math.nan, -math.inf]) for name in names]
+        self.asked.append((run, limit))
+        return [LINE]
 
-    async def episodes(self, run: str, limit: int, purpose: str | None) -> list[EpisodeView]:
+    async def watching(self, run: str) -> contextlib.AbstractContextManager[None]:
         self._find(run)
-        self.asked.append((run, limit, purpose))
-        return [EPISODE]
+        return self._watched(run)
 
-    async def weights(self, run: str) -> list[WeightsView]:
-        self._find(run)
-        return [WEIGHTS]
-
-    async def weights_file(self, run: str, version: str) -> WeightsFile:
-        self._find(run)
-        if version not in ("latest", "2"):
-            raise NotFound(f"the run {run} has no {version} weights")
-        return WeightsFile(run, 2, SHA256, DATA)
+    @contextlib.contextmanager
+    def _watched(self, run: str) -> Iterator[None]:
+        self.watched.append(run)
+        yield
+        self.watched.remove(run)

@@ -15,7 +15,7 @@ from tmrld.control.auth import Guard
 from tmrld.control.gate import Gate
 from tmrld.control.page import page_routes
 from tmrld.control.problems import Code, JsonResponse, ProblemError, close_stream, documented
-from tmrld.control.routes import daemon, invites, nodes, results, runs, session, tokens
+from tmrld.control.routes import daemon, invites, logs, nodes, prometheus, results, runs, session, tokens
 from tmrld.control.routes.common import ANYBODY
 from tmrld.node import Node
 from tmrld.security.attempts import Attempts
@@ -31,6 +31,7 @@ ROUTES = (
     nodes.routes,
     runs.routes,
     results.routes,
+    logs.routes,
 )
 
 DESCRIPTION = """
@@ -69,6 +70,7 @@ def create_app(node: Node, access: Access, *, host: str = "127.0.0.1", attempts:
     problems.install(app)
     for router in (*ROUTES, live.live_routes, _live_documentation()):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(prometheus.routes)
     app.include_router(page_routes())
     app.add_api_websocket_route("/{path:path}", _no_such_stream)
     app.openapi = _documentation(app)  # type: ignore[method-assign]  # FastAPI's documented way to change it

@@ -168,7 +168,9 @@ class Hub:
         self._store = store
         self._options = options
         self._feed = feed
-        self._queue: asyncio.Queue[_Arrived] = asyncio.Queue(QUEUE_CHUNKS)
+        self._queue: asyncio.Queue[_Arrived | None] = asyncio.Queue(QUEUE_CHUNKS)  # None wakes the commit loop
+        self._closing = False
+        self._committed = asyncio.Event()
         self._grown = asyncio.Event()
         self._members: list[Member] = []
         self._spec = store.get(run).spec
@@ -253,14 +255,30 @@ class Hub:
         await self._queue.put(arrived)
 
     async def commit(self) -> None:
-        """Commit what is queued, batch by batch, for ever."""
-        while True:
-            batch = [await self._queue.get()]
-            size = len(batch[0].data)
-            while not self._queue.empty() and len(batch) < COMMIT_CHUNKS and size < COMMIT_BYTES:
-                batch.append(self._queue.get_nowait())
-                size += len(batch[-1].data)
+        """Commit what is queued, batch by batch, until `close`."""
+        while not self._closing and (first := await self._queue.get()) is not None:
+            batch, size = [first], len(first.data)
+            while len(batch) < COMMIT_CHUNKS and size < COMMIT_BYTES:
+                arrived = None if self._queue.empty() else self._queue.get_nowait()
+                if arrived is None:
+                    break
+                batch.append(arrived)
+                size += len(arrived.data)
             await self._commit(batch)
+        self._committed.set()
+
+    async def close(self) -> None:
+        """For a run that is to be deleted: commit no more, let go of what still waits, and close the log."""
+        self._closing = True
+        if self._queue.empty():
+            self._queue.put_nowait(None)
+        await self._committed.wait()
+        while not self._queue.empty():
+            arrived = self._queue.get_nowait()
+            if arrived is not None:
+                arrived.member.put(Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
+            await asyncio.sleep(0)  # whoever waited for room has put its chunk into the queue now
+        await asyncio.to_thread(self.log.close)
 
     async def _commit(self, batch: list[_Arrived]) -> None:
         """Store a batch, then acknowledge it.
@@ -268,8 +286,8 @@ class Hub:
         Episodes are entered in between: after a crash there, the chunk is sent again and enters its episode then.
         """
         records = [arrived.record() for arrived in batch]
-        stored = await self._insist(lambda: self.log.append(records))
-        ended = [(arrived.episode, place) for arrived, place in zip(batch, stored, strict=True) if arrived.episode is not None]
+        stored = await self._insist(lambda: self.log.append(records)) or []
+        ended = [(arrived.episode, place) for arrived, place in zip(batch, stored, strict=False) if arrived.episode is not None]
         if ended:
             await self._insist(lambda: self._store.episodes.add(self.run, [episode for episode, _ in ended]))
         for episode, place in ended:
@@ -285,12 +303,17 @@ class Hub:
         if new := [episode for episode, place in ended if not place.duplicate]:
             await self._driven.enter(new)
 
-    async def _insist(self, work: Callable[[], T]) -> T:
-        """Do this in a thread, again and again while the disk refuses; until then nothing is acknowledged and nothing lost."""
+    async def _insist(self, work: Callable[[], T]) -> T | None:
+        """Do this in a thread, again and again while the disk refuses; until then nothing is acknowledged and nothing lost.
+
+        Only a run that is being deleted gives up: None.
+        """
         while True:
             try:
                 return await asyncio.to_thread(work)
             except StorageError as error:
+                if self._closing:
+                    return None
                 self._problem(f"samples cannot be stored, collection waits: {error}")
                 await asyncio.sleep(RETRY_FULL_DISK_S)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +41,7 @@ from tmrld.relay.options import RelayOptions
 from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
 from tmrld.storage.layout import Layout
-from tmrld.storage.runs import RunStore
+from tmrld.storage.runs import Revision, RunStore
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ MOVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pause": ("paused", ("running",)),
     "resume": ("running", ("paused",)),
     "stop": ("stopped", ("running", "paused", "queued")),
+    "queue": ("queued", ("stopped", "failed", "finished")),
 }
 """What may be asked of a run: the state that it leads to, and the states in which it may be asked."""
 
@@ -81,6 +83,7 @@ class Relay:
         self._previews = Previews(lambda: self._previews.tell(self._roster.members()))
         self._tails = LogTails()
         self._tasks: asyncio.TaskGroup | None = None
+        self._promoting = False
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Open every active run, call ``ready``, and commit what arrives until cancelled."""
@@ -200,7 +203,8 @@ class Relay:
         """The last checkpoint of a run whose trainer was told to stop: kept, unless somebody else trains it already."""
         hub = self._hubs.get(checkpoint.run)
         if hub is not None and all(member.role != "trainer" for member in hub.members):
-            await hub.keep_checkpoint(checkpoint)
+            with contextlib.suppress(NotFound):  # deleted meanwhile
+                await hub.keep_checkpoint(checkpoint)
 
     def _note(self, member: Member, message: Status) -> None:
         """Remember and show what a node says of itself."""
@@ -225,10 +229,11 @@ class Relay:
     # Who works for what
 
     def _deal(self) -> None:
-        """Seat every node, and tell those whose seat or run has changed."""
+        """Seat every node, and tell those whose seat or run has changed; a trainer that is left over takes a queued run."""
         active = [run for run in self._store.all() if run.state in ACTIVE]
         by_name = {run.name: run for run in active}
-        for member, seat in self._roster.seats([run.name for run in active]):
+        assigned = self._store.assignments.all()
+        for member, seat in self._roster.seats([run.name for run in active], assigned):
             if member.seat.run != seat.run:
                 self._part(member)
             member.seat = seat
@@ -239,8 +244,30 @@ class Relay:
             hub = self._hubs[run.name]
             revision = self._store.revision(run.name)
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
-            member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest))
+            member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest, run.created))
             hub.join(member)
+        self._promote(self._roster.idle_trainers(assigned))
+
+    def _promote(self, idle: Sequence[str | None]) -> None:
+        """Start the run that has waited longest for one of these trainers; each is told by the run that it is assigned to."""
+        queue = self._store.queue() if idle else []
+        name = next((run.name for run in queue if run.name in idle or None in idle), None)
+        if name is not None and not self._promoting and self._tasks is not None:
+            self._promoting = True
+            self._tasks.create_task(self._start_queued(name), name=f"start {name}")
+
+    async def _start_queued(self, name: str) -> None:
+        try:
+            await self.move(name, "start")
+        except (NotFound, Conflict):
+            pass  # somebody was faster
+        except StorageError as error:
+            log.error("the run %s cannot be started: %s", name, error)
+            self._set_state(name, "failed")
+            self._feed.publish("problem", {"detail": f"the run cannot be started: {error}"}, name)
+        finally:
+            self._promoting = False
+        self._deal()
         self._previews.tell(self._roster.members())
 
     async def _open(self, run: str) -> Hub:
@@ -257,6 +284,7 @@ class Relay:
 
     def connected(self) -> list[NodeView]:
         """The nodes that are connected now."""
+        assigned = self._store.assignments.all()
         return [
             NodeView(
                 name=member.name,
@@ -270,6 +298,7 @@ class Relay:
                 machine=dict(member.link.peer.machine),
                 values=dict(member.status.get("values", {})),
                 last_seen=time.time(),
+                assigned=assigned.get(member.name),
             )
             for member in self._roster.members()
         ]
@@ -336,11 +365,51 @@ class Relay:
         hub = self._hubs.get(run)
         return hub.log.transitions("train") if hub else 0
 
-    async def create_run(self, name: str, config: Mapping[str, Any], author: str) -> None:
-        """Make a run in state "queued".  Raises BadInput for a bad name or configuration, Conflict for a name that is taken."""
+    async def create_run(self, name: str, config: Mapping[str, Any], author: str, start: str = "no") -> None:
+        """Make a run, and start it "now", "queue" it, or leave it stopped ("no").
+
+        Raises BadInput for a bad name or configuration, Conflict for a name that is taken.
+        """
         checked = self._check_config(config)
-        await asyncio.to_thread(self._store.create, name, checked, author, time.time())
-        self._feed.publish("run", {"state": "queued"}, name)
+        state = "queued" if start == "queue" else "stopped"
+        await asyncio.to_thread(self._store.create, name, checked, author, time.time(), state)
+        self._feed.publish("run", {"state": state}, name)
+        if start == "now":
+            await self.move(name, "start")
+        else:
+            self._deal()
+
+    async def delete_run(self, name: str) -> None:
+        """Remove a run and all its files.  Raises NotFound, and Conflict for one that is active."""
+        async with self._opening:
+            state = self._store.get(name).state
+            if state in ACTIVE:
+                raise Conflict(f"the run {name} is {state}: stop it before you delete it")
+            hub = self._hubs.pop(name, None)
+            if hub is not None:
+                await hub.close()
+            await asyncio.to_thread(self._store.delete, name)
+        self._feed.publish("run", {"deleted": True}, name)
+        self._deal()
+
+    async def change_config(self, name: str, config: Mapping[str, Any], base: int, author: str) -> Revision:
+        """Give a run another configuration, which takes effect at once; ``base`` is the revision that the author saw.
+
+        Raises BadInput for one that cannot be used, Conflict when somebody else changed it since.
+        """
+        checked = self._check_config(config)
+        revision = await asyncio.to_thread(
+            lambda: self._store.add_revision(name, checked, base=base, author=author, at=time.time())
+        )
+        self._feed.publish("run", {"revision": revision.number}, name)
+        self._deal()
+        return revision
+
+    async def assign(self, node: str, run: str | None) -> None:
+        """Give a node to a run, or (None) leave it to the relay.  Raises NotFound for a run that does not exist."""
+        await asyncio.to_thread(self._store.assignments.set, node, run)
+        self._feed.publish("node", {"name": node, "assigned": run})
+        self._deal()
 
     async def move(self, name: str, verb: str) -> None:
         """Start, pause, resume or stop a run.  Raises NotFound, and Conflict when its state forbids it."""

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal
 
 from fastapi import Header, Path, Query
 from starlette.responses import Response
 
+from tmrld.control import catalogue, csv_text
+from tmrld.control.auth import Operator
+from tmrld.control.bottleneck import judge
 from tmrld.control.downloads import Conditions, file_response
 from tmrld.control.problems import Code, documented
-from tmrld.control.routes.common import OF_RUN, RunName, TheNode, router
-from tmrld.control.schemas.results import Episode, Episodes, Metrics, Series, Weights, WeightsVersions
+from tmrld.control.routes.common import COMMAND, OF_RUN, RunName, TheNode, router
+from tmrld.control.schemas.results import (
+    Bottleneck,
+    DrivenEpisode,
+    Episode,
+    Episodes,
+    MetricInfo,
+    Metrics,
+    Series,
+    Track,
+    Weights,
+    WeightsVersions,
+)
+from tmrld.node import Node
+from tmrld.security.tokens import Grant
+
+log = logging.getLogger(__name__)
 
 routes = router()
 
 
-@routes.get("/runs/{run}/metrics", tags=["results"], responses=documented(*OF_RUN, Code.BAD_INPUT))
+@routes.get(
+    "/runs/{run}/metrics",
+    tags=["results"],
+    response_model=Metrics,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The curves; as CSV, a line per point."},
+        **documented(*OF_RUN, Code.BAD_INPUT),
+    },
+)
 async def metrics(
     node: TheNode,
     run: RunName,
@@ -25,29 +52,89 @@ async def metrics(
     max_points: Annotated[
         int, Query(description="At most this many points per metric; extremes are kept.", ge=4, le=100_000)
     ] = 1000,
-) -> Metrics:
-    """Which metrics the run has, and the points of those that are named."""
+    format: Annotated[Literal["json", "csv"], Query(description="In which form to answer.")] = "json",
+) -> Metrics | Response:
+    """Which metrics the run has and what they mean, and the points of those that are named."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    series = await node.metrics(run, wanted, start, stop, max_points) if wanted else []
-    return Metrics(run=run, names=await node.metric_names(run), series=[Series.model_validate(view) for view in series])
+    series = await node.results.metrics(run, wanted, start, stop, max_points) if wanted else []
+    if format == "csv":
+        headers = {"Content-Disposition": f'attachment; filename="{run}-metrics.csv"'}
+        return Response(csv_text.curves(series), media_type=csv_text.MEDIA_TYPE, headers=headers)
+    known = await node.results.metric_names(run)
+    info = sorted(map(catalogue.info, known), key=lambda entry: catalogue.GROUPS.index(entry.group))
+    return Metrics(
+        run=run,
+        names=known,
+        info=[MetricInfo.model_validate(entry) for entry in info],
+        series=[Series.model_validate(view) for view in series],
+    )
 
 
-@routes.get("/runs/{run}/episodes", tags=["results"], responses=documented(*OF_RUN))
+@routes.get("/runs/{run}/episodes", tags=["results"], responses=documented(*OF_RUN, Code.BAD_INPUT))
 async def episodes(
     node: TheNode,
     run: RunName,
     limit: Annotated[int, Query(description="At most this many.", ge=1, le=1000)] = 50,
     purpose: Annotated[Literal["train", "evaluation"] | None, Query(description="Only those driven for this.")] = None,
+    before: Annotated[str | None, Query(description="Go on where a page before said `next`.", max_length=40)] = None,
 ) -> Episodes:
-    """The newest episodes, the newest first."""
-    views = await node.episodes(run, limit, purpose)
-    return Episodes(items=[Episode.model_validate(view) for view in views])
+    """Episodes, the newest first."""
+    page = await node.results.episodes(run, limit, purpose, before)
+    return Episodes(items=[Episode.model_validate(view) for view in page.items], next=page.next)
+
+
+@routes.get("/runs/{run}/episodes/{episode}", tags=["results"], responses=documented(*OF_RUN))
+async def episode(
+    node: TheNode,
+    run: RunName,
+    episode: Annotated[
+        str, Path(description="Its id, `latest`, or `best` for the policy's fastest finished lap.", max_length=200)
+    ],
+) -> DrivenEpisode:
+    """An episode with the line that was driven."""
+    return DrivenEpisode.model_validate(await node.results.episode(run, episode))
+
+
+@routes.get("/runs/{run}/track", tags=["results"], responses=documented(*OF_RUN))
+async def track(node: TheNode, run: RunName) -> Track:
+    """The track that the run is driven on; 404 while no worker has told it."""
+    return Track.model_validate(await node.results.track(run))
+
+
+@routes.get("/runs/{run}/bottleneck", tags=["results"], responses=documented(*OF_RUN))
+async def bottleneck(node: TheNode, run: RunName) -> Bottleneck:
+    """Which part of the run holds the others up."""
+    state = (await node.run(run)).state
+    working = [view for view in await node.nodes() if view.run == run and view.connected]
+    trainer = next((view.values for view in working if view.role == "trainer"), None)
+    workers = [view.values for view in working if view.role == "worker"]
+    return Bottleneck.model_validate(judge(state, trainer, workers))
 
 
 @routes.get("/runs/{run}/weights", tags=["results"], responses=documented(*OF_RUN))
 async def weights(node: TheNode, run: RunName) -> WeightsVersions:
     """The stored versions of the policy."""
-    return WeightsVersions(items=[Weights.model_validate(view) for view in await node.weights(run)])
+    return WeightsVersions(items=[Weights.model_validate(view) for view in await node.results.weights(run)])
+
+
+_Version = Annotated[int, Path(description="Its number.", ge=0, le=2**63 - 1)]
+
+
+async def _pin(node: Node, grant: Grant, run: str, version: int, pinned: bool) -> Weights:
+    log.info("%s %s version %d of the weights of %s", grant.name, "pins" if pinned else "unpins", version, run)
+    return Weights.model_validate(await node.results.pin_weights(run, version, pinned))
+
+
+@routes.post("/runs/{run}/weights/{version}/pin", tags=["results"], responses=documented(*COMMAND))
+async def pin_weights(node: TheNode, grant: Operator, run: RunName, version: _Version) -> Weights:
+    """Keep a version of the weights for good.  Needs the scope operator."""
+    return await _pin(node, grant, run, version, True)
+
+
+@routes.post("/runs/{run}/weights/{version}/unpin", tags=["results"], responses=documented(*COMMAND))
+async def unpin_weights(node: TheNode, grant: Operator, run: RunName, version: _Version) -> Weights:
+    """Keep a version no longer than its turn.  Needs the scope operator."""
+    return await _pin(node, grant, run, version, False)
 
 
 _BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -72,7 +159,7 @@ async def weights_file(
     conditions: Annotated[Conditions, Header()],
 ) -> Response:
     """Download a version of the policy; `Content-Location` says which one `latest` and `best` are."""
-    file = await node.weights_file(run, version)
+    file = await node.results.weights_file(run, version)
     headers = {
         "Content-Location": f"/api/v1/runs/{file.run}/weights/{file.version}",
         "Cache-Control": "private, no-cache",

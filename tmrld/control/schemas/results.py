@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from tmrld.control.schemas.common import FromView
 
 
 class Series(FromView):
-    """A metric's points in the order of updates: three lists of one length."""
+    """A metric's points in the order of updates: four lists of one length."""
 
     name: str = Field(description="Name of the metric.")
     updates: list[int] = Field(description="Update of each point.")
     transitions: list[int] = Field(description="Training transitions there were by then.")
+    times: list[float] = Field(description="When the relay received each point.")
     values: list[float | None] = Field(description="Value of each point; null for NaN and infinities.")
+
+
+class MetricInfo(FromView):
+    """What a metric means."""
+
+    name: str = Field(description="Its name.")
+    title: str = Field(description="A short title.")
+    group: str = Field(description="What it belongs to.")
+    unit: str = Field(description="Its unit; empty for none.")
+    description: str = Field(description="What it is, in a sentence.")
+    healthy: str = Field(description="What it looks like when all is well, in a sentence.")
+    better: Literal["higher", "lower"] | None = Field(description="Which way is better, if one is.")
 
 
 class Metrics(BaseModel):
@@ -21,6 +36,7 @@ class Metrics(BaseModel):
 
     run: str = Field(description="Name of the run.")
     names: list[str] = Field(description="All metrics that the run has.")
+    info: list[MetricInfo] = Field(description="What each of them means, group by group.")
     series: list[Series] = Field(description="Those asked for with `names`, in that order.")
 
 
@@ -73,3 +89,35 @@ class Episodes(BaseModel):
     """Episodes of a run, the newest first."""
 
     items: list[Episode]
+    next: str | None = Field(description="Give this as `before` to see the episodes before these; null at the end.")
+
+
+class Trajectory(FromView):
+    """A driven line: four lists of one length, of at most 256 points."""
+
+    x: list[float | None] = Field(description="Metres.")
+    z: list[float | None] = Field(description="Metres.")
+    speed: list[float | None] = Field(description="Metres per second.")
+    time: list[float | None] = Field(description="Seconds since the start.")
+
+
+class DrivenEpisode(Episode):
+    """An episode with the line that was driven."""
+
+    trajectory: Trajectory = Field(description="The line; empty where the environment tells no positions.")
+
+
+class Track(FromView):
+    """The line of a track from start to finish, at most 1000 points of it."""
+
+    name: str = Field(description="Its name.")
+    x: list[float] = Field(description="Metres.")
+    z: list[float] = Field(description="Metres; one for each x.")
+    width_m: float | None = Field(description="Width of the road; null where it is unknown.")
+
+
+class Bottleneck(FromView):
+    """Which part of a run holds the others up."""
+
+    part: Literal["collecting", "sending", "sampling", "updating", "none"] = Field(description="The part.")
+    sentence: str = Field(description="Why, and what would help.")

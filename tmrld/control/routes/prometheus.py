@@ -1,0 +1,64 @@
+"""What the relay measures, for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from tmrld import __version__
+from tmrld.control.prometheus import MEDIA_TYPE, Family, rendered
+from tmrld.control.routes.common import TheNode, router
+from tmrld.node import Node
+
+routes = router()
+
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+@routes.get(
+    "/metrics", tags=["daemon"], response_class=Response, responses={200: {"description": "The measurements.", **_TEXT}}
+)
+async def prometheus(node: TheNode) -> Response:
+    """What the relay measures, in the text format of Prometheus.  Its scraper needs a token with the scope viewer."""
+    return Response(rendered(await _families(node)), media_type=MEDIA_TYPE)
+
+
+async def _families(node: Node) -> list[Family]:
+    health: dict[str, Any] = node.health()
+    about = Family("tmrld_info", "gauge", "What is running here; always 1.")
+    about.add(1, version=__version__, node=node.name)
+    uptime = Family("tmrld_uptime_seconds", "gauge", "Seconds since the relay's daemon started.")
+    uptime.add(health["uptime_s"])
+    return [about, uptime, *await _of_nodes(node), *await _of_runs(node)]
+
+
+async def _of_nodes(node: Node) -> list[Family]:
+    connected = Family("tmrld_node_connected", "gauge", "Whether a known node is connected: 1 or 0.")
+    latency = Family("tmrld_node_latency_seconds", "gauge", "Measured round trip to a connected node.")
+    values = Family("tmrld_node_value", "gauge", "A number that a node reports of itself, by name.")
+    for view in await node.nodes():
+        connected.add(float(view.connected), node=view.name, role=view.role)
+        latency.add(view.latency_s, node=view.name, role=view.role)
+        for name, value in sorted(view.values.items()):
+            if isinstance(value, int | float):
+                values.add(float(value), node=view.name, role=view.role, name=name)
+    return [connected, latency, values]
+
+
+async def _of_runs(node: Node) -> list[Family]:
+    state = Family("tmrld_run_state", "gauge", "The state of a run, as the label state; always 1.")
+    updates = Family("tmrld_run_updates", "gauge", "Gradient updates of a run so far; falls when it goes back to a checkpoint.")
+    transitions = Family("tmrld_run_transitions", "gauge", "Training transitions that a run has collected.")
+    episodes = Family("tmrld_run_episodes", "gauge", "Training episodes that were driven to their end.")
+    best = Family("tmrld_run_best_lap_seconds", "gauge", "Shortest lap of a run.")
+    metric = Family("tmrld_run_metric", "gauge", "The newest value of each of a run's curves, by name.")
+    for run in await node.runs():
+        state.add(1, run=run.name, state=run.state)
+        updates.add(run.update, run=run.name)
+        transitions.add(run.transitions, run=run.name)
+        episodes.add(run.episodes, run=run.name)
+        best.add(run.best_lap_s, run=run.name)
+        for name, value in sorted((await node.results.latest_metrics(run.name)).items()):
+            metric.add(value, run=run.name, name=name)
+    return [state, updates, transitions, episodes, best, metric]
