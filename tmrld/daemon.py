@@ -16,7 +16,6 @@ import contextlib
 import importlib.util
 import logging
 import platform
-import re
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -29,6 +28,7 @@ from tmrld import __version__, logs
 from tmrld.configuration import checked
 from tmrld.errors import SettingsError
 from tmrld.events import Feed
+from tmrld.machine import machine_facts, machine_name
 from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import Hello, Welcome
@@ -79,7 +79,7 @@ class Daemon:
                 "each with a data folder of its own"
             )
         self.settings = settings
-        self.name = settings.name or _machine_name()
+        self.name = settings.name or machine_name()
         self.feed = Feed()
         self.node: Node | None = None
         """The running node as the control API sees it; None without the role relay."""
@@ -162,8 +162,7 @@ class Daemon:
         await self._until(ready)
         if not store.all():
             name = self.settings.run.name
-            await relay.create_run(name, first_run_config(self.settings), author=self.name)
-            await relay.move(name, "start")
+            await relay.create_run(name, first_run_config(self.settings), author=self.name, start="now")
         own = {} if self.settings.peers.token.get_secret_value() else {role: f"local-{role}" for role in self._peer_roles}
         own_tokens = {role: tokens.issue(name, role, replace=True) for role, name in own.items()}
         access = Access(
@@ -187,7 +186,7 @@ class Daemon:
         self._stack.push_async_callback(control.close)
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host  # noqa: S104 - compared, not bound
         url = f"wss://{host}:{listener.port}"
-        self.addresses = {"peers": url, "control": control.url, "pin": identity.pin}
+        self.addresses = {"peers": url, "control": control.url, "pin": identity.pin, "page": self.page_address(control.url)}
         self._admin_hash = hash_token(await asyncio.to_thread(admin_token, layout.control_token, tokens))
         self._relay_access = access
         return lambda role: _Access(url, identity.pin, "", "", own[role], own_tokens[role])
@@ -228,7 +227,7 @@ class Daemon:
 
     def _start_peer(self, role: str, member: _PeerRole, access: _Access) -> None:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)
-        hello = Hello(role, access.name, __version__, machine=_machine())
+        hello = Hello(role, access.name, __version__, machine=machine_facts())
         dialer = Dialer(access.url, access.token, hello, context, proxy=access.proxy or None)
         self._spawn(role, dialer.run(member.serve))
         self._members.append(member)
@@ -264,20 +263,3 @@ class Daemon:
             wait.cancel()
         if self._failure is not None:
             raise self._failure
-
-
-def _machine_name() -> str:
-    """This machine's name, as far as it can be a node's."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node()).strip("-._")[:64] or "node"
-
-
-def _machine() -> dict[str, Any]:
-    """What the relay shows of a machine."""
-    import psutil
-
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "cores": psutil.cpu_count() or 1,
-        "memory_bytes": psutil.virtual_memory().total,
-    }

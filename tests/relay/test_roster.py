@@ -121,3 +121,61 @@ def test_whatever_comes_and_goes_seats_are_fair(events: list[str | set[str]]) ->
         assert sum(counts) == (len(workers) if active else 0)
         assert max(counts, default=0) - min(counts, default=0) <= 1
         assert sum(seat.evaluates for seat in seats.values()) == sum(count > 0 for count in counts)
+
+
+# Nodes that a person has assigned
+
+
+def seated(roster: Roster[str], assigned: dict[str, str], *active: str) -> dict[str, str]:
+    return {member: seat.run for member, seat in roster.seats(active, assigned)}
+
+
+def test_an_assigned_worker_stays_with_its_run_however_the_others_are_shared_out() -> None:
+    roster = roster_of("w1", "w2", "w3")
+    assert seated(roster, {"w1": "a", "w2": "a", "w3": "a"}, "a", "b") == {"w1": "a", "w2": "a", "w3": "a"}
+    assert seated(roster, {"w1": "a"}, "a", "b") == {"w1": "a", "w2": "a", "w3": "b"}
+
+
+def test_an_assigned_node_waits_while_its_run_is_not_active() -> None:
+    assert seated(roster_of("t1", "w1", "w2"), {"t1": "b", "w1": "b"}, "a") == {"t1": "", "w1": "", "w2": "a"}
+
+
+def test_an_assigned_trainer_takes_the_place_of_one_that_is_not() -> None:
+    roster = roster_of("t1", "t2")
+    assert seated(roster, {}, "a", "b") == {"t1": "a", "t2": "b"}
+    assert seated(roster, {"t2": "a"}, "a", "b") == {"t1": "b", "t2": "a"}
+    assert seated(roster, {"t1": "a", "t2": "a"}, "a", "b") == {"t1": "a", "t2": ""}
+
+
+def test_a_node_that_is_left_to_the_relay_again_keeps_its_seat() -> None:
+    roster = roster_of("t1", "t2")
+    seated(roster, {"t2": "a"}, "a", "b")
+    assert seated(roster, {}, "a", "b") == {"t1": "b", "t2": "a"}
+
+
+def test_trainers_without_a_seat_say_what_they_could_do() -> None:
+    roster = roster_of("t1", "t2", "t3", "w1")
+    assigned = {"t2": "b"}
+    seated(roster, assigned, "a")
+    assert roster.idle_trainers(assigned) == ["b", None]
+
+
+@given(st.dictionaries(NODES, st.sampled_from("abc")), st.lists(st.tuples(NODES, st.sets(st.sampled_from("abc"))), max_size=20))
+def test_assigned_nodes_are_where_they_should_be_and_the_rest_is_fair(
+    assigned: dict[str, str], events: list[tuple[str, set[str]]]
+) -> None:
+    roster: Roster[str] = Roster()
+    for node, runs_now in events:
+        active = sorted(runs_now)
+        if not roster.leave(node):
+            roster.admit(node, "trainer" if node.startswith("t") else "worker", node)
+        seats = seated(roster, assigned, *active)
+        assert seated(roster, assigned, *active) == seats, "asking twice changes nothing"
+        trained = [run for node, run in seats.items() if node.startswith("t") and run]
+        assert len(trained) == len(set(trained))
+        for node, run in seats.items():
+            if node in assigned:
+                assert run in ("", assigned[node])
+                assert node.startswith("t") or run or assigned[node] not in active
+        idle = [node for node, run in seats.items() if node.startswith("t") and not run and node not in assigned]
+        assert not idle or set(trained) == set(active)

@@ -71,7 +71,10 @@ def test_an_assignment_goes_with_its_run(store: RunStore) -> None:
     assert store.assignments.all() == {}
 
 
-def test_an_assignment_follows_its_node_to_a_new_name(store: RunStore) -> None:
+def test_an_assignment_follows_its_node_to_a_new_name_and_is_forgotten_with_it(store: RunStore) -> None:
+    store.nodes.seen("w1", "worker", 1.0)
     store.assignments.set("w1", "a")
-    store.assignments.rename("w1", "fast")
+    store.nodes.rename("w1", "fast")
     assert store.assignments.all() == {"fast": "a"}
+    store.nodes.forget("fast")
+    assert store.assignments.all() == {}

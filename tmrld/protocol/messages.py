@@ -64,6 +64,7 @@ class Assign:
     ``config`` is the run's configuration at ``revision``; ``state`` is "running", "paused" or "stopped".
     For a worker: ``evaluates`` says that it is the one that drives evaluation episodes.
     For a trainer: ``checkpoint_update`` and ``checkpoint_lineage`` name the newest checkpoint that the relay holds (-1: none).
+    ``created`` is when the run was made: another run of the same name has another.
     """
 
     run: str
@@ -73,6 +74,7 @@ class Assign:
     evaluates: bool = False
     checkpoint_update: int = -1
     checkpoint_lineage: int = -1
+    created: float = 0.0
 
 
 @dataclass(frozen=True)

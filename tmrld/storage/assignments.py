@@ -1,4 +1,4 @@
-"""Which run a person has chosen for which node; all others are placed by the relay."""
+"""Which run a person has chosen for which node; all others are placed by the relay.  `Nodes` renames and forgets them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,3 @@ class Assignments:
         with self._database.reading() as view:
             rows = view.execute("SELECT node, runs.name FROM assignments JOIN runs ON runs.id = assignments.run")
             return dict(rows.fetchall())
-
-    def rename(self, node: str, name: str) -> None:
-        """The node is called otherwise from now on."""
-        with self._database.transaction() as change:
-            change.execute("UPDATE OR REPLACE assignments SET node = ? WHERE node = ?", (name, node))

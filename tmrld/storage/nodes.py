@@ -43,6 +43,7 @@ class Nodes:
         """Call a node something else in all its roles; what was known of another one of that name is forgotten."""
         with self._database.transaction() as change:
             change.execute("UPDATE OR REPLACE nodes SET name = ? WHERE name = ?", (new, name))
+            change.execute("UPDATE OR REPLACE assignments SET node = ? WHERE node = ?", (new, name))
 
     def all(self) -> list[KnownNode]:
         """By name and role."""
@@ -53,4 +54,5 @@ class Nodes:
     def forget(self, name: str) -> bool:
         """Forget a node in all its roles; False for one that is unknown."""
         with self._database.transaction() as change:
+            change.execute("DELETE FROM assignments WHERE node = ?", (name,))
             return change.execute("DELETE FROM nodes WHERE name = ?", (name,)).rowcount > 0
