@@ -21,7 +21,7 @@ export function useCurves(run: string, names: string[], range: [number, number] 
   const key = `${run} ${wanted} ${range?.join("-") ?? ""}`;
   const loading = useLoad(() => api.metrics(run, names, { start: range?.[0], stop: range?.[1], maxPoints: POINTS }), key);
   const [series, setSeries] = useState<Record<string, Series>>({});
-  const lineage = useRef<unknown>(undefined);
+  const lineage = useRef(0);
 
   useEffect(() => {
     if (loading.data !== undefined) setSeries(Object.fromEntries(loading.data.series.map((one) => [one.name, one])));
@@ -31,8 +31,10 @@ export function useCurves(run: string, names: string[], range: [number, number] 
     fresh: loading.reload,
     event: ({ time, data }) => {
       const values = data["values"] as Record<string, number | null>;
-      const resumed = lineage.current !== undefined && data["lineage"] !== lineage.current;
-      lineage.current = data["lineage"];
+      const [ours, theirs] = [lineage.current, Number(data["lineage"] ?? 0)];
+      lineage.current = Math.max(ours, theirs);
+      if (theirs < ours) return; // of weights from before the run resumed from an older checkpoint: superseded
+      const resumed = ours > 0 && theirs > ours;
       if (resumed || Object.keys(values).some((name) => names.includes(name) && !(name in series))) loading.reload();
       if (resumed || range !== null) return;
       const [update, transitions] = [Number(data["update"]), Number(data["transitions"])];

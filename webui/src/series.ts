@@ -7,16 +7,18 @@ export type XAxis = "updates" | "transitions" | "time";
 /** More points than any screen shows; beyond it the relay is asked for a thinned curve again. */
 export const MOST_POINTS = 6_000;
 
-/** The series with one point more.  A point of an update that it knows already, or of an older one, changes nothing. */
+/** The series with this point: at the end as a rule, in place of an older one of the same update, or where it belongs. */
 export function extended(series: Series, update: number, transitions: number, time: number, value: number | null): Series {
-  const last = series.updates.at(-1);
-  if (last !== undefined && update <= last) return series;
+  let at = series.updates.length;
+  while (at > 0 && (series.updates[at - 1] ?? 0) >= update) at -= 1;
+  const replaced = series.updates[at] === update ? 1 : 0;
+  const placed = <A>(column: A[], added: A): A[] => column.toSpliced(at, replaced, added);
   return {
     name: series.name,
-    updates: [...series.updates, update],
-    transitions: [...series.transitions, transitions],
-    times: [...(series.times ?? []), time],
-    values: [...series.values, value],
+    updates: placed(series.updates, update),
+    transitions: placed(series.transitions, transitions),
+    times: placed(series.times ?? [], time),
+    values: placed(series.values, value),
   };
 }
 

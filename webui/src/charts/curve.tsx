@@ -28,6 +28,8 @@ export interface CurveProps {
   zoom: Zoom;
   onZoom: (zoom: Zoom) => void;
   height?: number;
+  /** The rank of its title on the page. */
+  level?: "h2" | "h3";
   /** Charts with the same word show their values at the same x. */
   sync?: string;
 }
@@ -67,10 +69,11 @@ export function Curve(props: CurveProps) {
 
   const shown = props.lines.map((line, index) => ({ line, index })).filter(({ line }) => line.look !== "faint");
   const x = hover?.[0];
+  const Heading = props.level ?? "h3";
   return (
     <figure class="curve">
       <figcaption>
-        <h3>{props.title}</h3>
+        <Heading>{props.title}</Heading>
         <div class="legend">
           {shown.map(({ line, index }) => {
             const value = hover ? hover[index + 1] : lastOf(line.y);
@@ -138,7 +141,7 @@ function options(newest: { current: CurveProps }, element: HTMLElement, setHover
       y: { range: (_chart, low, high) => roomy(low, high) },
     },
     axes: [
-      { ...axis, space: 70, ...(isTime ? {} : { values: (_chart: uPlot, ticks: number[]) => ticks.map((tick) => compact(tick)) }) },
+      { ...axis, size: 26, gap: 4, space: 70, ...(isTime ? {} : { values: (_chart: uPlot, ticks: number[]) => ticks.map((tick) => compact(tick)) }) },
       { ...axis, size: 56, gap: 6, values: (_chart: uPlot, ticks: number[]) => ticks.map(write) },
     ],
     cursor: {

@@ -4,6 +4,7 @@ import { same } from "../patch";
 import { asText, rangeOf, read, type Field } from "../schema";
 import type { Json } from "../types";
 import { AppliesTag } from "./changes";
+import { Prose } from "./prose";
 
 export interface FieldRowProps {
   field: Field;
@@ -46,7 +47,7 @@ export function FieldRow(props: FieldRowProps) {
       </div>
       <p class="note" id={`${id}-about`}>
         {problem && <span class="wrong">{problem} </span>}
-        {field.description} {hint && <span class="range">({hint})</span>}
+        <Prose text={field.description} /> {hint && <span class="range">({hint})</span>}
       </p>
     </div>
   );

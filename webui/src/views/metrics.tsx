@@ -5,6 +5,7 @@ import * as api from "../api";
 import { Curve } from "../charts/curve";
 import { linesOf } from "../charts/lines";
 import { ChartBar, useChartSettings, type ChartSettings } from "../components/chartbar";
+import { Prose } from "../components/prose";
 import { Shown } from "../components/shown";
 import { useCurves, type Curves } from "../curves";
 import { useLoad } from "../loading";
@@ -62,7 +63,7 @@ function Metric({ info, curves, settings }: { info: MetricInfo; curves: Curves; 
         sync="metrics"
       />
       <p class="note">
-        {info.description} {info.healthy && <span class="healthy">Healthy: {info.healthy}</span>}
+        <Prose text={info.description} /> {info.healthy && <span class="healthy">Healthy: {info.healthy.charAt(0).toLowerCase() + info.healthy.slice(1)}</span>}
       </p>
     </div>
   );

@@ -81,7 +81,7 @@ function Head({ run, changed }: { run: Run; changed: () => void }) {
       <div class="title">
         <h1>{run.name}</h1>
         <State state={run.state} />
-        <RunActions run={run} changed={changed} />
+        <RunActions run={run} changed={changed} prominent />
         {operator && (
           <div class="actions more">
             <button type="button" class="quiet" onClick={() => setCopying(true)}>

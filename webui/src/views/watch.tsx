@@ -14,8 +14,8 @@ import { updatesBetween } from "../series";
 import type { DrivenEpisode, Preview, Run } from "../types";
 
 /** The curves that say whether it learns. */
-const REWARD = { train: "episode_return", evaluation: "evaluation_return" };
-const LAP = { train: "lap_time_s", evaluation: "evaluation_lap_s" };
+const REWARD = { train: "training_return", evaluation: "evaluation_return" };
+const LAP = { train: "training_lap_s", evaluation: "evaluation_lap_s" };
 const NAMES = [REWARD.train, REWARD.evaluation, LAP.train, LAP.evaluation];
 
 export function Watch({ run }: { run: Run }) {
@@ -67,7 +67,7 @@ function Pair({ settings, series, loaded }: { settings: ChartSettings; series: S
   const laps = useMemo(() => lines(LAP), [series, axis, smoothing]);
   if (loaded && reward.length === 0)
     return <p class="empty">The curves begin when the first episode has ended and the first updates are made.</p>;
-  const common = { isTime: axis === "time", xLabel: axis, zoom: settings.zoom, onZoom: settings.setZoom, sync: "watch" };
+  const common = { isTime: axis === "time", xLabel: axis, zoom: settings.zoom, onZoom: settings.setZoom, sync: "watch", level: "h2" as const };
   return (
     <>
       <Curve {...common} title="Reward of an episode" lines={reward} height={230} />
@@ -111,7 +111,7 @@ function Drive({ run }: { run: string }) {
   const driven = last.data ?? undefined;
   return (
     <>
-      <div class="cardhead">
+      <div class="cardhead below">
         <h2 id="map-title">Last line driven</h2>
         {driven && <p class="note">{sentence(driven)}</p>}
       </div>

@@ -90,9 +90,18 @@ function Table({ run, items, changed }: { run: string; items: Weights[]; changed
   );
 }
 
-/** As the relay ranks them: more laps finished, then the higher mean reward. */
+/** As the relay ranks them: the share of laps finished, then the median lap, then the mean reward; the newest of equals. */
 function bestOf(items: Weights[]): number | null {
+  const rank = ({ evaluation, version }: Weights): number[] => [
+    (evaluation?.finished ?? 0) / (evaluation?.episodes || 1),
+    -(evaluation?.median_lap_s ?? Number.POSITIVE_INFINITY),
+    evaluation?.mean_return ?? Number.NEGATIVE_INFINITY,
+    version,
+  ];
+  const better = (a: number[], b: number[]): boolean => {
+    const at = a.findIndex((value, index) => value !== b[index]);
+    return at >= 0 && (a[at] ?? 0) > (b[at] ?? 0);
+  };
   const evaluated = items.filter((item) => item.evaluation !== null);
-  const value = (item: Weights) => item.evaluation?.mean_return ?? Number.NEGATIVE_INFINITY;
-  return evaluated.reduce<Weights | null>((most, item) => (most === null || value(item) > value(most) ? item : most), null)?.version ?? null;
+  return evaluated.reduce<Weights | null>((most, item) => (most === null || better(rank(item), rank(most)) ? item : most), null)?.version ?? null;
 }
