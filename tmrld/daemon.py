@@ -37,7 +37,6 @@ from tmrld.settings import Settings, first_run_config
 from tmrld.storage.layout import Layout, open_data_folder
 
 if TYPE_CHECKING:
-    from tmrld.access import Access
     from tmrld.node import Node
 
 log = logging.getLogger(__name__)
@@ -84,9 +83,8 @@ class Daemon:
         self.node: Node | None = None
         """The running node as the control API sees it; None without the role relay."""
         self.addresses: dict[str, str] = {}
-        """Where it listens: "peers" (wss://…), "control" (http://…), and the relay's "pin"."""
-        self._relay_access: Access | None = None
-        self._admin_hash = ""
+        """Where it listens: "page" (signs a browser in, once and soon), "peers" (wss://…), "control" (http://…), and the relay's
+        "pin"."""
         self._stack = AsyncExitStack()
         self._members: list[_PeerRole] = []
         self._ended = asyncio.Event()
@@ -104,11 +102,6 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-    def page_address(self) -> str:
-        """An address that signs a browser in, once and within minutes.  Only with the role relay."""
-        assert self._relay_access is not None
-        return f"{self.addresses['control']}/#code={self._relay_access.codes.new(self._admin_hash)}"
 
     def stop(self) -> None:
         """Let `wait` return.  From a signal handler, call it through the loop's ``call_soon_threadsafe``."""
@@ -186,9 +179,9 @@ class Daemon:
         self._stack.push_async_callback(control.close)
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host  # noqa: S104 - compared, not bound
         url = f"wss://{host}:{listener.port}"
-        self.addresses = {"peers": url, "control": control.url, "pin": identity.pin, "page": self.page_address(control.url)}
-        self._admin_hash = hash_token(await asyncio.to_thread(admin_token, layout.control_token, tokens))
-        self._relay_access = access
+        admin = hash_token(await asyncio.to_thread(admin_token, layout.control_token, tokens))
+        page = f"{control.url}/#code={access.codes.new(admin)}"
+        self.addresses = {"page": page, "peers": url, "control": control.url, "pin": identity.pin}
         return lambda role: _Access(url, identity.pin, "", "", own[role], own_tokens[role])
 
     # Worker and trainer

@@ -41,6 +41,7 @@ class Display:
     def greet(self, addresses: Mapping[str, str], data: Path) -> None:
         """Say where everything is."""
         self._console.print(f"tmrld is running: control API at {addresses['control']}, peers at {addresses['peers']}")
+        self._console.print(f"watch and steer it in a browser, once with this address: {addresses['page']}")
         self._console.print(f"everything is kept in {data}; Ctrl-C stops, and the next start goes on from there")
 
     def update(self, progress: Progress, *, last: bool = False) -> None:

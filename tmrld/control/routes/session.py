@@ -8,8 +8,9 @@ from fastapi import Request, Response
 
 from tmrld.control.auth import COOKIE, Asker, Guard, check_origin, client_address
 from tmrld.control.problems import Code, documented
-from tmrld.control.routes.common import open_router, router
-from tmrld.control.schemas.session import Login, Session
+from tmrld.control.routes.common import TheAccess, open_router, router
+from tmrld.control.schemas.session import Login, OneTimeCode, Session
+from tmrld.security.sessions import CODE_S
 
 log = logging.getLogger(__name__)
 
@@ -54,3 +55,9 @@ async def logout(request: Request, response: Response) -> None:
 async def session(asker: Asker) -> Session:
     """Who is asking; `expires` is null with a bearer token."""
     return Session(name=asker.grant.name, scope=asker.grant.scope, expires=asker.expires)
+
+
+@routes.post("/codes", tags=["session"], status_code=201)
+async def make_code(access: TheAccess, asker: Asker) -> OneTimeCode:
+    """A one-time code that signs another browser in as whoever asks."""
+    return OneTimeCode(code=access.codes.new(asker.grant.token_hash), expires_s=CODE_S)

@@ -28,3 +28,10 @@ class Session(BaseModel):
     name: str = Field(description="Whom the token was made for.")
     scope: str = Field(description="What it allows: viewer, operator or admin.")
     expires: float | None = Field(description="When the session ends; null for a token, which does not.")
+
+
+class OneTimeCode(BaseModel):
+    """Signs a browser in: put `#code=` and the code behind the page's address."""
+
+    code: str = Field(description="The code, told this once.")
+    expires_s: float = Field(description="How long it can be used, in seconds.")
