@@ -140,6 +140,14 @@ class Layout:
         """Which data entered the replay memory before which update."""
         return self.trainer_run(run) / "journal"
 
+    def trainer_revisions(self, run: str) -> Path:
+        """Folder of the options that the journal's revisions train with."""
+        return self.trainer_run(run) / "revisions"
+
+    def trainer_made(self, run: str) -> Path:
+        """When the run was made that the rest of the folder belongs to."""
+        return self.trainer_run(run) / "made"
+
     @property
     def spool(self) -> Path:
         """Folder of a worker's chunks that are not yet acknowledged."""

@@ -3,8 +3,9 @@
 A checkpoint is the state of `TrainingLoop.state`: networks, optimizers, temperature, counters, random states, and two offsets
 into the sample log; never the replay memory.  Resuming refills the memory from the log (from ``window`` up to ``offset``) and then
 replays the journal: a list of (update, offset), one entry for each time that new data entered the memory, and one for each time
-that something was published.  Data thus enters between the same updates as before, and the state after the last entry is,
-on a CPU, bit for bit what it was when the trainer died.
+that something was published; and of (update, revision), one for each time that other options took effect.  So data enters and
+options change between the same updates as before, and the state after the last entry is, on a CPU, bit for bit what it was when
+the trainer died.
 """
 
 from __future__ import annotations
@@ -133,10 +134,14 @@ class CheckpointFolder:
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """Before update number ``update`` + 1 was made, everything up to ``offset`` of the sample log was in the memory."""
+    """Before update number ``update`` + 1 was made, everything up to ``offset`` of the sample log was in the memory.
+
+    With a ``revision`` it says instead that the options of this revision were in use (`tmrld.trainer.revisions`).
+    """
 
     update: int
-    offset: int
+    offset: int = 0
+    revision: int = 0
 
 
 class Journal:
@@ -147,6 +152,8 @@ class Journal:
 
     _ENTRY = struct.Struct("<QQI")
     _CHECKED = slice(0, 16)
+    _REVISION = 1 << 63
+    """Marks an update whose entry holds a revision in place of an offset."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -168,11 +175,15 @@ class Journal:
                     self._file.truncate(end)  # half an entry would hide all that come after it
                 raise
 
-    def after(self, update: int, offset: int) -> list[JournalEntry]:
-        """What was recorded, when the file was opened, beyond a checkpoint; offsets and updates never fall."""
+    def after(self, update: int, offset: int, revision: int = 0) -> list[JournalEntry]:
+        """What was recorded, when the file was opened, beyond a checkpoint; offsets, updates and revisions never fall."""
         entries: list[JournalEntry] = []
         for entry in self._entries:
-            if entry.update >= update and entry.offset >= offset:
+            if entry.revision:
+                if entry.update >= update and entry.revision > revision:
+                    entries.append(entry)
+                    update, revision = entry.update, entry.revision
+            elif entry.update >= update and entry.offset >= offset:
                 entries.append(entry)
                 update, offset = entry.update, entry.offset
         return entries
@@ -205,8 +216,9 @@ class Journal:
             return file
 
     def _packed(self, entry: JournalEntry) -> bytes:
-        whole = self._ENTRY.pack(entry.update, entry.offset, 0)
-        return self._ENTRY.pack(entry.update, entry.offset, zlib.crc32(whole[self._CHECKED]))
+        values = (entry.update | self._REVISION, entry.revision) if entry.revision else (entry.update, entry.offset)
+        whole = self._ENTRY.pack(*values, 0)
+        return self._ENTRY.pack(*values, zlib.crc32(whole[self._CHECKED]))
 
     def _read(self) -> list[JournalEntry]:
         entries: list[JournalEntry] = []
@@ -217,5 +229,8 @@ class Journal:
             if zlib.crc32(whole[self._CHECKED]) != checksum:
                 log.warning("%s is damaged after %d entries: what follows is trained anew", self._path, len(entries))
                 break
-            entries.append(JournalEntry(update, offset))
+            if update & self._REVISION:
+                entries.append(JournalEntry(update & ~self._REVISION, revision=offset))
+            else:
+                entries.append(JournalEntry(update, offset))
         return entries

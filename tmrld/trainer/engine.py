@@ -4,7 +4,10 @@ The path of a sample: `Stored` message → cache (a copy of the run's log, same 
 Everything enters the memory from the cache, whether it arrives live or is read again after a resume, and only between updates;
 each entry is journalled first (`tmrld.trainer.checkpoints`).
 
-Messages in: `Spaces`, `Resumed`, `Stored`, `Assign` (state), `Command` ("stop", "checkpoint").
+A newer revision of the configuration takes effect between two updates and is journalled, too, as long as its changes are live
+(`tmrld.applies`); for others the daemon starts a new engine.
+
+Messages in: `Spaces`, `Resumed`, `Stored`, `Assign` (state, configuration), `Command` ("stop", "checkpoint").
 Messages out: `Grant`, `Resume`, `Consumed`, `WeightsMessage`, `CheckpointMessage`, `Metrics`, `Status`.
 """
 
@@ -50,6 +53,7 @@ from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
+from tmrld.trainer.revisions import Revisions
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,9 @@ class TrainerEngine:
     def __init__(self, port: EnginePort, run: str, config: dict[str, Any], revision: int, layout: Layout, device: str) -> None:
         self._port = port
         self._run = run
-        self._revision = revision
+        self._newest = Assign(run, config, revision, "paused")
+        self._revision = 0
+        """That of the options in use; 0 until some are."""
         self._device = device
         self._algorithm_options = AlgorithmOptions.model_validate(config["algorithm"])
         self._network_options = NetworkOptions.model_validate(config["network"])
@@ -79,6 +85,7 @@ class TrainerEngine:
         self._training = TrainingOptions.model_validate(config["training"])
         self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
         self._journal = Journal(layout.trainer_journal(run))
+        self._revisions = Revisions(layout.trainer_revisions(run))
         self._cache = SampleCache(layout.trainer_cache(run))
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
@@ -91,6 +98,7 @@ class TrainerEngine:
         self._checkpoint_asked = False
         self._checkpointed_at = 0
         self._said = ("", "")
+        self._values: dict[str, float] = {}
         self._arrived: list[Stored] = []
         self._complete_to = 0
         """Up to here the cache holds everything, from the window on, that the relay's log has."""
@@ -126,6 +134,7 @@ class TrainerEngine:
         target = Counters()
         if checkpoint is not None:
             loop.restore(checkpoint.arrays, checkpoint.plain)
+            self._revision = checkpoint.revision
             target, window = loop.counters, checkpoint.window
             loop.counters = Counters(updates=target.updates, offset=window)
         gaps = self._cache.gaps(window, self._cache.end)
@@ -136,6 +145,7 @@ class TrainerEngine:
         assert self._resumed is not None
         self._refill(loop, target)
         self._replay_journal(loop)
+        self._follow_configuration(loop)
         loop.counters.weights_version = max(loop.counters.weights_version, self._resumed.version)
         self._evaluated_at = loop.counters.updates
         self._checkpointed_at = target.updates
@@ -152,7 +162,7 @@ class TrainerEngine:
 
     def _replay_journal(self, loop: TrainingLoop) -> None:
         """Do again what was done after the checkpoint, in the same order."""
-        entries = self._journal.after(loop.counters.updates, loop.counters.offset)
+        entries = self._journal.after(loop.counters.updates, loop.counters.offset, self._revision)
         if entries and entries[0].update > loop.counters.updates and not len(loop.replay):
             log.error("no checkpoint of %s can be read, and its journal begins at update %d", self._run, entries[0].update)
             self._journal.clear()  # training begins anew, and so does its schedule
@@ -161,9 +171,34 @@ class TrainerEngine:
             while loop.counters.updates < entry.update:
                 loop.update()
                 self._between_updates()
+            if entry.revision:
+                self._return_to(loop, entry.revision)
             while loop.counters.offset < entry.offset:
                 if not self._ingest(loop, entry.offset, journal=False):
                     self._wait_for_data(f"replays the journal at update {loop.counters.updates}")
+
+    def _return_to(self, loop: TrainingLoop, revision: int) -> None:
+        """Use the options again that this revision had when it was journalled."""
+        try:
+            loop.set_options(*self._revisions.read(revision))
+        except StorageError as error:
+            log.error("training goes on with the options of another revision than before: %s", error)
+        self._revision = revision
+
+    def _follow_configuration(self, loop: TrainingLoop) -> None:
+        """Use the newest revision that the relay told from the next update on, if it is not in use already."""
+        newest = self._newest
+        if newest.revision == self._revision:
+            return
+        algorithm = AlgorithmOptions.model_validate(newest.config["algorithm"])
+        training = TrainingOptions.model_validate(newest.config["training"])
+        self._revisions.keep(newest.revision, algorithm, training)
+        self._journal.append(JournalEntry(loop.counters.updates, revision=newest.revision))
+        loop.set_options(algorithm, training)
+        self._algorithm_options, self._training, self._revision = algorithm, training, newest.revision
+        self._granted = -1  # what may be collected follows from other numbers now
+        log.info("revision %d of the configuration of %s is in use", newest.revision, self._run)
+        self._say(self._said[0] or "training", f"uses revision {newest.revision} of the configuration")
 
     def _wait_for_data(self, detail: str) -> None:
         before = self._complete_to
@@ -180,10 +215,11 @@ class TrainerEngine:
     # Training
 
     def _train(self, loop: TrainingLoop) -> None:
-        training = self._training
         try:
             while True:
                 self._between_updates()
+                self._follow_configuration(loop)
+                training = self._training
                 self._ingest(loop, None, journal=True)
                 self._grant(loop.granted)
                 if self._state != "running" or self._finished(loop) or not loop.update_is_due:
@@ -331,7 +367,8 @@ class TrainerEngine:
         if values is None and (state, detail) == self._said:
             return
         self._said = (state, detail)
-        self._port.send(Status(self._run, state, detail, values or {}))
+        self._values = self._values if values is None else values
+        self._port.send(Status(self._run, state, detail, {**self._values, "revision": self._revision}))
 
     # Messages
 
@@ -352,6 +389,7 @@ class TrainerEngine:
                     self._arrived.append(message)
             case Assign():
                 self._state = message.state
+                self._newest = message
             case Spaces():
                 self._spec = EnvSpec.from_plain(message.spec)
             case Resumed():

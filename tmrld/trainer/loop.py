@@ -14,17 +14,21 @@ so neither a fast simulator nor a fast trainer runs away from the other, and no 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import Algorithm
 from tmrld.rl.options import AlgorithmOptions
 from tmrld.rl.replay import Replay
 from tmrld.trainer.options import TrainingOptions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,6 +59,14 @@ class TrainingLoop:
         self._options = options
         self._training = training
         self._random = np.random.default_rng([training.seed, 1])
+
+    def set_options(self, options: AlgorithmOptions, training: TrainingOptions) -> None:
+        """Use other options from the next update on; networks, optimizers, memory and counters stay.
+
+        Raises BadInput for a change that needs a new run.
+        """
+        self.algorithm.set_options(options)
+        self._options, self._training = options, training
 
     def ingest(self, chunk: Chunk | None, offset: int, next_offset: int, left_out: int = 0) -> None:
         """Take a record of the sample log into the replay memory; None stands for one that is never trained on.
@@ -91,10 +103,24 @@ class TrainingLoop:
             "algorithm": plain,
             "random": json.dumps(self._random.bit_generator.state),
             "counters": vars(self.counters).copy(),
+            "options": {
+                "algorithm": self._options.model_dump(mode="json"),
+                "training": self._training.model_dump(mode="json"),
+            },
         }
 
     def restore(self, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
-        """The inverse of `state`.  The replay memory is refilled separately, with what lay between the checkpoint's offsets."""
+        """The inverse of `state`, its options included.
+
+        The replay memory is refilled separately, with what lay between the checkpoint's offsets.
+        """
+        try:
+            self.set_options(
+                AlgorithmOptions.model_validate(plain["options"]["algorithm"]),
+                TrainingOptions.model_validate(plain["options"]["training"]),
+            )
+        except (KeyError, ValidationError) as error:
+            log.warning("the options of the checkpoint cannot be used by this version, those of the run are: %s", error)
         self.algorithm.restore(arrays, plain["algorithm"])
         self._random.bit_generator.state = json.loads(plain["random"])
         self.counters = Counters(**plain["counters"])

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
+from tmrld.configuration import TRAINER_GROUPS, changes, need_restart
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
@@ -35,6 +38,7 @@ from tmrld.protocol.messages import (
     Stored,
     WeightsMessage,
 )
+from tmrld.storage import files
 from tmrld.storage.layout import Layout
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, unpack
 from tmrld.trainer.engine import CREDIT_BYTES
@@ -145,7 +149,8 @@ class TrainerRole:
     async def _assign(self, message: Assign) -> None:
         """Start, stop or change the engine as the assignment says."""
         before, self._assigned = self._assigned, message
-        same_work = (message.run, message.revision) == (before.run, before.revision)
+        same_run = (message.run, message.created) == (before.run, before.created)
+        same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
         wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
@@ -154,11 +159,24 @@ class TrainerRole:
         if self._engine is not None:
             await self._to_engine(message)
             return
+        await asyncio.to_thread(self._forget_namesake, message)
         own = await asyncio.to_thread(CheckpointFolder(self._layout.trainer_checkpoints(message.run)).newest)
         if (message.checkpoint_lineage, message.checkpoint_update) > ((own.lineage, own.update) if own else (-1, -1)):
             self._outgoing.put(FetchCheckpoint(message.run, message.checkpoint_update))
         else:
             await self._start_engine()
+
+    def _forget_namesake(self, assigned: Assign) -> None:
+        """Remove what is kept of another run of this name, which was deleted at the relay.  Raises StorageError."""
+        folder, path = self._layout.trainer_run(assigned.run), self._layout.trainer_made(assigned.run)
+        made = repr(assigned.created).encode()
+        known = files.read_file(path) if path.exists() else made
+        if known != made:
+            log.warning("the run %s was deleted and made anew: what is here of the former one is removed", assigned.run)
+            with files.explaining("remove", folder):
+                shutil.rmtree(folder)
+        files.make_folder(folder)
+        files.write_atomic(path, made)
 
     async def _adopt(self, message: CheckpointMessage) -> None:
         """The relay's checkpoint is newer than any here: go on from it.  The journal here does not lead on from it.
@@ -194,25 +212,26 @@ class TrainerRole:
     # The engine
 
     async def _start_engine(self) -> None:
-        assigned = self._assigned
-        arguments = {
-            "run": assigned.run,
-            "config": assigned.config,
-            "revision": assigned.revision,
-            "data": str(self._layout.root),
-            "device": self._device,
-        }
         self._session = _Session(spaces=self._session.spaces)
         self._engine = Engine(
             "trainer",
             "tmrld.trainer.engine:run",
-            arguments,
+            self._arguments,
             on_message=self._from_engine,
             on_start=self._brief,
             on_event=self._tell,
             options=EngineOptions(threads=1, stop_timeout_s=STOP_TIMEOUT_S, hang_timeout_s=120),
         )
         await self._engine.start()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "run": self._assigned.run,
+            "config": self._assigned.config,
+            "revision": self._assigned.revision,
+            "data": str(self._layout.root),
+            "device": self._device,
+        }
 
     async def _stop_engine(self) -> None:
         engine, self._engine = self._engine, None

@@ -1,7 +1,7 @@
 """What runs in a worker's engine process: it steps the environment with the newest policy and hands chunks to its daemon.
 
-Messages in: `Assign` (state, evaluates), `WeightsMessage`, `Allowance`, `Command` ("stop").  Messages out: `Describe` first,
-then `ChunkMessage` and `Status`.  The daemon fills in incarnation and numbers.
+Messages in: `Assign` (state, evaluates, configuration), `WeightsMessage`, `Allowance`, `Command` ("stop"). Messages out:
+`Describe` first, then `ChunkMessage` and `Status`. The daemon fills in incarnation and numbers.
 
 In lockstep the loop stops when the allowance is used up; in real time it waits for nothing but the clock.  Until the first weights
 arrive, actions are random.
@@ -160,6 +160,8 @@ class WorkerEngine:
             case Allowance():
                 self._allowed = message.transitions
             case Assign():
+                self._collection = CollectionOptions.model_validate(message.config["collection"])
+                self._evaluation = EvaluationOptions.model_validate(message.config["evaluation"])
                 self._running = message.state == "running"
                 self._evaluates = message.evaluates
             case Command(name="stop"):

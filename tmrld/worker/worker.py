@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from typing import Any
 
+from tmrld.configuration import WORKER_GROUPS, changes, need_restart
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
@@ -58,6 +59,8 @@ class WorkerRole:
         self._allowance: Allowance | None = None
         self._produced: Counter[str] = Counter()
         """Training transitions of each run that went into the outbox: an allowance counts those of its run alone."""
+        self._made: dict[str, float] = {}
+        """When each of them was made."""
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -143,12 +146,16 @@ class WorkerRole:
 
     async def _assign(self, message: Assign) -> None:
         before, self._assigned = self._assigned, message
-        same_work = (message.run, message.revision) == (before.run, before.revision)
+        same_run = (message.run, message.created) == (before.run, before.created)
+        same_work = same_run and not need_restart(changes(before.config, message.config), WORKER_GROUPS)
         wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
         if self._engine is not None and (not wanted or not same_work):
             await self._stop_engine()
-        if message.run != before.run:
+        if not same_run:
             self._weights = self._allowance = None
+        if message.run and self._made.setdefault(message.run, message.created) != message.created:
+            self._made[message.run] = message.created  # another run of that name, which has collected nothing
+            del self._produced[message.run]
         if not wanted:
             return
         if self._engine is None:
