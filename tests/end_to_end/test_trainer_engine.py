@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -41,7 +41,7 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.records import Facts, Record, StoredRecord
 from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.storage.sample_log import SampleLog
-from tmrld.trainer.checkpoints import unpack
+from tmrld.trainer.checkpoints import Journal, unpack
 from tmrld.trainer.engine import TrainerEngine
 from tmrld.worker.options import CollectionOptions
 from tmrld.worker.rollout import Choice, EpisodePlan, drive
@@ -92,17 +92,19 @@ class AlwaysReady:
 class Life:
     """One life of the engine, and this end of its pipe.  Leaving the block kills it, as far as a thread can be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any] = CONFIG, revision: int = 1) -> None:
         theirs, ours = wire_pair()
         self._port = EnginePort(ours, beat_s=1e9)
         self._engine_port = EnginePort(theirs)
         self._folder = folder
+        self._config = config
+        self._revision = revision
         self._thread = threading.Thread(target=self._run)
         self.heard: list[Message] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.tell(Assign("demo", CONFIG, 1, "running"), Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
+        self.tell(Assign("demo", self._config, self._revision, "running"), Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +114,7 @@ class Life:
 
     def _run(self) -> None:
         with suppress(DaemonGone):
-            TrainerEngine(self._engine_port, "demo", CONFIG, 1, Layout(self._folder), "cpu").run()
+            TrainerEngine(self._engine_port, "demo", self._config, self._revision, Layout(self._folder), "cpu").run()
 
     def tell(self, *messages: Message) -> None:
         for message in messages:
@@ -209,3 +211,36 @@ def keep_in_cache(folder: Path, records: list[StoredRecord]) -> None:
 
 def vars_of(facts: Facts) -> dict[str, Any]:
     return {field.name: getattr(facts, field.name) for field in fields(facts)}
+
+
+# A configuration that changes
+
+
+def changed(**algorithm: Any) -> dict[str, Any]:
+    """The configuration with other values in this group."""
+    return {**CONFIG, "algorithm": {**CONFIG["algorithm"], **algorithm}}
+
+
+def test_a_newer_revision_is_used_without_a_new_engine_and_again_after_a_kill(tmp_path: Path, log: list[StoredRecord]) -> None:
+    with Life(tmp_path) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        life.hear(WeightsMessage)
+        life.tell(Assign("demo", changed(update_to_data=0.5), 2, "running"))
+        life.hear(Status, lambda status: status.values.get("revision") == 2)
+        life.feed(log[20:])
+        life.hear(Consumed, lambda message: message.offset == log[-1].next_offset)
+    with closing(Journal(Layout(tmp_path).trainer_journal("demo"))) as journal:
+        switched = [entry for entry in journal.after(0, 0) if entry.revision]
+    assert [entry.revision for entry in switched] == [1, 2]
+    assert switched[0].update == 0
+    assert switched[1].update > 0
+    with Life(tmp_path, changed(update_to_data=0.5), 2) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.hear(WeightsMessage)
+        life.tell(Command(0, "stop"))
+        checkpoint = unpack(life.hear(CheckpointMessage).payload, "the checkpoint")
+    assert checkpoint.revision == 2
+    assert checkpoint.plain["options"]["algorithm"]["update_to_data"] == 0.5
