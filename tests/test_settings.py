@@ -198,7 +198,7 @@ def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"cannot be read: Is a directory|cannot be read: Permission denied"):
+    with pytest.raises(SettingsError, match=r"is no file: give the path of a tmrld\.toml"):
         load(tmp_path, environment={})
 
 

@@ -12,13 +12,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from tmrld.configuration import RunConfig
 from tmrld.control.options import ControlOptions
@@ -74,10 +81,22 @@ class TrainerSettings(BaseModel):
     device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="Where to compute: cpu, cuda, cuda:1, mps.")
 
 
-class Settings(BaseModel):
-    """The configuration of one daemon."""
+class Settings(BaseSettings):
+    """The configuration of one daemon.  Made of its defaults and what is handed to it; `load` reads file and environment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what is handed in; `load` asks the other sources itself, so that errors say where a value came from."""
+        return (init_settings,)
 
     roles: tuple[Role, ...] = Field((), description="What this daemon does: relay, trainer, worker, or several of them.")
     name: str = Field("", max_length=64, description="Name of this node; empty takes the machine's.")
@@ -103,7 +122,7 @@ def load(
     value and what was expected.
     """
     environment = os.environ if environment is None else environment
-    tree = merged(_read(_file(file, environment)), _variables(environment))
+    tree = merged(_read(_file(file, environment)), _read_environment(environment))
     try:
         return Settings.model_validate(merged(tree, flags or {}))
     except ValidationError as error:
@@ -126,17 +145,37 @@ def _read(file: Path | None) -> dict[str, Any]:
     """What the file says; nothing where there is none."""
     if file is None:
         return {}
+    if not file.is_file():
+        raise SettingsError(f"the settings file {file} is no file: give the path of a tmrld.toml")
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return TomlConfigSettingsSource(Settings, file)()
     except OSError as error:
         raise SettingsError(f"the settings file {file} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # of TOML, or of UTF-8
         raise SettingsError(f"the settings file {file} is not valid TOML: {error}") from None
 
 
-def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
+class _Environment(EnvSettingsSource):
+    """The environment that is handed in, not the process's."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = {name.lower(): value for name, value in variables.items()}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._variables
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Lists and groups are written as JSON; what is none stays text, and the setting that takes none says so."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The settings among the environment's variables.  One that names none would otherwise do nothing, silently."""
-    tree: dict[str, Any] = {}
+    ours: dict[str, str] = {}
     for variable, text in environment.items():
         name = variable.upper()  # as Windows has it
         if not name.startswith(ENV_PREFIX) or name in (CONFIG_VARIABLE, *CLIENT_VARIABLES):
@@ -147,8 +186,8 @@ def _variables(environment: Mapping[str, str]) -> dict[str, Any]:
             raise SettingsError(
                 f"the environment variable {variable} names no setting ({'.'.join(path)}){nearest(path, Settings)}"
             )
-        tree = merged(tree, _nested(path, text))
-    return tree
+        ours[name] = text
+    return _Environment(ours)()
 
 
 def _nested(path: list[str], text: str) -> dict[str, Any]:
