@@ -14,6 +14,7 @@ import signal
 import statistics
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tmrld import __version__, logs
+from tmrld.commands import joining
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, assignment, example, load, merged
 
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="relay, trainer and worker in one daemon, driving the embedded simulator")
     _add_settings_flags(up)
     up.add_argument("--headless", action="store_true", help="plain lines instead of a live display")
+    up.add_argument("--no-browser", action="store_true", help="do not open the page")
     up.add_argument("--until", metavar="WHEN", help="stop by itself: first-lap, updates=N or minutes=N")
     up.add_argument("--json", action="store_true", help="print a summary as one JSON object on the last line")
     up.set_defaults(command=_up)
@@ -86,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings_flags(serve)
     serve.add_argument("--role", action="append", choices=("relay", "trainer", "worker"), help="repeat it for several roles")
     serve.set_defaults(command=_serve)
+
+    join = commands.add_parser("join", help="make this machine a node of a relay, with an invite from there")
+    joining.add_flags(join)
+    join.set_defaults(command=_join)
 
     token = commands.add_parser("token", help="make, list and revoke tokens, on the relay's machine")
     tokens = token.add_subparsers(required=True, metavar="ACTION")
@@ -161,13 +168,20 @@ def _up(options: argparse.Namespace, began: float) -> int:
     until = None if options.until is None else Until.parse(options.until)
     settings = _load(options, roles=("relay", "trainer", "worker"))
     logs.set_up(settings.log_level, quiet=True)
-    progress = asyncio.run(_watch(settings, began, until, Display(live=not options.headless and sys.stdout.isatty())))
+    live = not options.headless and sys.stdout.isatty()
+    opens = live and not options.no_browser and _has_display()
+    progress = asyncio.run(_watch(settings, began, until, Display(live=live), opens=opens))
     if options.json:
         print(json.dumps(progress.summary()), flush=True)
     return 0
 
 
-async def _watch(settings: Settings, began: float, until: Until | None, display: Display) -> Progress:
+def _has_display() -> bool:
+    """Whether a browser could show something."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+async def _watch(settings: Settings, began: float, until: Until | None, display: Display, *, opens: bool = False) -> Progress:
     """Run the daemon with all roles, feed the display, and stop when ``until`` is reached or a signal comes."""
     from tmrld.daemon import Daemon
     from tmrld.progress import TOPICS, Progress
@@ -176,6 +190,8 @@ async def _watch(settings: Settings, began: float, until: Until | None, display:
     async with Daemon(settings) as daemon:
         with daemon.feed.subscribe(TOPICS, capacity=10_000) as events, display, _stopping_on_signals(daemon.stop):
             display.greet(daemon.addresses, settings.data)
+            if opens:
+                asyncio.get_running_loop().run_in_executor(None, webbrowser.open, daemon.addresses["page"])
             ended = asyncio.create_task(daemon.wait())
             try:
                 while not ended.done() and not (until and until.reached(progress)):
@@ -195,6 +211,17 @@ async def _watch(settings: Settings, began: float, until: Until | None, display:
 
 def _serve(options: argparse.Namespace, _began: float) -> int:
     settings = _load(options, roles=tuple(options.role) if options.role else None)
+    logs.set_up(settings.log_level)
+    asyncio.run(_serve_until_stopped(settings))
+    return 0
+
+
+def _join(options: argparse.Namespace, _began: float) -> int:
+    logs.set_up("warning", quiet=True)
+    path = joining.run(options)
+    if options.no_start:
+        return 0
+    settings = load(path)
     logs.set_up(settings.log_level)
     asyncio.run(_serve_until_stopped(settings))
     return 0

@@ -11,15 +11,17 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from tmrld.errors import BadInput, Conflict, StorageError
 from tmrld.machine import machine_name
-from tmrld.peers.joining import Joined, join
-from tmrld.security.files import write_private
-from tmrld.security.invites import Invite
 from tmrld.settings import CONFIG_VARIABLE, DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from tmrld.peers.joining import Joined
+    from tmrld.security.invites import Invite
 
 NEEDS = {"worker": "gymnasium", "trainer": "torch"}
 """A package that a role cannot do without."""
@@ -39,6 +41,10 @@ def run(options: argparse.Namespace) -> Path:
 
     Whatever can be in the way is looked at before the invite is used.  Raises BadInput, Conflict, StorageError, and `LinkError`s.
     """
+    from tmrld.peers.joining import join
+    from tmrld.security.files import write_private
+    from tmrld.security.invites import Invite
+
     invite = Invite.parse(options.invite)
     path = _config_path(options.config)
     _check_role(invite.role)
