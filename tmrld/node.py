@@ -18,6 +18,7 @@ from tmrld import __version__
 from tmrld.errors import BadInput, NotFound
 from tmrld.events import Feed
 from tmrld.results import Results
+from tmrld.steering import RunsRole, Steering
 from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
 
@@ -25,11 +26,15 @@ PACE_METRIC = "updates_per_s"
 """A curve that every trainer reports with every report."""
 ENGINE_VERBS = ("start", "stop", "restart")
 """What a node's engine can be told."""
-VERBS = ("start", "pause", "resume", "stop")
+VERBS = ("start", "pause", "resume", "stop", "queue")
 """What a run can be told."""
 
 
-class RelayRole(Protocol):
+SPARK_EPISODES = 60
+"""How many returns of the newest training episodes a run shows at a glance."""
+
+
+class RelayRole(RunsRole, Protocol):
     """What this module asks of the relay role."""
 
     def connected(self) -> list[NodeView]:
@@ -42,7 +47,7 @@ class RelayRole(Protocol):
         """Have a connected node start, stop or restart its engine."""
 
     async def move(self, name: str, verb: str) -> None:
-        """Start, pause, resume or stop a run."""
+        """Start, pause, resume, stop or queue a run."""
 
     def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
         """The newest log lines of a node, or of the relay itself; None where there never were any."""
@@ -79,7 +84,11 @@ class NodeView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run at a glance.  ``transitions`` counts what the sample log ever took; ``update`` is the newest one reported."""
+    """A run at a glance.
+
+    ``transitions`` counts what the sample log ever took; ``update`` is the newest one reported.  ``spark`` are the returns of its
+    newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.
+    """
 
     name: str
     state: str
@@ -92,6 +101,12 @@ class RunView:
     episodes: int
     best_lap_s: float | None
     weights_version: int
+    queued_position: int | None = None
+    trainer: str | None = None
+    workers: tuple[str, ...] = ()
+    updates_per_s: float = 0.0
+    last_return: float | None = None
+    spark: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,7 @@ class Node:
         self.roles = tuple(roles)
         self.feed = feed
         self.results = Results(store)
+        self.steering = Steering(store, relay)
         self._store = store
         self._relay = relay
         self._began = time.monotonic()
@@ -123,9 +139,16 @@ class Node:
     async def nodes(self) -> list[NodeView]:
         """The workers and trainers that are known, those that are connected first."""
         known = await asyncio.to_thread(self._store.nodes.all)
+        assigned = await asyncio.to_thread(self._store.assignments.all)
         connected = self._relay.connected()
         names = {view.name for view in connected}
-        return connected + [_away(each) for each in known if each.name not in names]
+        return connected + [_away(each, assigned.get(each.name)) for each in known if each.name not in names]
+
+    async def assign_node(self, name: str, run: str | None) -> NodeView:
+        """Give a node to a run, or (None) leave it to the relay again.  Raises NotFound."""
+        await self.known(name)
+        await self.steering.assign(name, run)
+        return await self.known(name)
 
     async def command_node(self, name: str, verb: str) -> NodeView:
         """Have a node start, stop or restart its engine; returns when that is done.
@@ -155,7 +178,10 @@ class Node:
         return await asyncio.to_thread(lambda: self._view(self._store.get(name)))
 
     async def move_run(self, name: str, verb: str) -> RunView:
-        """Tell a run to start, pause, resume or stop.  Raises NotFound, and Conflict when its state forbids it."""
+        """Tell a run to start, pause, resume or stop, or to "queue" until a trainer has nothing to do.
+
+        Raises NotFound, and Conflict when its state forbids it.
+        """
         if verb not in VERBS:
             raise BadInput(f"a run cannot be told to {verb!r}: the words are {', '.join(VERBS)}")
         await self._relay.move(name, verb)
@@ -182,7 +208,9 @@ class Node:
         store = self._store
         newest = store.weights.newest(run.name)
         totals = store.episodes.totals(run.name)
-        update, transitions = self._reached(run.name)
+        update, transitions, pace = self._reached(run.name)
+        spark = store.episodes.returns(run.name, SPARK_EPISODES)
+        members = [view for view in self._relay.connected() if view.run == run.name]
         return RunView(
             name=run.name,
             state=run.state,
@@ -195,13 +223,23 @@ class Node:
             episodes=totals.episodes,
             best_lap_s=totals.best_lap_s,
             weights_version=newest.version if newest else 0,
+            queued_position=run.queue_position,
+            trainer=next((view.name for view in members if view.role == "trainer"), None),
+            workers=tuple(view.name for view in members if view.role == "worker"),
+            updates_per_s=pace if run.state == "running" else 0.0,
+            last_return=spark[-1] if spark else None,
+            spark=tuple(spark),
         )
 
-    def _reached(self, run: str) -> tuple[int, int]:
-        """The newest update and transitions that the trainer reported."""
+    def _reached(self, run: str) -> tuple[int, int, float]:
+        """The newest update and transitions that the trainer reported, and its pace then."""
         curve = self._store.metrics.read(run, [PACE_METRIC], max_points=4)[PACE_METRIC]
-        return (int(curve.updates[-1]), int(curve.transitions[-1])) if len(curve.updates) else (0, 0)
+        if not len(curve.updates):
+            return 0, 0, 0.0
+        return int(curve.updates[-1]), int(curve.transitions[-1]), float(curve.values[-1])
 
 
-def _away(node: KnownNode) -> NodeView:
-    return NodeView(node.name, node.role, "", "", "", "away", "", None, {}, {}, connected=False, last_seen=node.last_seen)
+def _away(node: KnownNode, assigned: str | None) -> NodeView:
+    return NodeView(
+        node.name, node.role, "", "", "", "away", "", None, {}, {}, connected=False, last_seen=node.last_seen, assigned=assigned
+    )

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from tmrld import errors
+from tmrld.configuration import InvalidConfig
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Code(StrEnum):
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     WRONG_HOST = "wrong_host"
     INVALID_REQUEST = "invalid_request"
+    INVALID_CONFIG = "invalid_config"
     UPGRADE_REQUIRED = "upgrade_required"
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     INTERNAL_ERROR = "internal_error"
@@ -63,6 +65,7 @@ STATUS: dict[Code, int] = {
     Code.RANGE_NOT_SATISFIABLE: 416,
     Code.WRONG_HOST: 421,
     Code.INVALID_REQUEST: 422,
+    Code.INVALID_CONFIG: 422,
     Code.UPGRADE_REQUIRED: 426,
     Code.TOO_MANY_ATTEMPTS: 429,
     Code.INTERNAL_ERROR: 500,
@@ -73,6 +76,7 @@ STATUS: dict[Code, int] = {
 """The HTTP status that goes with each code."""
 
 _OF_ERROR: dict[type[errors.TmrldError], Code] = {
+    InvalidConfig: Code.INVALID_CONFIG,
     errors.BadInput: Code.BAD_INPUT,
     errors.NotFound: Code.NOT_FOUND,
     errors.Conflict: Code.CONFLICT,
@@ -91,6 +95,14 @@ class FieldProblem(BaseModel):
     message: str = Field(description="What was expected.")
 
 
+class ConfigProblem(BaseModel):
+    """What is wrong with one field of a run's configuration."""
+
+    path: str = Field(description="The field, for example `algorithm.gamma`.")
+    message: str = Field(description="What was expected.")
+    value: Any = Field(None, description="What was given.")
+
+
 class Problem(BaseModel):
     """The body of every error."""
 
@@ -99,7 +111,9 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     code: Code = Field(description="What went wrong, in a word that stays the same between versions.")
     detail: str = Field(description="What happened, what was expected and what to do next, for people.")
-    errors: list[FieldProblem] = Field([], description="With the code `invalid_request`: each value that cannot be used.")
+    errors: list[FieldProblem | ConfigProblem] = Field(
+        [], description="With the codes `invalid_request` and `invalid_config`: each value that cannot be used."
+    )
 
 
 class ProblemError(Exception):
@@ -119,7 +133,7 @@ class JsonResponse(JSONResponse):
 
 
 def problem_response(
-    code: Code, detail: str, headers: Mapping[str, str] | None = None, fields: Sequence[FieldProblem] = ()
+    code: Code, detail: str, headers: Mapping[str, str] | None = None, fields: Sequence[FieldProblem | ConfigProblem] = ()
 ) -> Response:
     """The one shape of an error."""
     status = STATUS[code]
@@ -159,7 +173,8 @@ async def _on_tmrld_error(request: Request, error: Exception) -> Response:
     code = next(_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _OF_ERROR)
     if STATUS[code] >= 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    return problem_response(code, str(error))
+    fields = [ConfigProblem(path=p.path, message=p.message, value=p.value) for p in getattr(error, "problems", ())]
+    return problem_response(code, str(error), fields=fields)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from fastapi import Path
 from tmrld.control.auth import Admin, Operator
 from tmrld.control.problems import Code, documented
 from tmrld.control.routes.common import TheAccess, TheNode, router
-from tmrld.control.schemas.nodes import NewName, Node, Nodes
+from tmrld.control.schemas.nodes import Assignment, NewName, Node, Nodes
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,13 @@ async def revoke_node(access: TheAccess, grant: Admin, name: NodeName) -> None:
     """Make a node's token worthless, cut its link at once, and forget it.  Needs the scope admin."""
     log.info("%s revokes the node %s", grant.name, name)
     await access.revoke_node(name)
+
+
+@routes.put("/nodes/{name}/assignment", tags=["nodes"], responses=documented(*_OF_NODE))
+async def assign_node(node: TheNode, grant: Operator, name: NodeName, body: Assignment) -> Node:
+    """Give a node to a run, or leave it to the relay again.  Needs the scope operator."""
+    log.info("%s assigns %s to %s", grant.name, name, body.run or "whatever is to be done")
+    return Node.model_validate(await node.assign_node(name, body.run))
 
 
 @routes.post("/nodes/{name}/start", tags=["nodes"], responses=documented(*_COMMAND))

@@ -39,3 +39,9 @@ class NewName(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(description="Its new name.", max_length=200)
+
+
+class Assignment(BaseModel):
+    """Which run a node is to work for."""
+
+    run: str | None = Field(description="Name of the run; null leaves the node to the relay.", max_length=200)
