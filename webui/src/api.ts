@@ -75,7 +75,7 @@ export const session = () => get<T.Session>("/session");
 export const login = (secret: { token: string } | { code: string }) => post<T.Session>("/login", secret);
 export const logout = () => post<void>("/logout");
 export const tokens = () => listed<T.Token>("/tokens");
-export const newToken = (name: string, scope: string) => post<{ token: string }>("/tokens", { name, scope });
+export const newToken = (name: string, scope: string) => post<T.IssuedToken>("/tokens", { name, scope });
 export const deleteToken = (name: string) => remove(`/tokens/${at(name)}`);
 
 // ---- machines
@@ -111,9 +111,9 @@ export const configuration = (run: string) => get<T.Configuration>(`${ofRun(run)
 export const revisions = (run: string) => listed<T.Revision>(`${ofRun(run)}/config/revisions`);
 export const revision = (run: string, number: number) => get<T.Configuration>(`${ofRun(run)}/config/revisions/${number}`);
 export const patchConfiguration = (run: string, from: number, patch: T.JsonObject, dryRun: boolean) =>
-  ask<T.Configuration>("PATCH", `${ofRun(run)}/config?revision=${from}${dryRun ? "&dry_run=true" : ""}`, patch);
+  ask<T.Edit>("PATCH", `${ofRun(run)}/config?revision=${from}${dryRun ? "&dry_run=true" : ""}`, patch);
 export const rollBack = (run: string, to: number, from: number) =>
-  post<T.Configuration>(`${ofRun(run)}/config/rollback`, { to, revision: from });
+  post<T.Edit>(`${ofRun(run)}/config/rollback`, { to, revision: from });
 
 // ---- results
 
@@ -137,13 +137,13 @@ export function episodes(run: string, options: { limit?: number; purpose?: strin
   const query = new URLSearchParams({ limit: String(options.limit ?? 50) });
   if (options.purpose) query.set("purpose", options.purpose);
   if (options.before) query.set("before", options.before);
-  return get<{ items: T.Episode[]; next?: string | null }>(`${ofRun(run)}/episodes?${query}`);
+  return get<T.Episodes>(`${ofRun(run)}/episodes?${query}`);
 }
 
 export const episode = (run: string, id: string) => get<T.DrivenEpisode>(`${ofRun(run)}/episodes/${at(id)}`);
 export const track = (run: string) => get<T.Track>(`${ofRun(run)}/track`);
 export const bottleneck = (run: string) => get<T.Bottleneck>(`${ofRun(run)}/bottleneck`);
-export const runLog = (run: string, limit = 200) => listed<T.LogLine & { node?: string }>(`${ofRun(run)}/log?limit=${limit}`);
+export const runLog = (run: string, limit = 200) => listed<T.LogLine>(`${ofRun(run)}/log?limit=${limit}`);
 export const weights = (run: string) => listed<T.Weights>(`${ofRun(run)}/weights`);
 export const pinWeights = (run: string, version: number, pinned: boolean) =>
   post<T.Weights>(`${ofRun(run)}/weights/${version}/${pinned ? "pin" : "unpin"}`);

@@ -6,7 +6,7 @@ import type { Line } from "./curve";
 
 /** Two lines when smoothed: the raw values faintly, the smoothed ones over them. */
 export function linesOf(series: Series | undefined, label: string, colour: string, axis: XAxis, smoothing: number): Line[] {
-  if (series === undefined) return [];
+  if (series === undefined || series.values.length === 0) return [];
   const x = along(series, axis);
   if (smoothing <= 0) return [{ label, x, y: series.values, colour }];
   return [
@@ -17,5 +17,5 @@ export function linesOf(series: Series | undefined, label: string, colour: strin
 
 /** Evaluations are few and each is a mean already: they are shown as they are. */
 export function dotsOf(series: Series | undefined, label: string, colour: string, axis: XAxis): Line[] {
-  return series === undefined ? [] : [{ label, x: along(series, axis), y: series.values, colour, look: "dots" }];
+  return series === undefined || series.values.length === 0 ? [] : [{ label, x: along(series, axis), y: series.values, colour, look: "dots" }];
 }

@@ -7,6 +7,9 @@ import { Action } from "./action";
 import { Copy } from "./copy";
 import { Shown } from "./shown";
 
+/** Machines have tokens as well: those are revoked with the machine. */
+const OF_PEOPLE = ["viewer", "operator", "admin"];
+
 /** Who may use this relay. */
 export function Tokens() {
   const tokens = useLoad(api.tokens, "tokens");
@@ -55,7 +58,7 @@ export function Tokens() {
       <Shown of={tokens}>
         {(items) => (
           <ul class="lines">
-            {items.map((token) => (
+            {items.filter((token) => OF_PEOPLE.includes(token.scope)).map((token) => (
               <li key={token.name}>
                 <span>
                   <b>{token.name}</b> <span class="tag">{token.scope}</span>

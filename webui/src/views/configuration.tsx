@@ -103,11 +103,11 @@ function Editor({ run, current, mayEdit, reload, schema, raw }: Shared & { schem
       const answer = await api.patchConfiguration(run, base.revision, patch, dryRun);
       setRefused({});
       if (dryRun) {
-        setPreview(answer.changes ?? []);
+        setPreview(answer.changes);
         return;
       }
       done(`Revision ${answer.revision} is in force.`);
-      reset({ ...base, ...answer });
+      reset({ ...base, revision: answer.revision, config: answer.config });
       reload();
     } catch (error) {
       setPreview(null);

@@ -6,6 +6,7 @@ import { Dialog } from "../components/dialog";
 import { Shown } from "../components/shown";
 import { ago, lap, measured, percent, whole } from "../format";
 import { useLive, useLoad, useTick } from "../loading";
+import { lineOf } from "../trajectory";
 import type { Episode } from "../types";
 
 /** What was driven, newest first, with the line of each. */
@@ -116,10 +117,10 @@ function Driven({ run, id, close }: { run: string; id: string; close: () => void
     <Dialog title="The line of this episode" close={close}>
       <Shown of={driven}>
         {(episode) =>
-          episode.trajectory.x.length === 0 ? (
-            <p class="empty">This environment tells no positions.</p>
+          lineOf(episode) ? (
+            <TrackMap track={track.data} last={lineOf(episode)} best={undefined} />
           ) : (
-            <TrackMap track={track.data} last={episode.trajectory} best={undefined} />
+            <p class="empty">This environment tells no positions.</p>
           )
         }
       </Shown>

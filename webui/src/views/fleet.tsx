@@ -9,7 +9,7 @@ import { Log } from "../components/log";
 import { Shown } from "../components/shown";
 import { State } from "../components/state";
 import { Tokens } from "../components/tokens";
-import { ago, measured, milliseconds } from "../format";
+import { ago, bytes, measured, milliseconds } from "../format";
 import { useLive, useLoad, useTick } from "../loading";
 import { done, failed } from "../notices";
 import { to } from "../route";
@@ -199,14 +199,28 @@ function NodeLog({ node, close }: { node: string; close: () => void }) {
   );
 }
 
-/** What a node says of itself, as far as it is numbers. */
+/** Which of the numbers that a node says of itself tell how busy it is; those of learning have curves. */
+const LOAD = /_per_s$|_share$|^backlog|_factor$|_bytes$/;
+
 function numbers(values: Record<string, unknown>): [string, string][] {
   return Object.entries(values)
-    .filter((pair): pair is [string, number] => typeof pair[1] === "number")
-    .map(([name, value]) => [name.replace(/_per_s$/, "/s").replace(/_share$/, "").replaceAll("_", " "), name.endsWith("_share") ? `${(value * 100).toFixed(0)} %` : measured(value, 3)]);
+    .filter((pair): pair is [string, number] => typeof pair[1] === "number" && LOAD.test(pair[0]))
+    .map(([name, value]) => [titled(name), name.endsWith("_share") ? `${(value * 100).toFixed(0)} %` : name.endsWith("_bytes") ? bytes(value) : measured(value, 3)]);
 }
 
-const machine = (facts: Record<string, unknown>): string =>
-  Object.values(facts)
-    .filter((fact) => typeof fact === "string" || typeof fact === "number")
+function titled(name: string): string {
+  const words = name.replace(/_per_s$/, "/s").replace(/_(share|bytes)$/, "").replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function machine(facts: Record<string, unknown>): string {
+  const words: Record<string, (fact: unknown) => string> = {
+    cores: (fact) => `${String(fact)} cores`,
+    memory_bytes: (fact) => `${(Number(fact) / 2 ** 30).toFixed(0)} GiB`,
+    python: (fact) => `Python ${String(fact)}`,
+  };
+  return Object.entries(facts)
+    .filter(([, fact]) => (typeof fact === "string" && fact !== "") || typeof fact === "number")
+    .map(([name, fact]) => (words[name] ?? String)(fact))
     .join(" · ");
+}

@@ -69,6 +69,9 @@ function Metric({ info, curves, settings }: { info: MetricInfo; curves: Curves; 
   );
 }
 
+/** What the driving brings comes first; then what explains it. */
+const FIRST = ["Training episodes", "Evaluation", "Policy", "Critics", "Pace"];
+
 function grouped(metrics: Metrics): [string, MetricInfo[]][] {
   const groups = new Map<string, MetricInfo[]>();
   const described = new Map((metrics.info ?? []).map((info) => [info.name, info]));
@@ -76,5 +79,6 @@ function grouped(metrics: Metrics): [string, MetricInfo[]][] {
     const info = described.get(name) ?? { name, title: name, group: "Other", unit: "", description: "", healthy: "", better: null };
     groups.set(info.group, [...(groups.get(info.group) ?? []), info]);
   }
-  return [...groups];
+  const place = (group: string) => (FIRST.indexOf(group) + FIRST.length + 1) % (FIRST.length + 1);
+  return [...groups].sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
 }

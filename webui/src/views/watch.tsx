@@ -11,6 +11,7 @@ import { useCurves } from "../curves";
 import { lap, measured } from "../format";
 import { useLive, useLoad } from "../loading";
 import { updatesBetween } from "../series";
+import { lineOf } from "../trajectory";
 import type { DrivenEpisode, Preview, Run } from "../types";
 
 /** The curves that say whether it learns. */
@@ -23,7 +24,7 @@ export function Watch({ run }: { run: Run }) {
     <div class="watch">
       <Curves run={run.name} />
       <section class="card where" aria-labelledby="map-title">
-        <Drive run={run.name} />
+        <Drive run={run} />
       </section>
       <section class="card sees" aria-labelledby="camera-title">
         <Sees run={run} />
@@ -98,25 +99,24 @@ function Bottleneck({ run }: { run: string }) {
   );
 }
 
-function Drive({ run }: { run: string }) {
-  const track = useLoad(() => orNothing(api.track(run)), run);
-  const last = useLoad(() => orNothing(api.episode(run, "latest")), run);
-  const best = useLoad(() => orNothing(api.episode(run, "best")), run);
-  const reload = () => {
-    last.reload();
-    best.reload();
-    if (!track.data) track.reload();
-  };
-  useLive(["episode"], run, { fresh: reload, event: reload });
+function Drive({ run }: { run: Run }) {
+  const { name } = run;
+  const driving = run.episodes > 0;
+  const track = useLoad(async () => (driving ? orNothing(api.track(name)) : null), `${name} ${driving}`);
+  const last = useLoad(async () => (driving ? orNothing(api.episode(name, "latest")) : null), `${name} ${driving}`);
+  const best = useLoad(async () => (run.best_lap_s === null ? null : orNothing(api.episode(name, "best"))), `${name} ${run.best_lap_s}`);
+  useLive(["episode"], name, { fresh: last.reload, event: last.reload });
   const driven = last.data ?? undefined;
+  const line = useMemo(() => lineOf(last.data), [last.data]);
+  const ghost = useMemo(() => lineOf(best.data), [best.data]);
   return (
     <>
       <div class="cardhead below">
         <h2 id="map-title">Last line driven</h2>
         {driven && <p class="note">{sentence(driven)}</p>}
       </div>
-      {track.data || driven ? (
-        <TrackMap track={track.data ?? undefined} last={driven?.trajectory} best={best.data?.trajectory} />
+      {track.data || line ? (
+        <TrackMap track={track.data ?? undefined} last={line} best={ghost} />
       ) : (
         <p class="empty">The map appears when the first episode has been driven.</p>
       )}
