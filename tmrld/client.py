@@ -1,1 +1,132 @@
-"""A client of the control API: one request, one answer, errors as sentences."""
+"""A client of the control API: one request, one answer, and the API's problems as the exceptions that everybody here knows."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tmrld import __version__
+from tmrld.errors import BadInput, Conflict, LinkLost, NotFound, Refused, StorageError, TmrldError
+
+PREFIX = "/api/v1"
+TIMEOUT_S = 60.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+_ERRORS: dict[int, type[TmrldError]] = {
+    400: BadInput,
+    401: Refused,
+    403: Refused,
+    404: NotFound,
+    409: Conflict,
+    412: Conflict,
+    422: BadInput,
+    429: Refused,
+    503: LinkLost,
+    507: StorageError,
+}
+
+
+class Client:
+    """Asks one relay.  ``url`` is that of its control API, http://127.0.0.1:7400; ``token`` may be empty for what needs none.
+
+    Every method raises LinkLost where nobody answers, and otherwise what the API's problem stands for, with its sentence.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(f"{url!r} is not the address of a control API: give http://HOST:PORT")
+        self._url = url.rstrip("/")
+        self._token = token
+        handlers = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK else []
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """What there is at a path, given part by part; a query of None is left out."""
+        return self.ask("GET", path, query=query)
+
+    def post(self, *path: str, body: Any = None) -> Any:
+        """Have something done."""
+        return self.ask("POST", path, body)
+
+    def put(self, *path: str, body: Any) -> Any:
+        """Set something."""
+        return self.ask("PUT", path, body)
+
+    def patch(self, *path: str, body: Any, **query: Any) -> Any:
+        """Change something."""
+        return self.ask("PATCH", path, body, query)
+
+    def delete(self, *path: str) -> None:
+        """Remove something."""
+        self.ask("DELETE", path)
+
+    def ask(self, method: str, path: tuple[str, ...], body: Any = None, query: Mapping[str, Any] | None = None) -> Any:
+        """One request; returns the answer's JSON, or None where it has none."""
+        data, _ = self._exchange(method, path, body, query or {})
+        return json.loads(data) if data else None
+
+    def download(self, *path: str) -> tuple[bytes, str]:
+        """A file, and the path of the version that it is."""
+        data, headers = self._exchange("GET", path, None, {})
+        return data, headers.get("Content-Location", "")
+
+    def live(self, topics: str, run: str | None = None) -> Iterator[dict[str, Any]]:
+        """The messages of the live stream as they come, until it ends.  Raises LinkLost when it breaks."""
+        from websockets.exceptions import ConnectionClosedOK, WebSocketException
+        from websockets.sync.client import connect
+
+        query = urllib.parse.urlencode({"topics": topics, **({"run": run} if run else {})})
+        url = f"ws{self._url.removeprefix('http')}{PREFIX}/live?{query}"
+        headers = {"Authorization": f"Bearer {self._token}"}
+        loopback = urllib.parse.urlsplit(url).hostname in LOOPBACK
+        try:
+            with connect(url, additional_headers=headers, proxy=None if loopback else True) as stream:
+                for text in stream:
+                    yield json.loads(text)
+        except ConnectionClosedOK:
+            return
+        except (OSError, WebSocketException) as error:
+            raise LinkLost(f"the live stream of {self._url} has ended: {error}") from error
+
+    def _exchange(
+        self, method: str, path: tuple[str, ...], body: Any, query: Mapping[str, Any]
+    ) -> tuple[bytes, http.client.HTTPMessage]:
+        where = "/".join(urllib.parse.quote(part, safe="") for part in path)
+        asked = urllib.parse.urlencode({name: _said(value) for name, value in query.items() if value is not None})
+        url = f"{self._url}{PREFIX}/{where}{'?' if asked else ''}{asked}"
+        headers = {"User-Agent": f"tmrld/{__version__}"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the scheme was checked
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                return response.read(), response.headers
+        except urllib.error.HTTPError as error:
+            raise _problem(error.code, error.read(), url) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise LinkLost(
+                f"no relay answers at {self._url} ({reason}): start one with `tmrld up`, or give its address with --api"
+            ) from error
+
+
+def _problem(status: int, body: bytes, url: str) -> TmrldError:
+    """The exception that a problem stands for."""
+    try:
+        detail = str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"{url} answered with status {status}: is that a tmrld relay?"
+    return _ERRORS.get(status, TmrldError)(detail)
+
+
+def _said(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
