@@ -31,7 +31,7 @@ from tmrld.events import Feed
 from tmrld.machine import machine_facts, machine_name
 from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
-from tmrld.protocol.messages import Hello, Welcome
+from tmrld.protocol.messages import Hello, LogLines, Welcome
 from tmrld.security.tls import client_context, ensure_identity, server_context
 from tmrld.settings import Settings, first_run_config
 from tmrld.storage.layout import Layout, open_data_folder
@@ -48,6 +48,8 @@ class _PeerRole(Protocol):
     async def serve(self, link: Link) -> None: ...
 
     async def close(self) -> None: ...
+
+    def tell_lines(self, message: LogLines) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Daemon:
         from tmrld.control.server import ControlServer
         from tmrld.node import Node
         from tmrld.peers.listener import Listener
+        from tmrld.relay.log_tails import OWN
         from tmrld.relay.relay import Relay
         from tmrld.security.tokens import TokenStore, admin_token, hash_token
         from tmrld.storage.runs import RunStore
@@ -150,6 +153,8 @@ class Daemon:
         )
         self._stack.callback(store.close)
         relay = Relay(layout, store, options, self.feed, checked)
+        teller = logs.add_teller(lambda line: relay.take_lines(OWN, "daemon", [line]))
+        self._stack.callback(logs.remove, teller)
         ready = asyncio.Event()
         self._spawn("relay", relay.run(ready.set))
         await self._until(ready)
@@ -222,6 +227,9 @@ class Daemon:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)
         hello = Hello(role, access.name, __version__, machine=machine_facts())
         dialer = Dialer(access.url, access.token, hello, context, proxy=access.proxy or None)
+        if self.node is None:  # a relay tells its daemon's lines itself
+            teller = logs.add_teller(lambda line: member.tell_lines(LogLines("daemon", [line])))
+            self._stack.callback(logs.remove, teller)
         self._spawn(role, dialer.run(member.serve))
         self._members.append(member)
 

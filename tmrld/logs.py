@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sys
+import time
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -12,6 +16,8 @@ from tmrld.storage.files import explaining, make_folder
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FILE_BYTES = 10 * 2**20
 FILES_KEPT = 3
+ENGINE_LOGGER = "tmrld.engine"
+"""Where daemons repeat what their engines say."""
 
 
 def set_up(level: str, *, quiet: bool = False) -> None:
@@ -40,7 +46,33 @@ def add_file(folder: Path) -> logging.Handler:
     return handler
 
 
+class Teller(logging.Handler):
+    """Hands each record of ours to a function, in the event loop of whoever made it, as ``[monotonic s, level, logger, text]``.
+
+    What engines say is left out: it is told under their own name.  So is what comes after the loop has ended.
+    """
+
+    def __init__(self, tell: Callable[[list[object]], None]) -> None:
+        super().__init__(logging.INFO)
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self.addFilter(lambda record: record.name != ENGINE_LOGGER)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called in any thread."""
+        line = [time.monotonic(), record.levelname, record.name, self.format(record)]
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._tell, line)
+
+
+def add_teller(tell: Callable[[list[object]], None]) -> logging.Handler:
+    """Tell every line from here on, too; `remove` the handler to stop."""
+    handler = Teller(tell)
+    logging.getLogger("tmrld").addHandler(handler)
+    return handler
+
+
 def remove(handler: logging.Handler) -> None:
-    """Stop logging to a handler that `add_file` made."""
+    """Stop logging to a handler that was made here."""
     logging.getLogger("tmrld").removeHandler(handler)
     handler.close()

@@ -10,7 +10,7 @@ import difflib
 import importlib
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,20 @@ from tmrld.envs.trackmania.spec import lidar_spec
 from tmrld.errors import WorldError
 from tmrld.payloads import Array, EnvSpec, PartSpec
 
+if TYPE_CHECKING:
+    from tmrld.envs.sim.view import View
+
 Env = gymnasium.Env[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Line:
+    """The reward line of a track, (n, 3) in metres, and the width of its road."""
+
+    name: str
+    points: NDArray[np.float64]
+    width_m: float
+
 
 _OURS: dict[str, tuple[str, Callable[[EnvironmentOptions], EnvSpec]]] = {
     LIDAR_ID: ("TrackMania or its simulator: speed, 19 LIDAR beams (4 frames), the last 2 actions", lidar_spec),
@@ -97,6 +110,25 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
         part.name: np.asarray(value[-1] if part.history else value, part.dtype)
         for part, value in zip(spec.parts, values, strict=True)
     }
+
+
+def track_of(options: EnvironmentOptions) -> Line | None:
+    """The track that these options drive on, for maps; None where there is none, or it is not known.  Raises WorldError."""
+    if options.id != LIDAR_ID or options.game != "sim":
+        return None
+    from tmrld.envs.sim.track import named
+
+    track = named(options.track)
+    return Line(track.name, track.line, track.width)
+
+
+def view_of(options: EnvironmentOptions) -> View | None:
+    """What draws pictures of this world for people; None where nothing does.  Raises WorldError."""
+    if options.id != LIDAR_ID or options.game != "sim":
+        return None
+    from tmrld.envs.sim.view import View
+
+    return View(options)
 
 
 def tm20_lidar(render_mode: str | None = None, **settings: Any) -> Env:

@@ -45,6 +45,7 @@ from tmrld.trainer.engine import CREDIT_BYTES
 from tmrld.trainer.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
+engine_log = logging.getLogger("tmrld.engine")
 
 STOP_TIMEOUT_S = 2.0
 RETRY_DISK_S = 5.0
@@ -83,6 +84,10 @@ class TrainerRole:
             sending.cancel()
             with contextlib.suppress(asyncio.CancelledError, LinkError, ProtocolError):
                 await sending
+
+    def tell_lines(self, message: LogLines) -> None:
+        """Have log lines of this daemon sent to the relay; the newest are kept while there is no link."""
+        self._outgoing.put(message)
 
     async def close(self) -> None:
         """Stop the engine; it writes a last checkpoint, which is sent if the link still stands."""
@@ -264,7 +269,7 @@ class TrainerRole:
                 session.checkpoint = message
             case LogLines():
                 for line in message.lines:
-                    log.info("trainer engine: %s", line[-1])
+                    engine_log.info("trainer: %s", line[-1])
             case Status() if message.state == FAILED:  # `_tell` says so, with what follows from it
                 return
             case _:

@@ -1,7 +1,8 @@
 """What runs in a worker's engine process: it steps the environment with the newest policy and hands chunks to its daemon.
 
-Messages in: `Assign` (state, evaluates, configuration), `WeightsMessage`, `Allowance`, `Command` ("stop"). Messages out:
-`Describe` first, then `ChunkMessage` and `Status`. The daemon fills in incarnation and numbers.
+Messages in: `Assign` (state, evaluates, configuration), `WeightsMessage`, `Allowance`, `Command` ("stop", "preview").
+Messages out: `Describe` first, then `TrackLine`, `ChunkMessage`, `Status` and `Preview`.  The daemon fills in incarnation and
+numbers.
 
 In lockstep the loop stops when the allowance is used up; in real time it waits for nothing but the clock.  Until the first weights
 arrive, actions are random.
@@ -19,14 +20,26 @@ import numpy as np
 
 from tmrld.engines.pipe import EnginePort
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.registry import describe, make
+from tmrld.envs.registry import Line, describe, make, newest_frames, track_of, view_of
 from tmrld.errors import PipeFull, WeightsError
 from tmrld.payloads import Weights
 from tmrld.protocol.codec import seal_chunk
-from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Command, Describe, Message, Status, WeightsMessage
+from tmrld.protocol.messages import (
+    MAX_TRACK_POINTS,
+    Allowance,
+    Assign,
+    ChunkMessage,
+    Command,
+    Describe,
+    Message,
+    Status,
+    TrackLine,
+    WeightsMessage,
+)
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.weights import unpack
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
+from tmrld.worker.previews import Previews
 from tmrld.worker.rollout import Choice, EpisodePlan, drive
 
 log = logging.getLogger(__name__)
@@ -63,10 +76,16 @@ class WorkerEngine:
         self._version = -1
         self._evaluation_due = 0
         self._meter = _Meter(self._spec.step_s)
+        self._step = 0
+        view = view_of(self._options)
+        self._previews = None if view is None else Previews(run, view, port.send, in_thread=not self._lockstep)
 
     def run(self) -> None:
         """Drive until told to stop."""
         self._port.send(Describe(self._run, "", self._spec.to_plain()))
+        track = track_of(self._options)
+        if track is not None:
+            self._port.send(track_line(self._run, track))
         try:
             while True:
                 self._await_permission(lambda: self._may_train or self._must_evaluate)
@@ -77,6 +96,8 @@ class WorkerEngine:
         except Stop:
             log.info("the engine of %s stops as asked", self._worker)
         finally:
+            if self._previews is not None:
+                self._previews.close()
             self._environment.close()
 
     @property
@@ -111,8 +132,24 @@ class WorkerEngine:
 
     def _drive(self, plan: EpisodePlan, choose: Callable[[Any], Choice], gate: _Gate) -> None:
         clock = None if self._lockstep else time.monotonic
-        for chunk in drive(self._environment, self._spec, choose, plan, self._collection, gate, clock):
+        self._step = 0
+        shown = choose if self._previews is None else self._shown(choose, self._previews)
+        for chunk in drive(self._environment, self._spec, shown, plan, self._collection, gate, clock):
             self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
+
+    def _shown(self, choose: Callable[[Any], Choice], previews: Previews) -> Callable[[Any], Choice]:
+        """The same choices, shown to whoever watches."""
+        world = self._environment.unwrapped
+
+        def choose_and_show(observation: Any) -> Choice:
+            choice = choose(observation)
+            if previews.on and previews.due:
+                lidar = newest_frames(self._spec, observation)["lidar"]
+                previews.see(self._step, world.newest_info, lidar, choice.action)  # type: ignore[attr-defined]  # a PacedEnv
+            self._step += 1
+            return choice
+
+        return choose_and_show
 
     def _hand_over(self, chunk: ChunkMessage) -> None:
         """Give a chunk to the daemon; when that takes no more, driving stops until it does: nothing is dropped."""
@@ -166,6 +203,9 @@ class WorkerEngine:
                 self._evaluates = message.evaluates
             case Command(name="stop"):
                 raise Stop
+            case Command(name="preview"):
+                if self._previews is not None:
+                    self._previews.on = bool(message.arguments.get("on"))
             case _:
                 log.warning("the worker's engine has no use for %s", type(message).__name__)
 
@@ -186,6 +226,13 @@ class WorkerEngine:
         state = "driving" if self._running else "paused"
         values["produced"] = self._produced
         self._port.send(Status(self._run, state, "", values))
+
+
+def track_line(run: str, track: Line) -> TrackLine:
+    """A track as it is told: evenly thinned, first and last point included."""
+    count = min(len(track.points), MAX_TRACK_POINTS)
+    points = track.points[np.linspace(0, len(track.points) - 1, count).round().astype(np.int64)]
+    return TrackLine(run, track.name, track.width_m, points[:, [0, 2]].astype("<f4").tobytes())
 
 
 class _Gate:

@@ -54,11 +54,14 @@ class Previews:
         self.on = False
         """Whether anybody watches."""
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a picture; costs next to nothing."""
+        return time.monotonic() >= self._next
+
     def see(self, step: int, info: Mapping[str, Any], lidar: Array, action: Array) -> None:
-        """What is seen before a step, and what is done about it; draws it if it is time for a picture."""
+        """What is seen before a step, and what is done about it: to be called when a picture is due."""
         now = time.monotonic()
-        if now < self._next:
-            return
         self._next = now + INTERVAL_S
         scene = step, dict(info), lidar.copy(), action.tolist()
         if self._drawer is None:

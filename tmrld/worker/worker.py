@@ -29,13 +29,17 @@ from tmrld.protocol.messages import (
     Describe,
     LogLines,
     Message,
+    Preview,
     Result,
     Status,
+    TrackLine,
     WeightsMessage,
 )
+from tmrld.worker.aside import Aside
 from tmrld.worker.outbox import Outbox
 
 log = logging.getLogger(__name__)
+engine_log = logging.getLogger("tmrld.engine")
 
 STOP_TIMEOUT_S = 1.0
 RETRY_SPOOL_S = 5.0
@@ -55,6 +59,9 @@ class WorkerRole:
         self._held = False
         """Whether a person has stopped the engine."""
         self._describe: Describe | None = None
+        self._track: TrackLine | None = None
+        self._preview: Command | None = None
+        self._aside = Aside()
         self._weights: WeightsMessage | None = None
         self._allowance: Allowance | None = None
         self._produced: Counter[str] = Counter()
@@ -78,15 +85,24 @@ class WorkerRole:
         self._filled.set()
         if self._describe is not None:
             await link.send(self._describe)
-        sending = asyncio.create_task(self._send_chunks(link))
+        if self._track is not None:
+            await link.send(self._track)
+        self._aside.begin()
+        await self._show(Command(0, "preview", {"on": False}))  # whoever watched asks the relay again, and that asks here
+        sending = [asyncio.create_task(self._send_chunks(link)), asyncio.create_task(self._send_aside(link))]
         try:
             async for message in link:
                 await self._from_relay(message)
         finally:
             self._link = None
-            sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LinkError):
-                await sending
+            for task in sending:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, LinkError, ProtocolError):
+                    await task
+
+    def tell_lines(self, message: LogLines) -> None:
+        """Have log lines of this daemon sent to the relay; the newest are kept while there is no link."""
+        self._aside.put(message)
 
     async def close(self) -> None:
         """Stop the engine, and put what is not acknowledged on the disk for the next start."""
@@ -115,10 +131,17 @@ class WorkerRole:
             case WeightsMessage():
                 self._weights = message
                 await self._to_engine(message)
+            case Command(name="preview"):
+                await self._show(message)
             case Command():
                 await self._command(message)
             case _:
                 log.warning("a worker has no use for %s", type(message).__name__)
+
+    async def _show(self, message: Command) -> None:
+        """Have the engine send pictures, or no more."""
+        self._preview = message
+        await self._to_engine(message)
 
     async def _command(self, message: Command) -> None:
         """Do with the engine what a person wants, and answer; other commands are for the engine itself."""
@@ -166,7 +189,7 @@ class WorkerRole:
     # The engine
 
     async def _start_engine(self) -> None:
-        self._describe = None
+        self._describe = self._track = None
         self._engine = Engine(
             "worker",
             "tmrld.worker.engine:run",
@@ -188,14 +211,14 @@ class WorkerRole:
 
     async def _stop_engine(self) -> None:
         engine, self._engine = self._engine, None
-        self._describe = None
+        self._describe = self._track = None
         self._room.set()
         if engine is not None:
             await engine.stop()
 
     async def _brief(self) -> None:
         """A new engine process knows nothing: tell it what it needs."""
-        for message in (self._assigned, self._allowance, self._weights):
+        for message in (self._assigned, self._allowance, self._weights, self._preview):
             if message is not None:
                 await self._to_engine(message)
 
@@ -212,11 +235,18 @@ class WorkerRole:
                 await self._to_relay(self._describe)
             case LogLines():
                 for line in message.lines:
-                    log.info("worker engine: %s", line[-1])
+                    engine_log.info("worker: %s", line[-1])
+                self._aside.put(message)
+            case TrackLine():
+                self._track = message
                 await self._to_relay(message)
+            case Preview():
+                if self._link is not None:
+                    self._aside.put(message)
             case Status():
                 if message.state != FAILED:  # `_tell` says so, with what follows from it
-                    await self._to_relay(message)
+                    backlog = {"backlog_chunks": len(self._outbox), "spooled_bytes": self._outbox.spooled_bytes}
+                    await self._to_relay(dataclasses.replace(message, values=message.values | backlog))
             case _:
                 log.warning("the worker's engine sent %s, which has no meaning here", type(message).__name__)
 
@@ -266,6 +296,11 @@ class WorkerRole:
                 await self._filled.wait()
             else:
                 await link.send(chunk)
+
+    async def _send_aside(self, link: Link) -> None:
+        """Send pictures and log lines, as long as this link stands."""
+        while True:
+            await link.send(await self._aside.get())
 
     async def _to_relay(self, message: Message) -> None:
         link = self._link

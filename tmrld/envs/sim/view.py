@@ -1,0 +1,44 @@
+"""A small picture of what the car sees, with the LIDAR's beams as lines in it: for people, never for policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.sim.camera import camera
+from tmrld.envs.sim.ground import ground_of
+from tmrld.envs.sim.track import named
+from tmrld.envs.trackmania.lidar import beam_pixels
+
+WIDTH = 480
+"""Of the picture, in pixels; its shape is the window's."""
+
+
+class View:
+    """Draws pictures for one track and one size of window."""
+
+    def __init__(self, options: EnvironmentOptions) -> None:
+        window = options.window_width, options.window_height
+        self.width = min(WIDTH, window[0])
+        self.height = max(1, round(window[1] * self.width / window[0]))
+        self._scale = self.width / window[0]
+        self._ground = ground_of(named(options.track))
+        self._camera = camera(self.width, self.height)
+        self._beams = beam_pixels(*window)
+
+    def image(self, info: Mapping[str, Any]) -> NDArray[np.uint8]:
+        """What is seen from the place that ``info`` tells: RGB (height, width, 3)."""
+        return self._camera.render(self._ground, info["x"], info["z"], info["heading"])
+
+    def beams(self, lidar: NDArray[np.float32]) -> list[list[float]]:
+        """The beams that read these distances (19,), as lines ``[x0, y0, x1, y1]`` in pixels of the picture."""
+        lines = []
+        for (rows, columns), distance in zip(self._beams, lidar.tolist(), strict=True):
+            last = min(int(distance), len(rows) - 1)
+            ends = (columns[0], rows[0], columns[last], rows[last])
+            lines.append([round((float(end) + 0.5) * self._scale, 1) for end in ends])
+        return lines
