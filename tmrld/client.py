@@ -41,7 +41,7 @@ class Client:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput(f"{url!r} is not the address of a control API: give http://HOST:PORT")
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._token = token
         handlers = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK else []
         self._opener = urllib.request.build_opener(*handlers)
@@ -82,7 +82,7 @@ class Client:
         from websockets.sync.client import connect
 
         query = urllib.parse.urlencode({"topics": topics, **({"run": run} if run else {})})
-        url = f"ws{self._url.removeprefix('http')}{PREFIX}/live?{query}"
+        url = f"ws{self.url.removeprefix('http')}{PREFIX}/live?{query}"
         headers = {"Authorization": f"Bearer {self._token}"}
         loopback = urllib.parse.urlsplit(url).hostname in LOOPBACK
         try:
@@ -92,14 +92,14 @@ class Client:
         except ConnectionClosedOK:
             return
         except (OSError, WebSocketException) as error:
-            raise LinkLost(f"the live stream of {self._url} has ended: {error}") from error
+            raise LinkLost(f"the live stream of {self.url} has ended: {error}") from error
 
     def _exchange(
         self, method: str, path: tuple[str, ...], body: Any, query: Mapping[str, Any]
     ) -> tuple[bytes, http.client.HTTPMessage]:
         where = "/".join(urllib.parse.quote(part, safe="") for part in path)
         asked = urllib.parse.urlencode({name: _said(value) for name, value in query.items() if value is not None})
-        url = f"{self._url}{PREFIX}/{where}{'?' if asked else ''}{asked}"
+        url = f"{self.url}{PREFIX}/{where}{'?' if asked else ''}{asked}"
         headers = {"User-Agent": f"tmrld/{__version__}"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -115,7 +115,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise LinkLost(
-                f"no relay answers at {self._url} ({reason}): start one with `tmrld up`, or give its address with --api"
+                f"no relay answers at {self.url} ({reason}): start one with `tmrld up`, or give its address with --api"
             ) from error
 
 
