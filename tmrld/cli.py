@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import joining
+from tmrld.commands import invites, joining, nodes, runs, weights
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, assignment, example, load, merged
 
@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings_flags(revoke)
     revoke.add_argument("name")
     revoke.set_defaults(command=_token_revoke)
+
+    nodes.add(commands)
+    invites.add(commands)
+    runs.add(commands)
+    weights.add(commands)
 
     env = commands.add_parser("env", help="environments alone, without training")
     envs = env.add_subparsers(required=True, metavar="ACTION")
