@@ -246,6 +246,7 @@ class Relay:
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
             member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest, run.created))
             hub.join(member)
+        self._previews.tell(self._roster.members())
         self._promote(self._roster.idle_trainers(assigned))
 
     def _promote(self, idle: Sequence[str | None]) -> None:
@@ -268,7 +269,6 @@ class Relay:
         finally:
             self._promoting = False
         self._deal()
-        self._previews.tell(self._roster.members())
 
     async def _open(self, run: str) -> Hub:
         """The hub of a run, opened once."""
