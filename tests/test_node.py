@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +14,12 @@ import pytest
 from tmrld import __version__
 from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import Node, NodeView
+from tmrld.node import LogLineView, Node, NodeView
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
-from tmrld.storage.runs import RunStore
+from tmrld.storage.runs import Revision, RunStore
 
 RUN = "demo"
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", RUN, "driving", "", 0.01, {}, {})
@@ -43,10 +44,31 @@ class Role:
             raise Conflict(f"{name} is away")
         self.moves.append((name, verb))
 
+    async def create_run(self, name: str, config: Mapping[str, Any], author: str, start: str = "no") -> None:
+        self.moves.append((name, start))
+
+    async def delete_run(self, name: str) -> None:
+        self.moves.append((name, "delete"))
+
+    async def change_config(self, name: str, config: Mapping[str, Any], base: int, author: str) -> Revision:
+        return Revision(base + 1, dict(config), 1000.0, author)
+
+    async def assign(self, node: str, run: str | None) -> None:
+        self.moves.append((node, f"work for {run}"))
+
     async def move(self, name: str, verb: str) -> None:
         if verb == "pause":
             raise Conflict(f"the run {name} is queued")
         self.moves.append((name, verb))
+
+    def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
+        return None
+
+    def log_of_run(self, run: str, limit: int) -> list[LogLineView]:
+        return []
+
+    def watching(self, run: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @pytest.fixture
@@ -104,6 +126,25 @@ def test_a_run_shows_how_far_it_has_come(node: Node, store: RunStore) -> None:
     view = answer(node.run(RUN))
     assert (view.update, view.transitions, view.weights_version) == (30, 300, 2)
     assert (view.episodes, view.best_lap_s) == (2, 21.0)
+
+
+def test_a_run_shows_who_works_for_it_and_its_newest_returns(node: Node, store: RunStore) -> None:
+    store.metrics.add(RUN, [Metric(0, 10, 100, 1000.0, {"updates_per_s": 5.0})])
+    store.episodes.add(RUN, [an_episode(f"e{index}") for index in range(70)])
+    view = answer(node.run(RUN))
+    assert (view.trainer, view.workers, view.queued_position) == (None, ("gamer",), 1)
+    assert (len(view.spark), view.last_return, view.updates_per_s) == (60, 12.5, 0.0)
+    store.set_state(RUN, "running")
+    assert answer(node.run(RUN)).updates_per_s == 5.0
+
+
+def test_a_node_that_is_away_shows_what_it_is_assigned_to(node: Node, store: RunStore) -> None:
+    store.nodes.seen("away", "trainer", 5.0)
+    store.assignments.set("away", RUN)
+    _, away = answer(node.nodes())
+    assert (away.name, away.state, away.connected, away.assigned) == ("away", "away", False, RUN)
+    with pytest.raises(NotFound, match="no node 'awy': did you mean 'away'"):
+        answer(node.assign_node("awy", RUN))
 
 
 def test_transitions_are_those_of_the_log_while_the_trainer_lags(node: Node, store: RunStore) -> None:
