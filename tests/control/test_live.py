@@ -225,3 +225,69 @@ def test_other_paths_and_other_hosts_are_told_so(api: Api) -> None:
             assert (await browser.closed())[0] == 4421
 
     run(story)
+
+
+def test_a_browser_that_comes_back_is_told_what_it_missed(api: Api) -> None:
+    async def story() -> None:
+        async with Browser(api, "topics=run") as browser:
+            hello = await browser.next()
+            api.node.feed.publish("run", {"n": 1}, "demo")
+            last = (await browser.next())["number"]
+        for n in (2, 3):
+            api.node.feed.publish("run", {"n": n}, "demo")
+        async with Browser(api, f"topics=run&since={last}&stream={hello['stream']}") as browser:
+            assert (await browser.next())["number"] == last
+            assert [(await browser.next())["data"]["n"] for _ in range(2)] == [2, 3]
+
+    run(story)
+
+
+def test_a_browser_that_had_another_stream_is_told_of_a_gap(api: Api) -> None:
+    async def story() -> None:
+        api.node.feed.publish("run", {"n": 1})
+        async with Browser(api, "topics=run&since=1&stream=of-the-daemon-before") as browser:
+            assert (await browser.next())["number"] == 1
+            assert await browser.next() == {"kind": "gap"}
+
+    run(story)
+
+
+def test_a_browser_hears_of_the_run_that_it_shows(api: Api) -> None:
+    async def story() -> None:
+        async with Browser(api, "topics=run&run=demo") as browser:
+            await browser.next()
+            for name in ("other", "demo"):
+                api.node.feed.publish("run", {}, name)
+            assert (await browser.next())["run"] == "demo"
+
+    run(story)
+
+
+def test_pictures_are_made_while_somebody_listens(api: Api) -> None:
+    async def story() -> None:
+        async with Browser(api, "topics=preview&run=demo") as browser:
+            await browser.next()
+            assert api.node.watched == ["demo"]
+            api.node.feed.publish("preview", {"worker": "w1"}, "demo")
+            assert (await browser.next())["topic"] == "preview"
+        assert api.node.watched == []
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "sentence"),
+    [
+        ("topics=preview", 4400, "the topic preview needs a run"),
+        ("topics=preview&run=nothing", 4404, "there is no run 'nothing'"),
+        ("since=yesterday&stream=x", 4400, "since is 'yesterday', expected the number of an event"),
+    ],
+)
+def test_what_cannot_be_listened_to_is_explained(api: Api, query: str, code: int, sentence: str) -> None:
+    async def story() -> None:
+        async with Browser(api, query) as browser:
+            said, reason = await browser.closed()
+            assert said == code
+            assert sentence in reason
+
+    run(story)

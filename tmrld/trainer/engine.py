@@ -93,7 +93,7 @@ class TrainerEngine:
         self._spec: EnvSpec | None = None
         self._state = "paused"
         self._granted = -1
-        self._pace = _Pace()
+        self._pace = Pace()
         self._evaluated_at = 0
         self._checkpoint_asked = False
         self._checkpointed_at = 0
@@ -225,8 +225,10 @@ class TrainerEngine:
                 if self._state != "running" or self._finished(loop) or not loop.update_is_due:
                     self._idle(loop)
                     continue
+                with self._pace.sampling():
+                    batch = loop.batch()
                 with self._pace.updating():
-                    loop.update()
+                    loop.learn(batch)
                 updates, last = loop.counters.updates, self._finished(loop)
                 if updates % training.weights_interval_updates == 0 or last:
                     self._publish(loop)
@@ -314,8 +316,7 @@ class TrainerEngine:
     def _report(self, loop: TrainingLoop) -> None:
         assert self._resumed is not None
         counters = loop.counters
-        values = loop.algorithm.stats() | self._pace.take()
-        values["replay_transitions"] = float(len(loop.replay))
+        values = measurements(loop, self._pace)
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
         self._say("training", "", values)
 
@@ -416,8 +417,15 @@ def _copy(stored: Stored) -> Copy:
     return Copy(stored.offset, stored.next_offset, record)
 
 
-class _Pace:
-    """Where the time goes: updates per second, the shares spent updating and waiting for samples, and processor time per second."""
+def measurements(loop: TrainingLoop, pace: Pace) -> dict[str, float]:
+    """All that is reported, averaged since the last call."""
+    return {**loop.algorithm.stats(), **pace.take(), "replay_transitions": float(len(loop.replay))}
+
+
+class Pace:
+    """Where the time goes: updates per second, the shares spent updating, drawing batches and waiting for samples, and processor
+    time per second.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -427,6 +435,7 @@ class _Pace:
         self._processor_s = time.process_time()
         self._updates = 0
         self._updating_s = 0.0
+        self._sampling_s = 0.0
         self._idle_s = 0.0
 
     @contextmanager
@@ -436,6 +445,13 @@ class _Pace:
         yield
         self._updating_s += time.perf_counter() - started
         self._updates += 1
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Time the drawing of a batch."""
+        started = time.perf_counter()
+        yield
+        self._sampling_s += time.perf_counter() - started
 
     @contextmanager
     def idling(self) -> Iterator[None]:
@@ -450,6 +466,7 @@ class _Pace:
         values = {
             "updates_per_s": self._updates / elapsed,
             "updating_share": self._updating_s / elapsed,
+            "sampling_share": self._sampling_s / elapsed,
             "waiting_share": self._idle_s / elapsed,
             "processor_share": (time.process_time() - self._processor_s) / elapsed,
         }

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import Algorithm
 from tmrld.rl.options import AlgorithmOptions
-from tmrld.rl.replay import Replay
+from tmrld.rl.replay import Batch, Replay
 from tmrld.trainer.options import TrainingOptions
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,15 @@ class TrainingLoop:
 
     def update(self) -> None:
         """One update of all networks on one fresh batch."""
-        self.algorithm.update(self.replay.sample(self._options.batch_size, self._random))
+        self.learn(self.batch())
+
+    def batch(self) -> Batch:
+        """A fresh batch for `learn`."""
+        return self.replay.sample(self._options.batch_size, self._random)
+
+    def learn(self, batch: Batch) -> None:
+        """One update of all networks on this batch."""
+        self.algorithm.update(batch)
         self.counters.updates += 1
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
