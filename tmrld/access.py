@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 """How often it is looked whether another process has changed the tokens: reading one number in memory."""
 REVOKED = "this node's token was revoked or replaced on the relay: to come back it needs a new invite"
+
+_HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9a-fA-F:.]+")
 
 T = TypeVar("T")
 
@@ -239,7 +242,7 @@ def _host_and_port(text: str, port: int) -> str:
         host, given = parts.hostname, parts.port
     except ValueError:
         host, given = None, None
-    if not host or parts.netloc != text.strip() or "@" in text:
+    if not host or not _HOST.fullmatch(host) or parts.netloc != text.strip():
         raise BadInput(f"{text[:80]!r} is no address of a relay: expected HOST or HOST:PORT")
     return _joined(host, given or port)
 

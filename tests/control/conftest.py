@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.fake_node import FakeNode
-from tmrld.access import Access
+from tmrld.access import Access, Address
 from tmrld.control.app import create_app
 from tmrld.security.attempts import Attempts
 from tmrld.security.tokens import SCOPES, TokenStore
@@ -22,7 +22,7 @@ class Api:
         self.node = FakeNode()
         self.store = TokenStore(folder / "tokens.db")
         self.tokens = {scope: self.store.issue(scope, scope) for scope in SCOPES} | {"": "", "wrong": "tmrld_admin_guess"}
-        self.access = Access(self.store)
+        self.access = Access(self.store, None, lambda: Address("0.0.0.0", 7401, "", f"sha256:{'ab' * 32}"))
         self.app = create_app(self.node, self.access, host="relay.example", attempts=Attempts(limit=3))
 
     def get(self, path: str, token: str = "viewer", **options: Any) -> httpx.Response:

@@ -26,12 +26,14 @@ def every_kind_of_error(api: Api) -> Iterator[httpx.Response]:
     yield api.get("runs", base="http://evil.example")
     yield api.get("runs/demo/episodes?limit=0")
     yield api.get("live")
+    yield api.post("logout", token="", cookie="tmrld_session=x", origin="http://evil.example")
     raised: tuple[Exception, ...] = (
         ZeroDivisionError("secret"),
         errors.BadInput("no"),
         errors.StorageError("no"),
         errors.DiskFull("no"),
         errors.EngineError("no"),
+        InvalidConfig([FieldError("algorithm.gamma", "no", 2)]),
     )
     for error in raised:
         api.node.broken = error

@@ -13,7 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.fake_node import DATA, FakeNode
+from tests.support.fake_node import FakeNode
+from tests.support.fake_results import DATA
 from tmrld.access import Access
 from tmrld.control.options import ControlOptions
 from tmrld.control.server import ControlServer

@@ -41,5 +41,5 @@ async def revoke_invite(
     access: TheAccess, grant: Admin, id: Annotated[str, Path(description="Id of the invite.", max_length=200)]
 ) -> None:
     """Make an invite worthless; a machine that has joined with it stays.  Needs the scope admin."""
-    log.info("%s revokes the invite %s", grant.name, id)
     await access.revoke_invite(id)
+    log.info("%s revokes the invite %s", grant.name, id)

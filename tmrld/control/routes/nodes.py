@@ -31,16 +31,16 @@ async def nodes(node: TheNode) -> Nodes:
 @routes.patch("/nodes/{name}", tags=["nodes"], responses=documented(*_COMMAND, Code.BAD_INPUT))
 async def rename_node(node: TheNode, access: TheAccess, grant: Admin, name: NodeName, body: NewName) -> Node:
     """Call a node something else.  Its token stays good; it is told its new name.  Needs the scope admin."""
-    log.info("%s calls the node %s %s from now on", grant.name, name, body.name)
     await access.rename_node(name, body.name)
+    log.info("%s calls the node %s %s from now on", grant.name, name, body.name)
     return Node.model_validate(await node.known(body.name))
 
 
 @routes.delete("/nodes/{name}", tags=["nodes"], status_code=204, responses=documented(*_OF_NODE, Code.CONFLICT))
 async def revoke_node(access: TheAccess, grant: Admin, name: NodeName) -> None:
     """Make a node's token worthless, cut its link at once, and forget it.  Needs the scope admin."""
-    log.info("%s revokes the node %s", grant.name, name)
     await access.revoke_node(name)
+    log.info("%s revokes the node %s", grant.name, name)
 
 
 @routes.put("/nodes/{name}/assignment", tags=["nodes"], responses=documented(*_OF_NODE))

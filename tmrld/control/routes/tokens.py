@@ -43,5 +43,5 @@ async def revoke_token(
     access: TheAccess, grant: Admin, name: Annotated[str, Path(description="Name of its holder.", max_length=200)]
 ) -> None:
     """Make a token worthless: its sessions, streams and links end at once.  Needs the scope admin."""
-    log.info("%s revokes the token of %s", grant.name, name)
     await access.revoke_token(name)
+    log.info("%s revokes the token of %s", grant.name, name)
