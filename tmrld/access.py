@@ -242,7 +242,7 @@ def _host_and_port(text: str, port: int) -> str:
         host, given = parts.hostname, parts.port
     except ValueError:
         host, given = None, None
-    if not host or not _HOST.fullmatch(host) or parts.netloc != text.strip():
+    if not host or not _HOST.fullmatch(host) or parts.netloc != text.strip() or "@" in text:
         raise BadInput(f"{text[:80]!r} is no address of a relay: expected HOST or HOST:PORT")
     return _joined(host, given or port)
 

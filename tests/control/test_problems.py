@@ -8,6 +8,7 @@ from tests.control.conftest import Api
 from tmrld import errors
 from tmrld.configuration import InvalidConfig
 from tmrld.control.problems import STATUS, Code
+from tmrld.validation import FieldProblem
 
 SHAPE = {"type", "title", "status", "detail", "code", "errors"}
 
@@ -34,7 +35,7 @@ def every_kind_of_error(api: Api) -> Iterator[httpx.Response]:
         errors.StorageError("no"),
         errors.DiskFull("no"),
         errors.EngineError("no"),
-        InvalidConfig([]),
+        InvalidConfig([FieldProblem("algorithm.gamma", "less than 1", 2, "no")]),
     )
     for error in raised:
         api.node.broken = error
