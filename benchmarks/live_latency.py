@@ -1,8 +1,8 @@
 """From an engine's metric to a WebSocket client: how long it takes through a real relay.
 
-An engine process reports a number with the time at which it did so, as a trainer's engine does, twenty times a second.  It goes over
-the engine's pipe to its daemon (this process), over the TLS link to a relay in a process of its own, into its store, and over the live
-stream back to this process.  All read one clock, the machine's monotonic one.
+An engine process reports a number with the time at which it did so, as a trainer's engine does, twenty times a second.  It goes
+over the engine's pipe to its daemon (this process), over the TLS link to a relay in a process of its own, into its store, and over
+the live stream back to this process.  All read one clock, the machine's monotonic one.
 """
 
 from __future__ import annotations

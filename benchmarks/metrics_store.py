@@ -48,11 +48,12 @@ def fill(folder: Path) -> dict[str, float]:
     for run in range(RUNS):
         store.create(f"run{run}", {}, "benchmark", 0.0)
     spent = points = 0.0
-    for run, length in ((f"run{k}", SHORT if k else LONG) for k in range(RUNS)):
+    for run in range(RUNS):
+        length = SHORT if run else LONG
         for first in range(0, length, BATCH):
             batch = metrics(first, BATCH, names)
             started = time.perf_counter()
-            store.metrics.add(run, batch)
+            store.metrics.add(f"run{run}", batch)
             spent += time.perf_counter() - started
             points += BATCH * CURVES
     for first in range(0, MILLION, 5000):

@@ -155,11 +155,13 @@ class Metrics:
 
 def _pack(change: sqlite3.Connection, series: int, lineage: int) -> int:
     """Make blocks of the oldest rows of a curve, leaving at least a block's worth; tells how many rows are left."""
-    query = f"{_POINTS} WHERE series = ? AND lineage = ? ORDER BY at_update"
-    points = np.array(change.execute(query, (series, lineage)).fetchall(), dtype=POINT)
-    packed = (len(points) - BLOCK_POINTS) // BLOCK_POINTS * BLOCK_POINTS
+    query = "SELECT count(*) FROM points WHERE series = ? AND lineage = ?"
+    stored = int(change.execute(query, (series, lineage)).fetchone()[0])
+    packed = (stored - BLOCK_POINTS) // BLOCK_POINTS * BLOCK_POINTS
     if packed <= 0:
-        return len(points)
+        return stored
+    query = f"{_POINTS} WHERE series = ? AND lineage = ? ORDER BY at_update LIMIT ?"
+    points = np.array(change.execute(query, (series, lineage, packed)).fetchall(), dtype=POINT)
     blocks = [points[at : at + BLOCK_POINTS] for at in range(0, packed, BLOCK_POINTS)]
     change.executemany(
         "INSERT INTO blocks (series, lineage, first_update, last_update, count, extremes, points) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -180,7 +182,7 @@ def _pack(change: sqlite3.Connection, series: int, lineage: int) -> int:
         "DELETE FROM points WHERE series = ? AND lineage = ? AND at_update <= ?",
         (series, lineage, int(points["update"][packed - 1])),
     )
-    return len(points) - packed
+    return stored - packed
 
 
 _POINTS = "SELECT at_update, transitions, received_at, value FROM points"
