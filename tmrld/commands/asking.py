@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from tmrld.storage.layout import Layout
 
 API_VARIABLE = "TMRLD_API"
 TOKEN_VARIABLE = "TMRLD_TOKEN"  # noqa: S105 - the variable's name
+
+UNFOLDED = 10_000
+"""Width of a table that no terminal shows: whatever reads it wants whole lines."""
 
 Action = Callable[[Client, argparse.Namespace], int]
 
@@ -82,7 +86,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else UNFOLDED)
     if not table.row_count:
         console.print(empty)
     else:
