@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,3 +51,24 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "tmrld.log").mkdir()
     with pytest.raises(StorageError, match=r"Cannot write .*tmrld\.log"):
         logs.add_file(tmp_path)
+
+
+def test_lines_are_told_in_the_loop_but_those_of_engines() -> None:
+    async def scene() -> list[list[object]]:
+        told: list[list[object]] = []
+        logging.getLogger("tmrld").setLevel(logging.INFO)
+        handler = logs.add_teller(told.append)
+        logging.getLogger("tmrld.relay").info("a worker came")
+        logging.getLogger(logs.ENGINE_LOGGER).info("worker: said under its own name")
+        await asyncio.to_thread(logging.getLogger("tmrld.storage").warning, "from a %s", "thread")
+        await asyncio.sleep(0)
+        logs.remove(handler)
+        logging.getLogger("tmrld.relay").info("not told any more")
+        await asyncio.sleep(0)
+        return told
+
+    told = asyncio.run(scene())
+    assert [line[1:] for line in told] == [
+        ["INFO", "tmrld.relay", "a worker came"],
+        ["WARNING", "tmrld.storage", "from a thread"],
+    ]

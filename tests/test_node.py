@@ -180,6 +180,28 @@ def test_episodes_come_newest_first_and_by_purpose(node: Node, store: RunStore) 
     assert (evaluation.finished, evaluation.lap_time_s, evaluation.weights_version) == (True, 20.0, 2)
 
 
+def test_episodes_come_page_by_page(node: Node, store: RunStore) -> None:
+    store.episodes.add(RUN, [an_episode(name) for name in "abcde"])
+    seen, cursor = [], None
+    while True:
+        page = answer(node.results.episodes(RUN, 2, None, cursor))
+        seen.append("".join(episode.episode for episode in page.items))
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == ["ed", "cb", "a"]
+    with pytest.raises(BadInput, match="'soon' is no place to go on from"):
+        answer(node.results.episodes(RUN, 2, None, "soon"))
+
+
+def test_an_episode_is_had_with_its_line_by_id_or_by_word(node: Node, store: RunStore) -> None:
+    with pytest.raises(NotFound, match="has no latest episode: nothing was driven yet"):
+        answer(node.results.episode(RUN, "latest"))
+    store.episodes.add(RUN, [an_episode("a"), an_episode("b", lap_time_s=20.0), an_episode("c")])
+    assert [answer(node.results.episode(RUN, name)).episode for name in ("a", "best", "latest")] == ["a", "b", "c"]
+    assert answer(node.results.episode(RUN, "a")).trajectory.x == []
+
+
 def test_weights_are_listed_with_what_evaluation_says(node: Node, store: RunStore) -> None:
     store.weights.add(RUN, 1, 10, 0, b"first", 1000.0)
     store.weights.add(RUN, 2, 20, 0, b"second", 1001.0)

@@ -334,6 +334,7 @@ class Relay:
     def rename(self, name: str, new: str) -> None:
         """A node is called something else from now on; one that is connected comes back at once, and is told so."""
         self._store.nodes.rename(name, new)
+        self._tails.rename(name, new)
         member = self._member(name)
         if member is not None:
             member.drop(RENAMED, f"this node is called {new} from now on")
