@@ -28,6 +28,9 @@ VIEWS = {
 }
 """Where each view is, and words that it shows when it is loaded."""
 
+READ_AT = re.compile(r"^updates [\d.]+K?$")
+"""What a chart says while a value is read."""
+
 
 @pytest.fixture(autouse=True)
 def _learning(site: Site) -> None:
@@ -94,10 +97,11 @@ def test_a_curve_grows_by_itself(site: Site, browser: Browser) -> None:
 def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> None:
     with at(site, browser, "runs/demo") as page:
         chart = page.get_by_role("img", name=re.compile("Reward of an episode"))
+        expect(chart.locator("canvas")).to_be_visible()
         chart.focus()
         for _ in range(3):
             page.keyboard.press("ArrowRight")
-        expect(page.get_by_text(re.compile(r"^updates [\d.]+K?$")).first).to_be_visible()
+        expect(page.get_by_text(READ_AT).first).to_be_visible()
         page.keyboard.press("+")
         everything = page.get_by_role("button", name="Show everything")
         expect(everything).to_be_visible()
@@ -108,6 +112,8 @@ def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> Non
 def test_a_chart_is_zoomed_by_dragging_and_its_x_axis_chosen(site: Site, browser: Browser) -> None:
     with at(site, browser, "runs/demo") as page:
         over = page.locator(".u-over").first
+        over.hover()
+        expect(page.get_by_text(READ_AT).first).to_be_visible()
         box = over.bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
@@ -191,7 +197,7 @@ def test_a_run_is_made_from_a_preset_copied_and_deleted(site: Site, browser: Bro
         page.get_by_role("button", name="New run").click()
         dialog = page.get_by_role("dialog", name="New run")
         dialog.get_by_label("Name").fill("second")
-        dialog.get_by_label("Start", exact=True).select_option("no")
+        dialog.get_by_role("combobox", name="Start").select_option("no")
         dialog.get_by_role("button", name="Make the run").click()
         expect(page.get_by_role("heading", name="second", exact=True)).to_be_visible()
         page.get_by_role("button", name="Copy…").click()

@@ -13,13 +13,9 @@ export interface Curves {
   error: Error | null;
 }
 
-const POINTS = 1_000;
-
-/** Those of these metrics that the run has.  ``range``: between these updates alone, in more detail. */
-export function useCurves(run: string, names: string[], range: [number, number] | null = null): Curves {
-  const wanted = names.join();
-  const key = `${run} ${wanted} ${range?.join("-") ?? ""}`;
-  const loading = useLoad(() => api.metrics(run, names, { start: range?.[0], stop: range?.[1], maxPoints: POINTS }), key);
+/** Those of these metrics that the run has. */
+export function useCurves(run: string, names: string[]): Curves {
+  const loading = useLoad(() => api.metrics(run, names), `${run} ${names.join()}`);
   const [series, setSeries] = useState<Record<string, Series>>({});
   const lineage = useRef(0);
 
@@ -36,7 +32,7 @@ export function useCurves(run: string, names: string[], range: [number, number] 
       if (theirs < ours) return; // of weights from before the run resumed from an older checkpoint: superseded
       const resumed = ours > 0 && theirs > ours;
       if (resumed || Object.keys(values).some((name) => names.includes(name) && !(name in series))) loading.reload();
-      if (resumed || range !== null) return;
+      if (resumed) return;
       const [update, transitions] = [Number(data["update"]), Number(data["transitions"])];
       setSeries((old) => {
         const longer = { ...old };

@@ -117,6 +117,7 @@ function joined(lines: Line[]): uPlot.AlignedData {
 }
 
 function show(chart: uPlot, props: CurveProps): void {
+  if (chart.select.width > 0) return; // somebody drags over it: what is new is drawn with the next news
   const data = joined(props.lines);
   const x = data[0];
   const low = props.zoom?.[0] ?? x[0] ?? 0;

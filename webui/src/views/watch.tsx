@@ -40,11 +40,12 @@ function Curves({ run }: { run: string }) {
     (most, one) => (one.updates.length > (most?.updates.length ?? 0) ? one : most),
     undefined,
   );
-  const zoomed = settings.zoom !== null && longest ? updatesBetween(longest, settings.axis, ...settings.zoom) : null;
+  const range = settings.zoom !== null && longest ? updatesBetween(longest, settings.axis, ...settings.zoom) : null;
+  const detail = useDetail(run, range);
   return (
     <section class="card curves" aria-label="Curves">
       <ChartBar settings={settings} />
-      {zoomed ? <Zoomed run={run} settings={settings} range={zoomed} before={whole.series} /> : <Pair settings={settings} series={whole.series} loaded={whole.loaded} />}
+      <Pair settings={settings} series={detail ?? whole.series} loaded={whole.loaded} />
       <Bottleneck run={run} />
     </section>
   );
@@ -52,10 +53,13 @@ function Curves({ run }: { run: string }) {
 
 type SeriesOf = ReturnType<typeof useCurves>["series"];
 
-/** A stretch in the detail that the thinned whole does not have. */
-function Zoomed({ run, settings, range, before }: { run: string; settings: ChartSettings; range: [number, number]; before: SeriesOf }) {
-  const detail = useCurves(run, NAMES, range);
-  return <Pair settings={settings} series={detail.loaded ? detail.series : before} loaded />;
+/** These updates in the detail that the thinned whole does not have; undefined while it is not there, or not asked for. */
+function useDetail(run: string, range: [number, number] | null): SeriesOf | undefined {
+  const found = useLoad(
+    async () => (range === null ? null : api.metrics(run, NAMES, { start: range[0], stop: range[1] })),
+    `${run} ${range?.join("-") ?? ""}`,
+  );
+  return useMemo(() => found.data && Object.fromEntries(found.data.series.map((one) => [one.name, one])), [found.data]) ?? undefined;
 }
 
 function Pair({ settings, series, loaded }: { settings: ChartSettings; series: SeriesOf; loaded: boolean }) {
