@@ -169,7 +169,7 @@ def test_tokens_are_made_listed_replaced_and_revoked(capsys: pytest.CaptureFixtu
 
     assert main(["token", "list", "--data", "data"]) == 0
     listed = capsys.readouterr().out
-    assert listed.split()[:2] == ["gamer", "worker"]
+    assert listed.splitlines()[1].split()[:2] == ["gamer", "worker"]
     assert token not in listed
     assert main(["token", "list", "--data", "data", "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out)

@@ -17,25 +17,22 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import invites, joining, nodes, runs, weights
+from tmrld.commands import invites, joining, nodes, runs, tokens, weights
+from tmrld.commands.flags import add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
-from tmrld.settings import Settings, assignment, example, load, merged
+from tmrld.settings import Settings, example, load
 
 if TYPE_CHECKING:
     from tmrld.payloads import EpisodeSummary
     from tmrld.progress import Progress, Until
-    from tmrld.security.tokens import TokenStore
     from tmrld.terminal import Display
 
-SCOPES = ("worker", "trainer", "viewer", "operator", "admin")
 EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "torch": "trainer"}
 """Which of our extras brings a package that not every role needs."""
 
@@ -78,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="relay, trainer and worker in one daemon, driving the embedded simulator")
-    _add_settings_flags(up)
+    add_settings_flags(up)
     up.add_argument("--headless", action="store_true", help="plain lines instead of a live display")
     up.add_argument("--no-browser", action="store_true", help="do not open the page")
     up.add_argument("--until", metavar="WHEN", help="stop by itself: first-lap, updates=N or minutes=N")
@@ -86,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(command=_up)
 
     serve = commands.add_parser("serve", help="one daemon with the roles that flags or settings name")
-    _add_settings_flags(serve)
+    add_settings_flags(serve)
     serve.add_argument("--role", action="append", choices=("relay", "trainer", "worker"), help="repeat it for several roles")
     serve.set_defaults(command=_serve)
 
@@ -94,24 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     joining.add_flags(join)
     join.set_defaults(command=_join)
 
-    token = commands.add_parser("token", help="make, list and revoke tokens, on the relay's machine")
-    tokens = token.add_subparsers(required=True, metavar="ACTION")
-    new = tokens.add_parser("new", help="make a token and print it, once")
-    _add_settings_flags(new)
-    new.add_argument("--role", required=True, choices=SCOPES, help="worker or trainer for a node; the others for people")
-    new.add_argument("--name", help="whom it is for; a node must call itself so (default: the role)")
-    new.add_argument("--replace", action="store_true", help="make the name's former token worthless")
-    new.set_defaults(command=_token_new)
-    listing = tokens.add_parser("list", help="all tokens, without their secrets")
-    _add_settings_flags(listing)
-    listing.add_argument("--json", action="store_true", help="as JSON")
-    listing.set_defaults(command=_token_list)
-    revoke = tokens.add_parser("revoke", help="make a token worthless")
-    _add_settings_flags(revoke)
-    revoke.add_argument("name")
-    revoke.set_defaults(command=_token_revoke)
-
     nodes.add(commands)
+    tokens.add(commands)
     invites.add(commands)
     runs.add(commands)
     weights.add(commands)
@@ -120,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     envs = env.add_subparsers(required=True, metavar="ACTION")
     envs.add_parser("list", help="the environments that tmrld brings").set_defaults(command=_env_list)
     run = envs.add_parser("run", help="drive episodes with a policy and report them")
-    _add_settings_flags(run)
+    add_settings_flags(run)
     run.add_argument("id", help="a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute")
     run.add_argument("--policy", default="random", metavar="random|scripted|FILE", help="who drives (default: random)")
     run.add_argument("--episodes", type=_positive, default=3, metavar="N", help="how many (default: 3)")
@@ -148,21 +129,6 @@ def _positive(text: str) -> int:
     return number
 
 
-def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: TMRLD_CONFIG, or tmrld.toml here)")
-    parser.add_argument("--data", metavar="FOLDER", help="data folder (setting `data`)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. control.port=7500")
-
-
-def _load(options: argparse.Namespace, **flags: Any) -> Settings:
-    tree: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    if options.data is not None:
-        tree["data"] = options.data
-    for text in options.set:
-        tree = merged(tree, assignment(text))
-    return load(options.config, tree)
-
-
 # up and serve
 
 
@@ -171,7 +137,7 @@ def _up(options: argparse.Namespace, began: float) -> int:
     from tmrld.terminal import Display
 
     until = None if options.until is None else Until.parse(options.until)
-    settings = _load(options, roles=("relay", "trainer", "worker"))
+    settings = load_settings(options, roles=("relay", "trainer", "worker"))
     logs.set_up(settings.log_level, quiet=True)
     live = not options.headless and sys.stdout.isatty()
     opens = live and not options.no_browser and _has_display()
@@ -215,7 +181,7 @@ async def _watch(settings: Settings, began: float, until: Until | None, display:
 
 
 def _serve(options: argparse.Namespace, _began: float) -> int:
-    settings = _load(options, roles=tuple(options.role) if options.role else None)
+    settings = load_settings(options, roles=tuple(options.role) if options.role else None)
     logs.set_up(settings.log_level)
     asyncio.run(_serve_until_stopped(settings))
     return 0
@@ -269,53 +235,6 @@ def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# token
-
-
-def _token_store(options: argparse.Namespace) -> TokenStore:
-    from tmrld.security.tokens import TokenStore
-    from tmrld.storage.files import make_folder
-    from tmrld.storage.layout import Layout
-
-    layout = Layout(_load(options).data.expanduser().absolute())
-    make_folder(layout.relay)
-    return TokenStore(layout.tokens_db)
-
-
-def _token_new(options: argparse.Namespace, _began: float) -> int:
-    store = _token_store(options)
-    try:
-        print(store.issue(options.name or options.role, options.role, replace=options.replace))
-    finally:
-        store.close()
-    return 0
-
-
-def _token_list(options: argparse.Namespace, _began: float) -> int:
-    store = _token_store(options)
-    try:
-        records = store.list()
-    finally:
-        store.close()
-    if options.json:
-        print(json.dumps([asdict(record) for record in records]))
-        return 0
-    for record in records:
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-        print(f"{record.name:24} {record.scope:9} {made}")
-    return 0
-
-
-def _token_revoke(options: argparse.Namespace, _began: float) -> int:
-    store = _token_store(options)
-    try:
-        store.revoke(options.name)
-    finally:
-        store.close()
-    print(f"the token of {options.name} is worthless from now on")
-    return 0
-
-
 # env
 
 
@@ -330,7 +249,7 @@ def _env_list(_options: argparse.Namespace, _began: float) -> int:
 def _env_run(options: argparse.Namespace, _began: float) -> int:
     from tmrld.worker.driving import drives
 
-    settings = _load(options)
+    settings = load_settings(options)
     environment = settings.run.environment.model_copy(
         update={"id": options.id} | ({"track": options.track} if options.track else {})
     )

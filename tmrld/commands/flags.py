@@ -1,0 +1,26 @@
+"""Flags for settings, of every command that reads them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tmrld.settings import Settings, assignment, load, merged
+
+
+def add_settings_flags(parser: argparse.ArgumentParser) -> None:
+    """``--config``, ``--data`` and ``--set``."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: TMRLD_CONFIG, or tmrld.toml here)")
+    parser.add_argument("--data", metavar="FOLDER", help="data folder (setting `data`)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. control.port=7500")
+
+
+def load_settings(options: argparse.Namespace, **flags: Any) -> Settings:
+    """The settings as these flags, and ``flags`` of the command's own, have them; None leaves one out.  Raises SettingsError."""
+    tree: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    if options.data is not None:
+        tree["data"] = options.data
+    for text in options.set:
+        tree = merged(tree, assignment(text))
+    return load(options.config, tree)
