@@ -207,8 +207,7 @@ def _line(topic: str, data: Mapping[str, Any]) -> str:
             return f"its configuration is at revision {data['revision']}"
         case "run" if "deleted" in data:
             return "the run is deleted"
-        case "metrics":
-            pace = data["values"].get("updates_per_s")
+        case "metrics" if (pace := data["values"].get("updates_per_s")) is not None:  # others are curves of episodes
             return f"update {data['update']:,}, {data['transitions']:,} transitions, {number(pace, 1)} updates per second"
         case "episode":
             lap = f", lap {_lap(data['lap_time_s'])}" if data["lap_time_s"] is not None else ""
