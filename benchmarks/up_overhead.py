@@ -118,7 +118,7 @@ class Bare:
         if plain is None:
             raise ValueError(f"the run {RUN} has no environment yet")
         spec = EnvSpec.from_plain(plain)
-        self._batch_size = config.algorithm.batch_size
+        self._options = config.algorithm
         self._replay = Replay(spec, config.replay.capacity)
         log = SampleLog(Layout(data).run_log(RUN))
         for record in log.read(0, 2**40):
@@ -136,7 +136,9 @@ class Bare:
         while time.perf_counter() < ends:
             started = time.perf_counter()
             for _ in range(REPORT_UPDATES):
-                self._algorithm.update(self._replay.sample(self._batch_size, self._random))
+                options = self._options
+                batch = self._replay.sample(options.batch_size, self._random, options.n_step, options.gamma)
+                self._algorithm.update(batch)
             rates.append(REPORT_UPDATES / (time.perf_counter() - started))
             updates += REPORT_UPDATES
         return Rate(statistics.median(rates), 1000 * (time.process_time() - processor) / updates)

@@ -27,6 +27,7 @@ def assert_same(left: Batch, right: Batch) -> None:
     np.testing.assert_array_equal(left.action, right.action)
     np.testing.assert_array_equal(left.reward, right.reward)
     np.testing.assert_array_equal(left.terminated, right.terminated)
+    np.testing.assert_array_equal(left.steps, right.steps)
 
 
 @settings(max_examples=80, deadline=None)
@@ -45,12 +46,12 @@ def test_a_refilled_memory_draws_the_same_batches(sizes: list[int], capacity: in
     for chunk in before[kept_from:]:
         new.append(chunk, offset=chunk.number)
 
-    assert_same(old.sample(16, np.random.default_rng(1)), new.sample(16, np.random.default_rng(1)))
+    assert_same(old.sample(16, np.random.default_rng(1), 3, 0.9), new.sample(16, np.random.default_rng(1), 3, 0.9))
     for chunk in after:
         old.append(chunk, offset=chunk.number)
         new.append(chunk, offset=chunk.number)
         assert old.oldest_offset == new.oldest_offset
-        assert_same(old.sample(16, np.random.default_rng(1)), new.sample(16, np.random.default_rng(1)))
+        assert_same(old.sample(16, np.random.default_rng(1), 3, 0.9), new.sample(16, np.random.default_rng(1), 3, 0.9))
 
 
 @settings(max_examples=50, deadline=None)

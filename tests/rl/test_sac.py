@@ -43,11 +43,11 @@ def train(algorithm: SAC, replay: Replay, updates: int, rng: np.random.Generator
 def test_the_target_is_reward_plus_what_follows() -> None:
     target = soft_target(
         reward=torch.tensor([1.0, 1.0]),
+        discount=torch.tensor([0.9, 0.9]),
         terminated=torch.tensor([0.0, 1.0]),
         next_value=torch.tensor([10.0, 10.0]),
         next_log_prob=torch.tensor([2.0, 2.0]),
         alpha=torch.tensor(0.5),
-        gamma=0.9,
     )
 
     assert target.tolist() == pytest.approx([1.0 + 0.9 * (10.0 - 0.5 * 2.0), 1.0])
@@ -237,7 +237,7 @@ def bandit(batch: int, rng: np.random.Generator) -> Batch:
     action = rng.uniform(-1.0, 1.0, (batch, 1)).astype(np.float32)
     reward = 1.0 - 4.0 * np.square(action - 0.5 * position)[:, 0]
     observation: dict[str, Any] = {"vector": position}
-    return Batch(observation, action, reward, observation, np.ones(batch, np.float32))
+    return Batch(observation, action, reward, observation, np.ones(batch, np.float32), np.ones(batch, np.float32))
 
 
 def test_it_learns_what_to_do_where() -> None:

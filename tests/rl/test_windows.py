@@ -59,6 +59,31 @@ def test_every_transition_shows_what_the_environment_showed(
                 assert batch.observation["picture"].dtype == np.uint8
 
 
+@settings(max_examples=100, deadline=None)
+@given(specs(), st.integers(1, 12), st.lists(st.integers(1, 5), min_size=1, max_size=4), st.booleans(), st.integers(1, 5))
+def test_a_transition_of_several_steps_ends_with_its_chunk(
+    spec: EnvSpec, steps: int, sizes: list[int], terminated: bool, n_step: int
+) -> None:
+    replay = Replay(spec, 1000)
+    episode = make_episode(spec, steps, np.random.default_rng(steps), terminated)
+    ends = []  # for each transition, the last step of its chunk
+    for chunk in cut_all(episode, sizes):
+        replay.append(chunk)
+        ends += [chunk.first_step + chunk.steps] * chunk.steps
+
+    batch = replay.gather(np.arange(len(replay)), n_step, gamma=0.9)
+
+    for index, end in enumerate(ends):
+        last = min(index + n_step, end)
+        rewards = [float(episode.rows[k]["reward"]) for k in range(index + 1, last + 1)]
+        np.testing.assert_array_equal(batch.observation["vector"][index], flat(spec, episode.observations[index]))
+        np.testing.assert_array_equal(batch.next_observation["vector"][index], flat(spec, episode.observations[last]))
+        np.testing.assert_array_equal(batch.action[index], episode.rows[index + 1]["action"])
+        np.testing.assert_allclose(batch.reward[index], sum(0.9**i * reward for i, reward in enumerate(rewards)), atol=1e-5)
+        assert batch.steps[index] == last - index
+        assert batch.terminated[index] == episode.rows[last]["terminated"]
+
+
 @given(st.integers(0, 20), st.integers(1, 8), st.integers(0, 20))
 def test_no_window_leaves_its_chunk(first_step: int, depth: int, steps: int) -> None:
     rows = windows.lead_rows(first_step, depth) + steps

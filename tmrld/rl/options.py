@@ -98,6 +98,14 @@ class AlgorithmOptions(BaseModel):
         description="Factor on every reward before the critics see it.  SAC, first version (arXiv 1801.01290, section 5.2).",
         json_schema_extra=live(),
     )
+    n_step: int = Field(
+        default=5,
+        ge=1,
+        le=256,
+        description="Steps of reward that an update looks ahead before it trusts the critics; 1 is SAC's own.  More carry what a "
+        "corner costs back faster, with some bias towards older policies.  Rainbow (arXiv 1710.02298), section 3.",
+        json_schema_extra=live("steps"),
+    )
     update_to_data: float = Field(
         default=0.1,
         gt=0.0,

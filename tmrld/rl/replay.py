@@ -13,6 +13,7 @@ chunks in the same order draws the same batches.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,9 @@ class Batch:
     The observations are dictionaries as in tmrld.rl.observations: ``vector`` is (batch, vector_size) float32, scaled; an image
     part is (batch, *observed_shape) in its own dtype.  ``action`` (batch, action_size) answers ``observation``; ``reward`` and
     ``terminated`` are (batch,) float32.  Where ``terminated`` is 1 nothing follows; a truncated episode would have gone on.
+
+    With ``steps`` (batch,) float32 above 1, ``next_observation`` is seen so many steps after ``observation`` and ``reward`` is the
+    discounted sum of what was earned in between.
     """
 
     observation: dict[str, Array]
@@ -42,6 +46,7 @@ class Batch:
     reward: Array
     next_observation: dict[str, Array]
     terminated: Array
+    steps: Array
 
 
 class _Kept(NamedTuple):
@@ -81,6 +86,7 @@ class Replay:
         self._records = np.empty((self._row_capacity, self._width), np.float32)
         self._images = {part.name: np.empty((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
         self._ages = np.empty(self._row_capacity, np.min_scalar_type(self._depth))
+        self._rows_ahead = np.empty(self._row_capacity, np.uint8)
         self._transitions = np.empty(capacity, np.int64)  # rows, oldest first, starting at self._oldest
         self._chunks: deque[_Kept] = deque()
         self._next_row = 0
@@ -101,7 +107,7 @@ class Replay:
     def size_bytes(self) -> int:
         """What the columns take when they are full."""
         images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
-        row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize
+        row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
         return self._row_capacity * row + self.capacity * 8
 
     def append(self, chunk: Chunk, offset: int = 0) -> int:
@@ -126,35 +132,56 @@ class Replay:
         self._chunks.append(_Kept(rows, chunk.steps, offset))
         return chunk.steps
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
-        """Draw that many transitions, each as likely as any other, with replacement.  Raises BadInput on an empty memory."""
+    def sample(self, batch_size: int, rng: np.random.Generator, n_step: int = 1, gamma: float = 1.0) -> Batch:
+        """Draw that many transitions, each as likely as any other, with replacement.  Raises BadInput on an empty memory.
+
+        See `gather` for ``n_step`` and ``gamma``; what is drawn does not depend on them.
+        """
         if not self._count:
             raise BadInput("the replay memory is empty: append a chunk before sampling")
-        return self.gather(rng.integers(0, self._count, batch_size))
+        return self.gather(rng.integers(0, self._count, batch_size), n_step, gamma)
 
-    def gather(self, which: Array) -> Batch:
-        """The transitions of these ages, 0 being the oldest inside: (batch,) integers below ``len(self)``."""
+    def gather(self, which: Array, n_step: int = 1, gamma: float = 1.0) -> Batch:
+        """The transitions of these ages, 0 being the oldest inside: (batch,) integers below ``len(self)``.
+
+        Each spans ``n_step`` steps (1 to 256), their rewards discounted by ``gamma``, or fewer where its chunk ends before.
+        """
         rows = self._transitions[(self._oldest + which) % self.capacity]
-        index = rows[:, None] - windows.steps_back(self._ages[rows], self._depth)  # negative: numpy counts from the end
-        window = self._records.take(index, axis=0, mode="wrap").reshape(len(rows), -1)
-        newest = self._depth * self._width
-        columns = {name: slice(newest + place.start, newest + place.stop) for name, place in self._columns.items()}
-        observation = {VECTOR: window.take(self._before, axis=1)}
-        next_observation = {VECTOR: window.take(self._after, axis=1)}
-        for part in self._image_parts:
-            for target, history in (
-                (observation, windows.before(part.history, self._depth)),
-                (next_observation, windows.after(part.history, self._depth)),
-            ):
-                frames = self._images[part.name].take(index[:, history], axis=0, mode="wrap")
-                target[part.name] = frames if part.history else frames[:, 0]
+        steps = np.minimum(self._rows_ahead[rows].astype(np.int64) + 1, n_step)
+        last = (rows + steps - 1) % self._row_capacity
+        first_window = self._window(rows)
+        last_window = self._window(last) if n_step > 1 else first_window
         return Batch(
-            observation=observation,
-            action=window[:, columns["action"]],
-            reward=window[:, columns["reward"].start],
-            next_observation=next_observation,
-            terminated=window[:, columns["terminated"].start],
+            observation=self._observation(first_window, self._before, windows.before),
+            action=self._records[rows, self._columns["action"]],
+            reward=self._discounted(rows, steps, n_step, gamma),
+            next_observation=self._observation(last_window, self._after, windows.after),
+            terminated=self._records[last, self._columns["terminated"].start],
+            steps=steps.astype(np.float32),
         )
+
+    def _window(self, rows: Array) -> Array:
+        """The rows that the observations before and after these rows are made of: (batch, depth + 1)."""
+        back = windows.steps_back(self._ages[rows], self._depth)
+        return np.mod(rows[:, None] - back, self._row_capacity)
+
+    def _observation(self, window: Array, columns: Array, history: Callable[[int, int], slice]) -> dict[str, Array]:
+        """One observation of each window: ``columns`` pick its vector, ``history`` the frames of its images."""
+        vectors = self._records.take(window, axis=0).reshape(len(window), -1)
+        observation = {VECTOR: vectors.take(columns, axis=1)}
+        for part in self._image_parts:
+            frames = self._images[part.name].take(window[:, history(part.history, self._depth)], axis=0)
+            observation[part.name] = frames if part.history else frames[:, 0]
+        return observation
+
+    def _discounted(self, rows: Array, steps: Array, n_step: int, gamma: float) -> Array:
+        """The rewards of so many rows from each row on, each discounted once more than the one before: (batch,)."""
+        column = self._columns["reward"].start
+        total = self._records[rows, column]
+        for ahead in range(1, n_step):
+            later = self._records[(rows + ahead) % self._row_capacity, column]
+            total += np.where(steps > ahead, np.float32(gamma**ahead) * later, np.float32(0.0))
+        return total
 
     def _vector_columns(self, later: int) -> Array:
         """Where in a flattened window (depth + 1 rows) the values of the vector stand; ``later`` 0: before, 1: after."""
@@ -167,10 +194,11 @@ class Replay:
 
     def _write(self, chunk: Chunk, start: int, rows: int) -> None:
         """Copy the chunk's columns to the rows from ``start`` on, in two pieces when they pass the end of the ring."""
-        ages = windows.ages(rows, self._depth)
+        ages, rows_ahead = windows.ages(rows, self._depth), windows.rows_ahead(rows)
         first = min(rows, self._row_capacity - start)
         for here, there in ((slice(0, first), slice(start, start + first)), (slice(first, rows), slice(0, rows - first))):
             self._ages[there] = ages[here]
+            self._rows_ahead[there] = rows_ahead[here]
             for part in self._vector_parts:
                 values = scaled(part, chunk.columns[part.name][here])
                 self._records[there, self._columns[part.name]] = values.reshape(-1, frame_size(part))

@@ -44,13 +44,14 @@ CRITICS = 2
 
 
 def soft_target(
-    reward: Tensor, terminated: Tensor, next_value: Tensor, next_log_prob: Tensor, alpha: Tensor, gamma: float
+    reward: Tensor, discount: Tensor, terminated: Tensor, next_value: Tensor, next_log_prob: Tensor, alpha: Tensor
 ) -> Tensor:
-    """r + gamma · (1 - terminated) · (Q(o', a') - alpha · log π(a'|o')): all (batch,).  Equations 3 and 5.
+    """r + discount · (1 - terminated) · (Q(o', a') - alpha · log π(a'|o')): all (batch,).  Equations 3 and 5.
 
-    A truncated episode is bootstrapped like any other step: it would have gone on.
+    The discount is gamma to the power of the steps between o and o'.  A truncated episode is bootstrapped like any other step: it
+    would have gone on.
     """
-    return reward + gamma * (1.0 - terminated) * (next_value - alpha * next_log_prob)
+    return reward + discount * (1.0 - terminated) * (next_value - alpha * next_log_prob)
 
 
 def critic_loss(values: Tensor, target: Tensor) -> Tensor:
@@ -91,17 +92,23 @@ class SAC:
     def update(self, batch: Batch) -> None:
         """One gradient step on the critics, one on policy and temperature when it is their turn, one move of the targets."""
         observation, next_observation = self._observations(batch)
-        action, reward, terminated = (
-            torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated)
+        action, reward, terminated, steps = (
+            torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated, batch.steps)
         )
-        self._update_critics(observation, action, reward, next_observation, terminated)
+        self._update_critics(observation, action, reward, next_observation, terminated, steps)
         self.updates += 1
         if self.updates % self.options.policy_interval == 0:
             self._update_policy(observation)
         move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
 
     def _update_critics(
-        self, observation: Observation, action: Tensor, reward: Tensor, next_observation: Observation, terminated: Tensor
+        self,
+        observation: Observation,
+        action: Tensor,
+        reward: Tensor,
+        next_observation: Observation,
+        terminated: Tensor,
+        steps: Tensor,
     ) -> None:
         """Draw the critics towards the soft Bellman target."""
         with torch.no_grad():
@@ -109,7 +116,7 @@ class SAC:
             next_value = self.target_critics(next_observation, next_action).amin(dim=0)
             scaled_reward = reward * self.options.reward_scale
             target = soft_target(
-                scaled_reward, terminated, next_value, next_log_prob, self.temperature.alpha, self.options.gamma
+                scaled_reward, self.options.gamma**steps, terminated, next_value, next_log_prob, self.temperature.alpha
             )
         values = self.critics(observation, action)
         loss = critic_loss(values, target)

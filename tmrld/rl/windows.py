@@ -13,6 +13,9 @@ import numpy as np
 
 from tmrld.payloads import Array
 
+FURTHEST = 255
+"""How far ahead a transition of several steps may look: what fits into one byte per row."""
+
 
 def lead_rows(first_step: int, depth: int) -> int:
     """How many rows a chunk carries before its own steps, when ``first_step`` steps of the episode went before it."""
@@ -22,6 +25,11 @@ def lead_rows(first_step: int, depth: int) -> int:
 def ages(rows: int, depth: int) -> Array:
     """The age of each row of a chunk of so many rows, from 0 up to ``depth`` and no further: (rows,)."""
     return np.minimum(np.arange(rows), depth)
+
+
+def rows_ahead(rows: int) -> Array:
+    """How many rows follow each row of a chunk of so many rows, up to `FURTHEST` and no further: (rows,)."""
+    return np.minimum(np.arange(rows)[::-1], FURTHEST)
 
 
 def steps_back(age: Array, depth: int) -> Array:

@@ -97,7 +97,8 @@ class TrainingLoop:
 
     def batch(self) -> Batch:
         """A fresh batch for `learn`."""
-        return self.replay.sample(self._options.batch_size, self._random)
+        options = self._options
+        return self.replay.sample(options.batch_size, self._random, options.n_step, options.gamma)
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""
