@@ -194,6 +194,7 @@ ENTRIES = (
     ),
 )
 BY_NAME = {entry.name: entry for entry in ENTRIES}
+_PLACES = {entry.name: place for place, entry in enumerate(ENTRIES)}
 
 
 def info(name: str) -> MetricInfo:
@@ -201,3 +202,8 @@ def info(name: str) -> MetricInfo:
     return BY_NAME.get(name) or MetricInfo(
         name, name, OTHER, "", "A measurement of this run's own algorithm or environment.", "See where it is made."
     )
+
+
+def place(entry: MetricInfo) -> tuple[int, int, str]:
+    """Where it is shown: group by group, in the order of the entries, those of others by name."""
+    return GROUPS.index(entry.group), _PLACES.get(entry.name, len(ENTRIES)), entry.name

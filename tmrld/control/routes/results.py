@@ -61,7 +61,7 @@ async def metrics(
         headers = {"Content-Disposition": f'attachment; filename="{run}-metrics.csv"'}
         return Response(csv_text.curves(series), media_type=csv_text.MEDIA_TYPE, headers=headers)
     known = await node.results.metric_names(run)
-    info = sorted(map(catalogue.info, known), key=lambda entry: catalogue.GROUPS.index(entry.group))
+    info = sorted(map(catalogue.info, known), key=catalogue.place)
     return Metrics(
         run=run,
         names=known,
