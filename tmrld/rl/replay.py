@@ -162,8 +162,8 @@ class Replay:
 
     def _window(self, rows: Array) -> Array:
         """The rows that the observations before and after these rows are made of: (batch, depth + 1)."""
-        back = windows.steps_back(self._ages[rows], self._depth)
-        return np.mod(rows[:, None] - back, self._row_capacity)
+        window: Array = np.mod(rows[:, None] - windows.steps_back(self._ages[rows], self._depth), self._row_capacity)
+        return window
 
     def _observation(self, window: Array, columns: Array, history: Callable[[int, int], slice]) -> dict[str, Array]:
         """One observation of each window: ``columns`` pick its vector, ``history`` the frames of its images."""
@@ -177,7 +177,7 @@ class Replay:
     def _discounted(self, rows: Array, steps: Array, n_step: int, gamma: float) -> Array:
         """The rewards of so many rows from each row on, each discounted once more than the one before: (batch,)."""
         column = self._columns["reward"].start
-        total = self._records[rows, column]
+        total: Array = self._records[rows, column]
         for ahead in range(1, n_step):
             later = self._records[(rows + ahead) % self._row_capacity, column]
             total += np.where(steps > ahead, np.float32(gamma**ahead) * later, np.float32(0.0))
