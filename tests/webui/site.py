@@ -76,7 +76,9 @@ class Site:
 
     def open(self, browser: Browser, at: str = "", *, theme: str = "light", width: int = 1280) -> Page:
         """A new browser that a one-time code has signed in, at this view."""
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light")
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light"
+        )
         context.set_default_timeout(30_000)
         page = context.new_page()
         page.goto(f"{self.url}/#code={self.api('POST', 'codes')['code']}")

@@ -13,7 +13,10 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.cluster import await_that
 from tests.webui.site import Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # playwright leaves pipes open at its end
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]  # playwright leaves pipes open at its end
 
 expect.set_options(timeout=30_000)
 VIEWS = {
@@ -111,11 +114,16 @@ def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> Non
 
 def test_a_chart_is_zoomed_by_dragging_and_its_x_axis_chosen(site: Site, browser: Browser) -> None:
     with at(site, browser, "runs/demo") as page:
-        over = page.locator(".u-over").first
-        over.hover()
-        expect(page.get_by_text(READ_AT).first).to_be_visible()
-        box = over.bounding_box()
+        expect(page.get_by_role("img", name=re.compile("Reward of an episode")).locator("canvas")).to_be_visible()
+        box = page.locator(".u-over").first.bounding_box()
         assert box is not None
+
+        def reads() -> bool:
+            page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
+            page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
+            return page.get_by_text(READ_AT).count() > 0
+
+        await_that(reads, "the chart says what is under the pointer")
         page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 50)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50, steps=5)

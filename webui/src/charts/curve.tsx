@@ -51,7 +51,10 @@ export function Curve(props: CurveProps) {
     const chart = new uPlot(options(newest, element, setHover), joined(newest.current.lines), element);
     plot.current = chart;
     show(chart, newest.current);
-    const resized = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: newest.current.height ?? 220 }));
+    const resized = new ResizeObserver(() => {
+      // Setting a size forgets what is read at the cursor, and an observer calls once at the beginning.
+      if (element.clientWidth !== chart.width) chart.setSize({ width: element.clientWidth, height: chart.height });
+    });
     resized.observe(element);
     const unlisten = whenThemeChanges(() => chart.redraw(false));
     return () => {
