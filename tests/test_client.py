@@ -106,3 +106,15 @@ def test_where_nobody_answers_it_says_what_to_do(server: Server) -> None:
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(BadInput, match="give http://HOST:PORT"):
         Client("ftp://x", "")
+
+
+def test_a_token_is_never_sent_in_clear_to_another_machine() -> None:
+    with pytest.raises(BadInput, match="use https"):
+        Client("http://relay.example:7400", "secret")
+
+
+def test_a_token_is_not_carried_to_where_an_answer_points(server: Server) -> None:
+    server.answer = (302, {})
+    with pytest.raises(TmrldError):
+        Client(server.url, "secret").get("runs")
+    assert len(server.asked) == 1

@@ -31,6 +31,13 @@ _ERRORS: dict[int, type[TmrldError]] = {
 }
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The API redirects nobody, and a token is not carried elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing: the answer counts as a failure."""
+
+
 class Client:
     """Asks one relay.  ``url`` is that of its control API, http://127.0.0.1:7400; ``token`` may be empty for what needs none.
 
@@ -41,9 +48,13 @@ class Client:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput(f"{url!r} is not the address of a control API: give http://HOST:PORT")
+        if token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise BadInput(f"a token is never sent to {parts.hostname} in plain HTTP, where it could be read: use https")
         self.url = url.rstrip("/")
         self._token = token
-        handlers = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK else []
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        if parts.hostname in LOOPBACK:
+            handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, *path: str, **query: Any) -> Any:

@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, ..
 
     monkeypatch.setattr(Client, "ask", answer)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TMRLD_API", "http://relay.example:7400")
+    monkeypatch.setenv("TMRLD_API", "https://relay.example:7400")
     monkeypatch.setenv("TMRLD_TOKEN", "secret")
     return asked
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from tmrld.client import Client
+from tmrld.client import LOOPBACK, Client
 from tmrld.errors import BadInput
 from tmrld.settings import Settings, load
 from tmrld.storage.layout import Layout
@@ -32,7 +33,9 @@ def add_action(
     parser: argparse.ArgumentParser = actions.add_parser(name, help=help, description=description or f"{help}.")
     group = parser.add_argument_group("which relay")
     group.add_argument("--api", metavar="URL", help=f"its control API (default: {API_VARIABLE}, or as the settings here say)")
-    group.add_argument("--token", help=f"your token there (default: {TOKEN_VARIABLE}, or this machine's own where the relay runs)")
+    group.add_argument(
+        "--token", help=f"your token there (default: {TOKEN_VARIABLE}, or this machine's own where the relay runs)"
+    )
     group.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: TMRLD_CONFIG, or tmrld.toml here)")
     group.add_argument("--data", metavar="FOLDER", help="data folder of the relay, if it is on this machine")
     if scripts:
@@ -44,9 +47,16 @@ def add_action(
 def connect(options: argparse.Namespace) -> Client:
     """A client of the relay that the flags, the environment or the settings name."""
     settings = load(options.config, {"data": options.data} if options.data else {})
-    url = options.api or os.environ.get(API_VARIABLE) or _local_address(settings)
-    token = options.token or os.environ.get(TOKEN_VARIABLE) or _local_token(settings)
-    return Client(url, token)
+    url = options.api or os.environ.get(API_VARIABLE) or ""
+    token = options.token or os.environ.get(TOKEN_VARIABLE) or ""
+    if not token and _is_here(url):
+        token = _local_token(settings)
+    return Client(url or _local_address(settings), token)
+
+
+def _is_here(url: str) -> bool:
+    """Whether that is a relay of this machine: nobody else is ever sent this machine's own token.  "" is the one of the settings."""
+    return not url or urlsplit(url).hostname in LOOPBACK
 
 
 def _local_address(settings: Settings) -> str:

@@ -80,7 +80,11 @@ def _of_run(actions: Any, name: str, does: Action, *, help: str) -> argparse.Arg
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a field of its configuration, e.g. algorithm.gamma=0.99"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a field of its configuration, e.g. algorithm.gamma=0.99",
     )
 
 
