@@ -30,7 +30,9 @@ def add_action(
     actions: Any, name: str, does: Action, *, help: str, description: str | None = None, scripts: bool = True
 ) -> argparse.ArgumentParser:
     """A command ``name`` among ``actions`` that asks a relay; ``scripts`` gives it ``--json``."""
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=help, description=description or f"{help}.")
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=help, description=description or f"{help[:1].upper()}{help[1:]}."
+    )
     group = parser.add_argument_group("which relay")
     group.add_argument("--api", metavar="URL", help=f"its control API (default: {API_VARIABLE}, or as the settings here say)")
     group.add_argument(

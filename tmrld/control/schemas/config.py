@@ -48,7 +48,9 @@ class Revisions(BaseModel):
 class Edit(FromView):
     """What an edit has done, or in a dry run would do."""
 
-    revision: int = Field(description="The newest revision; in a dry run, or when nothing differs, the one that was there before.")
+    revision: int = Field(
+        description="The newest revision; in a dry run, or when nothing differs, the one that was there before."
+    )
     config: dict[str, Any] = Field(description="The configuration after the edit.")
     changes: list[Change] = Field(description="What it changes.")
 
