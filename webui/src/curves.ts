@@ -16,7 +16,7 @@ export interface Curves {
 /** Those of these metrics that the run has. */
 export function useCurves(run: string, names: string[]): Curves {
   const loading = useLoad(() => api.metrics(run, names), `${run} ${names.join()}`);
-  const [series, setSeries] = useState<Record<string, Series>>({});
+  const [series, setSeries] = useState<Record<string, Series> | null>(null);
   const lineage = useRef(0);
 
   useEffect(() => {
@@ -31,10 +31,11 @@ export function useCurves(run: string, names: string[]): Curves {
       lineage.current = Math.max(ours, theirs);
       if (theirs < ours) return; // of weights from before the run resumed from an older checkpoint: superseded
       const resumed = ours > 0 && theirs > ours;
-      if (resumed || Object.keys(values).some((name) => names.includes(name) && !(name in series))) loading.reload();
+      if (resumed || Object.keys(values).some((name) => names.includes(name) && series !== null && !(name in series))) loading.reload();
       if (resumed) return;
       const [update, transitions] = [Number(data["update"]), Number(data["transitions"])];
       setSeries((old) => {
+        if (old === null) return null;
         const longer = { ...old };
         for (const [name, value] of Object.entries(values)) {
           const known = old[name];
@@ -46,5 +47,5 @@ export function useCurves(run: string, names: string[]): Curves {
       });
     },
   });
-  return { series, info: loading.data?.info ?? [], loaded: loading.data !== undefined, error: loading.error };
+  return { series: series ?? {}, info: loading.data?.info ?? [], loaded: series !== null, error: loading.error };
 }

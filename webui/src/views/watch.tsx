@@ -70,7 +70,8 @@ function Pair({ settings, series, loaded }: { settings: ChartSettings; series: S
   ];
   const reward = useMemo(() => lines(REWARD), [series, axis, smoothing]);
   const laps = useMemo(() => lines(LAP), [series, axis, smoothing]);
-  if (loaded && reward.length === 0)
+  if (!loaded) return <p class="note loading charts">Loading…</p>;
+  if (reward.length === 0)
     return <p class="empty">The curves begin when the first episode has ended and the first updates are made.</p>;
   const common = { isTime: axis === "time", xLabel: axis, zoom: settings.zoom, onZoom: settings.setZoom, sync: "watch", level: "h2" as const };
   return (
