@@ -164,7 +164,9 @@ def shown(*, live: bool, progress: Progress, updates: int = 1) -> str:
     output = io.StringIO()
     display = Display(live=live, output=output)
     with display:
-        display.greet({"control": "http://127.0.0.1:7400", "peers": "wss://127.0.0.1:7401"}, Path("/data/[bold]/here"))
+        control = "http://127.0.0.1:7400"
+        addresses = {"control": control, "peers": "wss://127.0.0.1:7401", "page": f"{control}/#code=once"}
+        display.greet(addresses, Path("/data/[bold]/here"))
         for _ in range(updates):
             display.update(progress)
         display.update(progress, last=True)
@@ -175,6 +177,7 @@ def shown(*, live: bool, progress: Progress, updates: int = 1) -> str:
 def test_the_display_says_where_everything_is_and_how_far_it_is(live: bool) -> None:
     text = shown(live=live, progress=progress_after(metrics(1234), lap(20.0)))
     assert "control API at http://127.0.0.1:7400, peers at wss://127.0.0.1:7401" in text
+    assert "http://127.0.0.1:7400/#code=once" in text
     assert "everything is kept in /data/[bold]/here" in text
     assert "1,234" in text
     assert "best 20.00 s" in text

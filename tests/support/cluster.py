@@ -35,6 +35,7 @@ LEDGER_RUN: dict[str, Any] = {
         "batch_size": 8,
         "warm_up": 100,
         "update_to_data": 1.0,
+        "n_step": 1,  # the books know single steps
     },
     "network": {"hidden": [4]},
     "replay": {"capacity": 500},
