@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,6 +255,61 @@ def test_machines_are_invited_restarted_and_read_in_the_fleet(site: Site, browse
         expect(page.get_by_text(re.compile("The engine of .* restarts"))).to_be_visible()
         page.get_by_role("button", name="Log of the relay").click()
         expect(page.get_by_role("log").locator("p").first).to_be_visible()
+
+
+def test_an_engine_is_stopped_and_started_and_a_machine_given_to_a_run(site: Site, browser: Browser) -> None:
+    def worker() -> Any:
+        return next(node for node in site.api("GET", "nodes")["items"] if node["role"] == "worker")
+
+    name = worker()["name"]
+    with at(site, browser, "fleet") as page:
+        page.get_by_label(f"Run that {name} works for").select_option("demo")
+        expect(page.get_by_text(f"{name} works for demo.")).to_be_visible()
+        assert worker()["assigned"] == "demo"
+        page.get_by_label(f"Run that {name} works for").select_option("")
+        expect(page.get_by_text(f"{name} works for any run.")).to_be_visible()
+        assert worker()["assigned"] is None
+        page.get_by_role("button", name=f"Stop the engine of {name}").click()
+        await_that(lambda: worker()["state"] == "stopped", "the worker's engine has stopped")
+        expect(page.get_by_text("was stopped by hand")).to_be_visible()
+        page.get_by_role("button", name=f"Start the engine of {name}", exact=True).click()
+        await_that(lambda: worker()["state"] == "driving", "the worker drives again")
+
+
+def test_a_machine_that_joined_is_renamed_and_revoked(site: Site, browser: Browser, tmp_path: Path) -> None:
+    invite = site.api("POST", "invites", {"role": "worker", "name": "spare"})["invite"]
+    join = [sys.executable, "-m", "tmrld", "join", invite, "--no-start", "--config", str(tmp_path / "tmrld.toml")]
+    subprocess.run([*join, "--data", str(tmp_path / "data")], check=True, capture_output=True)
+    with at(site, browser, "fleet") as page:
+        page.get_by_role("button", name="Rename spare").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("New name").fill("game-pc")
+        dialog.get_by_role("button", name="Rename").click()
+        expect(page.get_by_role("heading", name="game-pc")).to_be_visible()
+        page.get_by_role("button", name="Revoke game-pc").click()
+        page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        expect(page.get_by_role("heading", name="game-pc")).not_to_be_visible()
+    assert "game-pc" not in [token["name"] for token in site.api("GET", "tokens")["items"]]
+
+
+def test_a_run_is_stopped_queued_and_started(site: Site, browser: Browser) -> None:
+    def state(run: str) -> Any:
+        return site.api("GET", f"runs/{run}")["state"]
+
+    site.api("POST", "runs/demo/clone", {"name": "next"})
+    with at(site, browser, "runs/next") as page:
+        page.get_by_role("button", name="Queue next").click()
+        await_that(lambda: state("next") == "queued", "it waits for the trainer")
+        page.goto(f"{site.url}/#/runs/demo")
+        page.get_by_role("button", name="Stop demo").click()
+        await_that(lambda: (state("demo"), state("next")) == ("stopped", "running"), "the trainer goes on to the next run")
+        page.goto(f"{site.url}/#/runs/next")
+        page.get_by_role("button", name="Stop next").click()
+        await_that(lambda: state("next") == "stopped", "it has stopped")
+        page.goto(f"{site.url}/#/runs/demo")
+        page.get_by_role("button", name="Start demo").click()
+        await_that(lambda: state("demo") == "running", "the first run goes on")
+    site.api("DELETE", "runs/next")
 
 
 def test_the_page_goes_on_by_itself_and_without_gaps_after_the_relay_was_killed(site: Site, browser: Browser) -> None:
