@@ -140,3 +140,7 @@ def test_a_download_goes_on_where_it_broke_off(api: Api) -> None:
 
 def test_head_tells_of_a_download_without_sending_it(api: Api) -> None:
     assert api.ask("HEAD", "runs/demo/weights/latest").headers["content-length"] == "1024"
+
+
+def test_curves_as_csv_of_a_run_that_does_not_exist_are_not_found_whatever_it_is_called(api: Api) -> None:
+    assert api.get("runs/®󆯆/metrics?format=csv").status_code == 404

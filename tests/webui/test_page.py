@@ -118,9 +118,7 @@ def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> Non
 def test_a_chart_is_zoomed_by_dragging_and_its_x_axis_chosen(site: Site, browser: Browser) -> None:
     with at(site, browser, "runs/demo") as page:
         over = page.locator(".u-over").first
-        expect(over).to_be_visible()
-        box = over.bounding_box()
-        assert box is not None
+        box = await_that(over.bounding_box, "the chart has its place")
 
         def reads() -> bool:
             page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)

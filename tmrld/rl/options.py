@@ -99,7 +99,7 @@ class AlgorithmOptions(BaseModel):
         json_schema_extra=live(),
     )
     n_step: int = Field(
-        default=5,
+        default=8,
         ge=1,
         le=256,
         description="Steps of reward that an update looks ahead before it trusts the critics; 1 is SAC's own.  More carry what a "

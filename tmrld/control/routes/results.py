@@ -46,7 +46,12 @@ routes = router()
 async def metrics(
     node: TheNode,
     run: RunName,
-    names: Annotated[str, Query(description="Metrics whose points to return, separated by commas.", max_length=4000)] = "",
+    names: Annotated[
+        str,
+        Query(
+            description="Metrics whose points to return, separated by commas; CSV has all if none is named.", max_length=4000
+        ),
+    ] = "",
     start: Annotated[int | None, Query(description="First update to return points of.", ge=0, le=2**63 - 1)] = None,
     stop: Annotated[int | None, Query(description="Last update to return points of.", ge=0, le=2**63 - 1)] = None,
     max_points: Annotated[
@@ -55,12 +60,14 @@ async def metrics(
     format: Annotated[Literal["json", "csv"], Query(description="In which form to answer.")] = "json",
 ) -> Metrics | Response:
     """Which metrics the run has and what they mean, and the points of those that are named."""
+    known = await node.results.metric_names(run)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if format == "csv" and not wanted:
+        wanted = known
     series = await node.results.metrics(run, wanted, start, stop, max_points) if wanted else []
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="{run}-metrics.csv"'}
         return Response(csv_text.curves(series), media_type=csv_text.MEDIA_TYPE, headers=headers)
-    known = await node.results.metric_names(run)
     info = sorted(map(catalogue.info, known), key=catalogue.place)
     return Metrics(
         run=run,
