@@ -35,6 +35,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/updates.py
 	$(BIN)/python benchmarks/up_overhead.py
 	$(BIN)/python benchmarks/first_lap.py --seeds 3
+	$(BIN)/python benchmarks/metrics_store.py
+	$(BIN)/python benchmarks/live_latency.py
+	$(BIN)/python benchmarks/ui.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
