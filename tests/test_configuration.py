@@ -164,3 +164,25 @@ def test_the_demo_preset_is_what_a_new_relay_begins_with() -> None:
 def test_an_unknown_preset_is_answered_with_all_names() -> None:
     with pytest.raises(NotFound, match="demo, long-track, real-time"):
         preset("dmo")
+
+
+@pytest.mark.parametrize(
+    ("environment", "path", "hint"),
+    [
+        ({"track": "lnog"}, "environment.track", "did you mean 'long'"),
+        ({"id": "tmrld/TM20Lidar-v1"}, "environment.id", "did you mean 'tmrld/TM20Lidar-v0'"),
+    ],
+)
+def test_a_track_or_environment_that_is_not_there_is_refused_with_the_nearest(
+    environment: dict[str, Any], path: str, hint: str
+) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        checked({"environment": environment})
+    (problem,) = refused.value.problems
+    assert problem.path == path
+    assert hint in problem.message
+
+
+def test_tracks_of_the_game_and_of_other_environments_are_their_own_business() -> None:
+    checked({"environment": {"game": "trackmania", "track": "my own"}})
+    checked({"environment": {"id": "module:Env", "track": "any"}})

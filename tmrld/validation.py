@@ -35,7 +35,11 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProble
             hint = nearest(parts, model)
             found[path] = FieldProblem(path, f"this is not a setting{hint}", None, f"{path} is not a setting{hint}")
             continue
-        reason = "it is a group of settings" if problem["type"] == "model_type" else _lower(problem["msg"])
+        reason = (
+            "it is a group of settings"
+            if problem["type"] == "model_type"
+            else _lower(problem["msg"].removeprefix("Value error, "))
+        )
         if path in found:  # one for each type that the setting may have
             reason = f"{found[path].message}, or {reason}"
         shown = _shown(parts, problem["input"], model)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from tmrld.applies import new_run, restart
+from tmrld.errors import WorldError
 
 LIDAR_ID = "tmrld/TM20Lidar-v0"
 """TrackMania's LIDAR flavour: speed, 4 x 19 distances and the last two actions."""
@@ -150,3 +151,24 @@ class EnvironmentOptions(BaseModel):
         json_schema_extra=new_run("px"),
     )
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")
+
+    @field_validator("id")
+    @classmethod
+    def _is_ours(cls, id: str) -> str:
+        """A name in our name space is one of ours; any other is the worker's to find."""
+        if id.startswith("tmrld/") and id != LIDAR_ID:
+            raise ValueError(f"there is no environment of that name: did you mean {LIDAR_ID!r}?")
+        return id
+
+    @field_validator("track")
+    @classmethod
+    def _is_there(cls, track: str, others: ValidationInfo) -> str:
+        """The simulator's tracks are known here; the game's are the worker's to find."""
+        if others.data.get("game") == "sim" and others.data.get("id") == LIDAR_ID:
+            from tmrld.envs.sim.track import named
+
+            try:
+                named(track)
+            except WorldError as error:
+                raise ValueError(str(error)) from None
+        return track

@@ -151,7 +151,7 @@ def _options(name: str, settings: dict[str, Any]) -> EnvironmentOptions:
         key = ".".join(str(part) for part in first["loc"]) or "settings"
         near = difflib.get_close_matches(key, EnvironmentOptions.model_fields, 1)
         hint = f": did you mean {near[0]}?" if first["type"] == "extra_forbidden" and near else ""
-        raise WorldError(f"{name} cannot be made: {key}: {first['msg']}{hint}") from error
+        raise WorldError(f"{name} cannot be made: {key}: {first['msg'].removeprefix('Value error, ')}{hint}") from error
 
 
 def _settings(options: EnvironmentOptions) -> dict[str, Any]:
