@@ -270,6 +270,23 @@ def test_a_lap_needs_all_gates_in_order() -> None:
     assert not moment.finished
 
 
+def test_driving_past_a_checkpoint_ends_the_episode() -> None:
+    env: Any = make(EnvironmentOptions(reward=RewardOptions(check_forward=2000)))
+    env.reset(seed=0)
+    world = env.unwrapped._guard._interface._world
+    first = world._gates[0]
+    past = DEFAULT.pose(first.metres + 5.0)
+    world._car = Car(past.x, past.z, past.heading)  # carried past it
+    ended, furthest = False, 0.0
+    while not ended:
+        _, _, ended, _, info = env.step(GAS)
+        furthest = max(furthest, info["progress"] * DEFAULT.length)
+
+    env.close()
+    assert not info["finished"]
+    assert first.metres < furthest < first.metres + 15.0
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0

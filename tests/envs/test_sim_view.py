@@ -84,7 +84,7 @@ def test_only_the_border_is_dark_enough_for_the_lidar() -> None:
 
 
 def test_a_gate_counts_when_it_is_crossed_forwards_within_its_width() -> None:
-    gate = Gate(Pose(10.0, 20.0, math.pi / 2), 5.0)  # facing along x
+    gate = Gate(Pose(10.0, 20.0, math.pi / 2), 5.0, 100.0)  # facing along x
 
     assert gate.crossed(8.0, 20.0, 12.0, 20.0) == 0.5
     assert gate.crossed(9.0, 23.0, 13.0, 23.0) == pytest.approx(0.25)

@@ -66,6 +66,74 @@ class RewardOptions(BaseModel):
     )
 
 
+class RandomisationOptions(BaseModel):
+    """What differs from episode to episode in the simulator, drawn by the episode's seed; everything is off at 0.
+
+    A policy that met all of this is robust where the simulator and the world differ (domain randomisation, arXiv 1710.06537).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    start_offset_m: float = Field(
+        0.0, ge=0, le=6, description="Largest offset of the start to either side, in metres.", json_schema_extra=restart("m")
+    )
+    start_heading_deg: float = Field(
+        0.0,
+        ge=0,
+        le=90,
+        description="Largest error of the initial heading to either side, in degrees.",
+        json_schema_extra=restart("°"),
+    )
+    grip: float = Field(
+        0.0, ge=0, le=0.5, description="Largest relative change of the tyres' grip, up or down.", json_schema_extra=restart()
+    )
+    power: float = Field(
+        0.0, ge=0, le=0.5, description="Largest relative change of the engine's power, up or down.", json_schema_extra=restart()
+    )
+    latency_s: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Longest time from sending an action until the car obeys, in seconds; drawn from 0 up for each episode.",
+        json_schema_extra=restart("s"),
+    )
+    late_step: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of time steps that last longer, by up to one more time step: the action before is held meanwhile.",
+        json_schema_extra=restart(),
+    )
+    frame_drop: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="Share of time steps at which the screen still shows the frame before; the telemetry is new.",
+        json_schema_extra=restart(),
+    )
+    brightness: float = Field(
+        0.0,
+        ge=0,
+        le=0.4,
+        description="Largest relative change of the screen's brightness, up or down.",
+        json_schema_extra=restart(),
+    )
+    border_level: int = Field(
+        0,
+        ge=0,
+        le=35,
+        description="How much brighter the road's black border may be, in levels of 255 for each of red, green and blue.",
+        json_schema_extra=restart("levels"),
+    )
+    camera_height: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Largest relative change of the camera's height, up or down.",
+        json_schema_extra=restart(),
+    )
+
+
 class EnvironmentOptions(BaseModel):
     """The world of a run: TrackMania, its simulator, or any Gymnasium environment."""
 
@@ -151,6 +219,9 @@ class EnvironmentOptions(BaseModel):
         json_schema_extra=new_run("px"),
     )
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")
+    randomisation: RandomisationOptions = Field(
+        default_factory=RandomisationOptions, description="What differs from episode to episode in the simulator."
+    )
 
     @field_validator("id")
     @classmethod

@@ -128,6 +128,7 @@ class SimWorld:
             lidar=self._beams.distances(self._ground, car.x, car.z, car.heading),
             finished=self._lap_time_s is not None,
             lap_time_s=self._lap_time_s,
+            next_gate_m=self._gates[self._next_gate].metres if self._next_gate < len(self._gates) else math.inf,
         )
 
 

@@ -65,7 +65,9 @@ class Pose:
 class Gate:
     """A line across the road that a lap must cross, in order: the last is the finish line."""
 
-    def __init__(self, pose: Pose, half_width: float) -> None:
+    def __init__(self, pose: Pose, half_width: float, metres: float) -> None:
+        self.metres = metres
+        """Where it lies along the centre line."""
         self._x, self._z = pose.x, pose.z
         self._sine, self._cosine = math.sin(pose.heading), math.cos(pose.heading)
         self._half_width = half_width
@@ -137,7 +139,7 @@ class Track:
         """The checkpoints, evenly spread, and the finish line; they reach a little into the grass."""
         count = max(1, round(self.length / GATE_SPACING_M))
         half_width = self.width / 2 + BORDER_M + 2.0
-        return tuple(Gate(self.pose(self.length * k / count), half_width) for k in range(1, count + 1))
+        return tuple(Gate(self.pose(self.length * k / count), half_width, self.length * k / count) for k in range(1, count + 1))
 
 
 def _along(start: Pose, segment: Segment, s: float) -> Pose:

@@ -6,6 +6,7 @@ what the car shows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ from tmrld.envs.trackmania.lidar import BEAMS
 from tmrld.envs.trackmania.reward import REWARD_TERMS, Progress
 from tmrld.envs.trackmania.spec import ACTION_SIZE, MAX_SPEED_KMH, action_space, frame_space
 from tmrld.payloads import EnvSpec
+
+MISSED_M = 10.0
+"""A checkpoint counts as missed when the car is so far past it; a lap without it is none, so the episode ends."""
 
 Observation = list[NDArray[np.float32]]
 Info = dict[str, Any]
@@ -35,6 +39,8 @@ class Moment:
     lidar: NDArray[np.float32]  # (19,)
     finished: bool
     lap_time_s: float | None
+    next_gate_m: float = math.inf
+    """Where along the line the next checkpoint lies that a lap needs, in metres; never reached where that is unknown."""
 
 
 class World(Protocol):
@@ -96,7 +102,8 @@ class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has n
         lidar[:-1] = self._lidar[1:]
         lidar[-1] = moment.lidar
         self._lidar = lidar
-        return self._observation(moment), outcome.reward, outcome.terminated, self._info(moment, outcome.terms())
+        ended = outcome.terminated or self._progress.metres > moment.next_gate_m + MISSED_M
+        return self._observation(moment), outcome.reward, ended, self._info(moment, outcome.terms())
 
     def wait(self) -> None:
         """Between episodes nobody drives."""

@@ -77,6 +77,11 @@ class Progress:
         """The furthest place reached as a share of the line, 0 to 1."""
         return self._furthest / (len(self._squares) - 1)
 
+    @property
+    def metres(self) -> float:
+        """How far along the line the furthest place reached lies."""
+        return self._furthest * SPACING_M
+
     def step(self, x: float, y: float, z: float, finished: bool = False) -> Outcome:
         """The car is now at (x, y, z) metres; ``finished`` says that it crossed the finish line.
 
