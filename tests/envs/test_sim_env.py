@@ -18,9 +18,9 @@ from tmrld.envs.options import EnvironmentOptions, RewardOptions
 from tmrld.envs.registry import make
 from tmrld.envs.sim.beams import Beams
 from tmrld.envs.sim.car import Car
-from tmrld.envs.sim.env import SimWorld
 from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.sim.track import DEFAULT, TRACKS
+from tmrld.envs.sim.world import SimWorld
 from tmrld.errors import WorldError
 
 GAS = np.array((1.0, 0.0, 0.0), np.float32)
