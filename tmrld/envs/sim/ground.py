@@ -47,16 +47,19 @@ class Ground:
         self._side = int(SIDE_M / CELL_M)
         self._rings = _rings_to_border(cells).reshape(-1)
 
-    def seen(self, spots: NDArray[np.complex64], reach: float, x: float, z: float, heading: float) -> NDArray[np.uint8]:
+    def seen(
+        self, spots: NDArray[np.complex64], reach: float, x: float, z: float, heading: float, scale: float = 1.0
+    ) -> NDArray[np.uint8]:
         """What lies at those spots for a viewer at (x, z) metres and that heading: uint8, one axis.
 
-        ``spots`` are ``ahead + i·right`` in cells, one axis, none further away than ``reach`` cells.  Each is worked out by
-        itself, so that a few spots give the very values that a whole picture gives.
+        ``spots`` are ``ahead + i·right`` in cells, one axis, none further away than ``reach`` cells; ``scale`` stretches them all.
+        Each is worked out by itself, so that a few spots give the very values that a whole picture gives.
         """
         # (ahead + i·right) · e^(i·heading) is (z + i·x): one multiplication turns the view into the world's axes.
         column = (x - self.x0) / CELL_M
-        places = spots * np.complex64(complex(math.cos(heading), math.sin(heading)))
+        places = spots * np.complex64(complex(scale * math.cos(heading), scale * math.sin(heading)))
         places += np.complex64(complex((z - self.z0) / CELL_M, column))
+        reach *= scale
         cells = places.view(np.float32).astype(np.int32).reshape(-1, 2)
         if column + reach > self.columns + self._side or column - reach < -self._side:
             cells[:, 1].clip(0, self.columns - 1, out=cells[:, 1])
@@ -66,14 +69,14 @@ class Ground:
         colours: NDArray[np.uint8] = self._flat.take(index, mode="clip")
         return colours
 
-    def rings(self, spots: NDArray[np.complex64], x: float, z: float, heading: float) -> NDArray[np.uint8]:
+    def rings(self, spots: NDArray[np.complex64], x: float, z: float, heading: float, scale: float = 1.0) -> NDArray[np.uint8]:
         """How many tiles lie between each spot's and the nearest one with border in it: 0 on such a tile, `MAX_RINGS` at most.
 
         ``spots`` as in `seen`, but in tiles.  Where a spot leaves the raster the answer is that of some other place on it, which
         is safe: out there no border is nearer than `MAX_RINGS` tiles.
         """
         tile = CELL_M * TILE
-        places = spots * np.complex64(complex(math.cos(heading), math.sin(heading)))
+        places = spots * np.complex64(complex(scale * math.cos(heading), scale * math.sin(heading)))
         places += np.complex64(complex((z - self.z0) / tile, (x - self.x0) / tile))
         tiles = places.view(np.float32).astype(np.int32).reshape(-1, 2)
         index = tiles[:, 0] * (self.columns // TILE)
