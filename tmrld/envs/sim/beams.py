@@ -1,7 +1,7 @@
 """The LIDAR's fast path: looks at the pixels on the beams alone, instead of drawing a frame and measuring it.
 
 It gives, beam for beam, what `trackmania.lidar.distances` measures in `camera.Camera.render`: pixels, ground and arithmetic
-are the same, and above the ground nothing is ever dark.  Most pixels need no look at all: a beam is cut into blocks, and a block
+are the same, and nothing but the border is ever dark.  Most pixels need no look at all: a beam is cut into blocks, and a block
 is skipped when no border is as near to its middle as its ends are.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tmrld.envs.sim.camera import camera
+from tmrld.envs.sim.camera import PLAIN, Look, camera
 from tmrld.envs.sim.ground import BORDER, TILE, Ground
 from tmrld.envs.trackmania.lidar import beam_pixels
 
@@ -39,16 +39,21 @@ class Beams:
         self._free = np.array(free, np.float32)
         self._reach = float(np.abs(self._blocks).max()) + 1.0
         middles = (self._blocks[:, 0] + self._blocks[:, -1]) / 2
-        radii = np.abs(self._blocks - middles[:, None]).max(axis=1) + 0.5  # half a cell for rounding
+        self._radii = np.abs(self._blocks - middles[:, None]).max(axis=1)
         self._middles = (middles / TILE).astype(np.complex64)
-        # A border cell that far away lies at most this many tiles off.
-        self._needed = np.minimum(radii // TILE + 1, 255).astype(np.uint8)
+        self._height = 1.0
+        self._needed = self._rings_needed(1.0)
 
-    def distances(self, ground: Ground, x: float, z: float, heading: float) -> NDArray[np.float32]:
+    def distances(self, ground: Ground, x: float, z: float, heading: float, look: Look = PLAIN) -> NDArray[np.float32]:
         """The 19 distances in pixels seen from that pose: float32 (19,)."""
-        block = (ground.rings(self._middles, x, z, heading) <= self._needed).nonzero()[0]
+        if not look.border_is_dark:
+            return self._free.copy()
+        height = look.height
+        if height != self._height:
+            self._height, self._needed = height, self._rings_needed(height)
+        block = (ground.rings(self._middles, x, z, heading, height) <= self._needed).nonzero()[0]
         spots = self._blocks.take(block, axis=0).reshape(-1)
-        dark = (ground.seen(spots, self._reach, x, z, heading) == BORDER).nonzero()[0]
+        dark = (ground.seen(spots, self._reach, x, z, heading, height) == BORDER).nonzero()[0]
         if not len(dark):
             return self._free.copy()
         pixel = block.take(dark // BLOCK) * BLOCK
@@ -57,3 +62,9 @@ class Beams:
         first = pixel.take(pixel.searchsorted(self._starts), mode="clip")
         first -= self._starts
         return np.where((first >= 0) & (first < self._counts), first, self._free).astype(np.float32)
+
+    def _rings_needed(self, height: float) -> NDArray[np.uint8]:
+        """A border cell on a block lies at most this many tiles from the block's middle."""
+        radii = self._radii * height + 0.5  # half a cell for rounding
+        needed: NDArray[np.uint8] = np.minimum(radii // TILE + 1, 255).astype(np.uint8)
+        return needed
