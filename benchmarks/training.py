@@ -1,0 +1,58 @@
+"""Real runs of `tmrld up` for the benchmarks that train, and laps driven with what they learned."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).parent / "results" / "reference_lap.csv"
+FIRST_SEED = 1000
+"""Of the perturbed starts; no policy is evaluated or trained on these while it learns."""
+
+
+def train(data: Path, until: str, settings: Mapping[str, Any], limit_min: float | None = None) -> dict[str, Any]:
+    """Run `tmrld up` on that data folder, a new one or one to go on with; returns the summary that ``--json`` prints.
+
+    ``settings`` are those of the run, by their path in a run's configuration.
+    """
+    chosen = {"relay.port": 0, "control.port": 0} | {f"run.{path}": value for path, value in settings.items()}
+    flags = [part for path, value in chosen.items() for part in ("--set", f"{path}={value}")]
+    return tmrld("up", "--headless", "--json", "--until", until, "--data", str(data), *flags, limit_min=limit_min)
+
+
+def newest_weights(data: Path) -> Path:
+    """The newest version of the weights in the relay's part of a data folder."""
+    return max(data.glob("relay/runs/*/weights/*.safetensors"), key=lambda path: int(path.stem))
+
+
+def drive(weights: Path, track: str, episodes: int, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The laps of a policy from perturbed starts, as `tmrld env run` reports them."""
+    flags = [part for path, value in (settings or {}).items() for part in ("--set", f"run.{path}={value}")]
+    command = ("env", "run", "tmrld/TM20Lidar-v0", "--policy", str(weights), "--track", track, "--perturbed", "--json")
+    return tmrld(*command, "--episodes", str(episodes), "--seed", str(FIRST_SEED), *flags)
+
+
+def reference_lap_s(track: str) -> float:
+    """The reference lap of that track, in seconds."""
+    with REFERENCE.open(newline="") as file:
+        laps = {row["track"]: float(row["lap_s"]) for row in csv.DictReader(file)}
+    if track not in laps:
+        sys.exit(f"{REFERENCE.name} has no reference lap of {track!r}: run benchmarks/reference_lap.py {track}")
+    return laps[track]
+
+
+def tmrld(*arguments: str, limit_min: float | None = None) -> dict[str, Any]:
+    """Run the command line; returns the JSON object of its last line.  It is asked to stop after ``limit_min`` minutes."""
+    process = subprocess.Popen([sys.executable, "-m", "tmrld", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        output, _ = process.communicate(timeout=None if limit_min is None else 60 * limit_min)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+    summary: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return summary
