@@ -63,7 +63,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "control": ("", "node", "access", "results", "events", "security", "storage", "configuration", "validation", *OPTIONS),
     "settings": ("configuration", "validation", *OPTIONS),
     "client": ("",),
-    "commands": ("", "client", "settings", "machine", "peers", "security", "storage"),
+    # Commands that drive and draw in this process load worker and environments when they are called, not before.
+    "commands": ("", "client", "settings", "machine", "peers", "security", "storage", "envs", "worker", "payloads"),
     "logs": ("storage",),
     "progress": ("events",),
     "terminal": ("progress",),
@@ -71,10 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("", "settings", "configuration", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
         *("relay", "worker", "trainer", "control", "access", "machine"),
     ),
-    "cli": (
-        *("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),
-        *("envs", "worker", "payloads"),
-    ),
+    "cli": (*("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),),
     "__main__": ("cli",),
 }
 """Rooms (folders and top-level modules) of ours that each room may import; "" is `tmrld` itself, for its version.
@@ -98,6 +96,7 @@ MUST_NEVER_SEE: dict[str, tuple[str, ...]] = {
     "control": ("torch", "gymnasium", "rtgym", "websockets"),
     "settings": ("torch", "gymnasium", "rtgym"),
     "cli": ("torch", "gymnasium", "rtgym"),
+    "commands": ("torch", "gymnasium", "rtgym"),
 }
 """Other people's packages that a room must not import, not even inside a function."""
 

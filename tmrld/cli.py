@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
 import signal
-import statistics
 import sys
 import time
 import webbrowser
@@ -23,17 +21,16 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import invites, joining, nodes, runs, tokens, weights
+from tmrld.commands import environments, invites, joining, nodes, runs, tokens, weights
 from tmrld.commands.flags import add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, example, load
 
 if TYPE_CHECKING:
-    from tmrld.payloads import EpisodeSummary
     from tmrld.progress import Progress, Until
     from tmrld.terminal import Display
 
-EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "torch": "trainer"}
+EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "PIL": "worker", "av": "view", "torch": "trainer"}
 """Which of our extras brings a package that not every role needs."""
 
 
@@ -96,37 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     invites.add(commands)
     runs.add(commands)
     weights.add(commands)
-
-    env = commands.add_parser("env", help="environments alone, without training")
-    envs = env.add_subparsers(required=True, metavar="ACTION")
-    envs.add_parser("list", help="the environments that tmrld brings").set_defaults(command=_env_list)
-    run = envs.add_parser("run", help="drive episodes with a policy and report them")
-    add_settings_flags(run)
-    run.add_argument("id", help="a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute")
-    run.add_argument("--policy", default="random", metavar="random|scripted|FILE", help="who drives (default: random)")
-    run.add_argument("--episodes", type=_positive, default=3, metavar="N", help="how many (default: 3)")
-    run.add_argument("--seed", type=_whole, default=0, metavar="N", help="seed of the first episode (default: 0)")
-    run.add_argument("--track", metavar="NAME", help="track to drive (default: the setting run.environment.track)")
-    run.add_argument("--perturbed", action="store_true", help="start as evaluation does: off the line, askew, other grip")
-    run.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    run.set_defaults(command=_env_run)
+    environments.add(commands)
 
     settings = commands.add_parser("settings", help="print every setting with its default, as a tmrld.toml")
     settings.set_defaults(command=_settings)
     return parser
-
-
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    number = _whole(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
 
 
 # up and serve
@@ -233,58 +204,6 @@ def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# env
-
-
-def _env_list(_options: argparse.Namespace, _began: float) -> int:
-    from tmrld.envs.registry import known
-
-    for id, description in known():
-        print(f"{id:28} {description}")
-    return 0
-
-
-def _env_run(options: argparse.Namespace, _began: float) -> int:
-    from tmrld.worker.driving import drives
-
-    settings = load_settings(options)
-    environment = settings.run.environment.model_copy(
-        update={"id": options.id} | ({"track": options.track} if options.track else {})
-    )
-    done = []
-    for drive in drives(environment, options.policy, options.episodes, options.seed, perturbed=options.perturbed):
-        done.append(drive)
-        summary = drive.summary
-        print(
-            f"seed {drive.seed}: {_lap(summary)}return {summary.episode_return:.2f}, {summary.steps} steps, "
-            f"{drive.steps_per_s:,.0f} steps/s"
-        )
-    laps = [drive.summary.lap_time_s for drive in done if drive.summary.lap_time_s is not None]
-    result = {
-        "id": options.id,
-        "policy": options.policy,
-        "episodes": len(done),
-        "finished": sum(drive.summary.finished for drive in done),
-        "lap_times_s": laps,
-        "median_lap_s": statistics.median(laps) if laps else None,
-        "mean_return": statistics.fmean(drive.summary.episode_return for drive in done),
-        "steps_per_s": statistics.median(drive.steps_per_s for drive in done),
-    }
-    if options.json:
-        print(json.dumps(result))
-    else:
-        best = f", best lap {min(laps):.2f} s" if laps else ""
-        print(f"{result['finished']} of {len(done)} finished{best}, mean return {result['mean_return']:.2f}")
-    return 0
-
-
-def _lap(summary: EpisodeSummary) -> str:
-    """How far it came; nothing where there are no laps."""
-    if summary.lap_time_s is not None:
-        return f"lap {summary.lap_time_s:.2f} s, "
-    return "" if math.isnan(summary.progress) else f"no lap ({summary.progress:.0%} of the track), "
 
 
 def _settings(_options: argparse.Namespace, _began: float) -> int:

@@ -1,4 +1,4 @@
-"""Flags for settings, of every command that reads them."""
+"""Flags that several commands have: settings, and numbers."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ def load_settings(options: argparse.Namespace, **flags: Any) -> Settings:
     for text in options.set:
         tree = merged(tree, assignment(text))
     return load(options.config, tree)
+
+
+def whole(text: str) -> int:
+    """A flag's value as a whole number from 0 up."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A flag's value as a whole number from 1 up."""
+    number = whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
