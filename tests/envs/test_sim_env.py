@@ -16,9 +16,10 @@ from gymnasium.utils.env_checker import check_env
 import tmrld.envs
 from tmrld.envs.options import EnvironmentOptions, RewardOptions
 from tmrld.envs.registry import make
-from tmrld.envs.sim.beams import Beams
 from tmrld.envs.sim.car import Car
 from tmrld.envs.sim.scripted import scripted
+from tmrld.envs.sim.sensors import LidarSensor
+from tmrld.envs.sim.timing import Lockstep, Timing, WallClock
 from tmrld.envs.sim.track import DEFAULT, TRACKS
 from tmrld.envs.sim.world import SimWorld
 from tmrld.errors import WorldError
@@ -256,8 +257,12 @@ def test_random_driving_gets_somewhere(env: Any) -> None:
     assert np.mean(reached) > 20
 
 
+def world_on(timing: Timing) -> SimWorld:
+    return SimWorld(lambda seed: DEFAULT, LidarSensor(256, 128), timing)
+
+
 def test_a_lap_needs_all_gates_in_order() -> None:
-    world = SimWorld(DEFAULT, Beams(256, 128), 0.05, 0.04)
+    world = world_on(Lockstep(0.05, 0.04, 0.05))
     world.reset(None, {})
     finish = DEFAULT.pose(DEFAULT.length - 1.0)
     world._car = Car(finish.x, finish.z, finish.heading)  # carried to the finish
@@ -297,7 +302,7 @@ class Clock:
 
 def test_on_the_wall_clock_the_car_moves_with_time() -> None:
     clock = Clock()
-    world = SimWorld(DEFAULT, Beams(256, 128), 0.05, 0.04, clock)
+    world = world_on(WallClock(clock, 0.05))
     world.reset(None, {})
     clock.now += 0.01
     world.control(1.0, 0.0, 0.0)
@@ -317,7 +322,7 @@ def test_on_the_wall_clock_the_car_moves_with_time() -> None:
 
 def test_a_computer_that_slept_does_not_race_on() -> None:
     clock = Clock()
-    world = SimWorld(DEFAULT, Beams(256, 128), 0.05, 0.04, clock)
+    world = world_on(WallClock(clock, 0.05))
     world.reset(None, {})
     world.control(1.0, 0.0, 0.0)
     clock.now += 8 * 3600

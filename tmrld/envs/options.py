@@ -223,6 +223,15 @@ class EnvironmentOptions(BaseModel):
         default_factory=RandomisationOptions, description="What differs from episode to episode in the simulator."
     )
 
+    @field_validator("randomisation")
+    @classmethod
+    def _is_possible(cls, randomisation: RandomisationOptions, others: ValidationInfo) -> RandomisationOptions:
+        """The game is what it is."""
+        wanted = [name for name, value in randomisation if value]
+        if wanted and others.data.get("game") == "trackmania":
+            raise ValueError(f"{', '.join(wanted)}: only the simulator varies this: set it to 0, or game to 'sim'")
+        return randomisation
+
     @field_validator("id")
     @classmethod
     def _is_ours(cls, id: str) -> str:

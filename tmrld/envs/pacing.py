@@ -71,6 +71,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         self._require_open()
         gymnasium.Env.reset(self, seed=seed)
         draw = int(self.np_random.integers(2**31))
+        self.time_initialized = False  # the clock starts anew: an episode begins with a whole time step
         observation, info = super().reset(seed=draw if seed is None else seed, options=options)
         self._guard.raise_error()
         self._info = info
@@ -103,6 +104,11 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
             self._closed = True
             RealTimeEnvTS.__del__(self)
 
+    def _initialize_time(self) -> None:
+        """Called by rtgym within each reset.  The first time step cannot be late."""
+        super()._initialize_time()
+        self.is_waiting = True
+
     def _update_timestamps(self) -> None:
         """Called by rtgym at the start of each time step.  A late one is counted and logged once per episode.
 
@@ -112,7 +118,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         paused, self.is_waiting = self.is_waiting, True
         super()._update_timestamps()
         late = not self.is_waiting
-        self.is_waiting = paused and not late
+        self.is_waiting = False
         if late and not paused:
             if not self._late_this_episode:
                 log.warning("a time step began more than %.3f s late: the clock was restarted", self.time_step_timeout)

@@ -84,15 +84,31 @@ def substeps(duration_s: float) -> tuple[int, float]:
 class Car:
     """One car's state.  ``vx`` and ``vz`` are its velocity in the world's axes (m/s), ``spin`` its yaw rate (rad/s, clockwise)."""
 
-    __slots__ = ("_axle_grip", "_brake_held", "_shifting", "gear", "heading", "rpm", "spin", "steer", "vx", "vz", "x", "z")
+    __slots__ = (
+        "_axle_grip",
+        "_brake_held",
+        "_power",
+        "_shifting",
+        "gear",
+        "heading",
+        "rpm",
+        "spin",
+        "steer",
+        "vx",
+        "vz",
+        "x",
+        "z",
+    )
 
-    def __init__(self, x: float = 0.0, z: float = 0.0, heading: float = 0.0, grip: float = 1.0) -> None:
+    def __init__(self, x: float = 0.0, z: float = 0.0, heading: float = 0.0, grip: float = 1.0, power: float = 1.0) -> None:
+        """``grip`` and ``power`` are shares of what the car has on a dry road."""
         self.x, self.z, self.heading = x, z, heading
         self.vx = self.vz = self.spin = 0.0
         self.steer = 0.0  # angle of the front wheels, radians
         self.gear = 1  # 0 is reverse
         self.rpm = IDLE
         self._axle_grip = AXLE_LOAD * grip
+        self._power = POWER * power
         self._shifting = 0.0
         self._brake_held = 0.0
 
@@ -191,7 +207,7 @@ class Car:
 
         drive = 0.0
         if gas > 0.0 and self._shifting <= 0.0 and turning < 1.0:
-            drive = gas * POWER / top * (1.0 - 1.6 * (turning - 0.65) ** 2)  # most torque at 65 % of the redline
+            drive = gas * self._power / top * (1.0 - 1.6 * (turning - 0.65) ** 2)  # most torque at 65 % of the redline
         braking = BRAKE * brake * brake * (1.0 - 0.5 * gas)  # a progressive pedal; the engine pulls against it
         if gas == 0.0 and along > 0.0:
             braking += ENGINE_BRAKE

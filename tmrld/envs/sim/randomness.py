@@ -5,7 +5,9 @@ Each setting of `RandomisationOptions` draws from its own stream, so that switch
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +16,10 @@ from tmrld.envs.options import RandomisationOptions
 
 STREAMS = ("start_offset_m", "start_heading_deg", "grip", "power", "latency_s", "brightness", "border_level", "camera_height")
 """Their places number the streams: append new ones at the end."""
-STEPS_STREAM = 1000
-"""The stream of what is drawn at each step: late steps and dropped frames."""
+LATE_STREAM, DROP_STREAM = 1000, 1001
+"""The streams of what is drawn at each step."""
+LATE_PARTS = 1024
+"""A step is late by a whole number of such parts of a step, so that times stay sums without rounding where the step's length is."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,26 @@ def conditions(options: RandomisationOptions, seed: int) -> Conditions:
         border=(border[0], border[1], border[2]),
         camera_height=1.0 + either_way("camera_height"),
     )
+
+
+def late_steps(options: RandomisationOptions, seed: int) -> Iterator[float]:
+    """By which share of a time step each control of an episode comes late: 0 (in time), or up to 1.  Without end.
+
+    The first comes in time: the episode's clock starts with it.
+    """
+    yield 0.0
+    if not options.late_step:
+        yield from itertools.repeat(0.0)
+    draw = np.random.default_rng([seed, LATE_STREAM])
+    while True:
+        late, parts = draw.random() < options.late_step, int(draw.integers(1, LATE_PARTS, endpoint=True))
+        yield parts / LATE_PARTS if late else 0.0
+
+
+def dropped_frames(options: RandomisationOptions, seed: int) -> Iterator[bool]:
+    """Whether the frame of each step of an episode does not arrive, so that the one before is seen again.  Without end."""
+    if not options.frame_drop:
+        yield from itertools.repeat(False)
+    draw = np.random.default_rng([seed, DROP_STREAM])
+    while True:
+        yield bool(draw.random() < options.frame_drop)

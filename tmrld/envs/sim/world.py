@@ -1,99 +1,119 @@
-"""The simulator as a world to drive in: the car on its track, in lockstep or against the wall clock.
+"""The simulator as a world to drive in: a car on its track, under the conditions of the episode.
 
-In lockstep, time is what the driver makes of it: a control starts a time step, a look happens ``capture_s`` into it, and the next
-control ends it.  So an action works on the observation that follows the next one, exactly as in real time, however fast
-the steps go by.
+When things happen is `timing`'s business: the car drives on from one moment to the next, whether these moments were worked out
+(lockstep) or read off a clock.  So both are the same simulator: the same seed and the same actions at the same moments give the
+same episode.
+
+What the settings of randomisation change, each drawn by the episode's seed: where the car starts; its grip and power; how long a
+control takes to reach the car (``latency_s``: pending controls wait in a queue, in either kind of time); late steps, which
+hold the action before (drawn in lockstep only: on a clock they happen, `timing` says what follows from them); and frames that do
+not arrive, so that the one before is seen again beside telemetry that is new.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tmrld.envs.sim.beams import Beams
+from tmrld.envs.options import RandomisationOptions
+from tmrld.envs.sim.camera import look_of
 from tmrld.envs.sim.car import FRONT_M, REAR_M, Car, substeps
 from tmrld.envs.sim.ground import ground_of
+from tmrld.envs.sim.randomness import conditions, dropped_frames, late_steps
+from tmrld.envs.sim.sensors import Sensor
+from tmrld.envs.sim.timing import Timing
 from tmrld.envs.sim.track import Track
 from tmrld.envs.trackmania.interface import Moment
 from tmrld.errors import WorldError
 
-LONGEST_GAP_S = 1.0
-"""On the wall clock, a longer silence (a computer that slept) counts as this much."""
+PIECE_S = 0.05
+"""The ground under the wheels and the gates are looked at once in this time: a car moves a few metres at most."""
 
 PERTURBATIONS = {"offset_m": 0.0, "heading_deg": 0.0, "grip": 0.0}
 """What a reset may vary, each uniformly between minus and plus its value: metres to the side, degrees, share of the grip."""
 
 
 class SimWorld:
-    """One car on one track."""
+    """One car on one track at a time."""
 
     def __init__(
-        self, track: Track, beams: Beams, step_s: float, capture_s: float, clock: Callable[[], float] | None = None
+        self,
+        tracks: Callable[[int], Track],
+        sensor: Sensor,
+        timing: Timing,
+        randomisation: RandomisationOptions | None = None,
     ) -> None:
-        """``clock`` tells monotonic seconds; without one, the world runs in lockstep."""
-        self.track = track
-        self._ground = ground_of(track)
-        self._gates = track.gates
-        self._beams = beams
-        self._step_s = step_s
-        self._capture_s = capture_s
-        self._clock = clock
-        self._car = Car()
-        self._controls = (0.0, 0.0, 0.0)
-        self._time = 0.0
-        self._since = 0.0  # lockstep: simulated seconds since this step's control; wall clock: when it was last looked at
-        self._stepping = False
-        self._next_gate = 0
-        self._lap_time_s: float | None = None
+        """``tracks`` gives the track of the episode with a seed."""
+        self._tracks = tracks
+        self._sensor = sensor
+        self._timing = timing
+        self._randomisation = randomisation or RandomisationOptions()
+        self.track = tracks(0)
+        """The track of this episode."""
+        self._begin(0, 0.0, 0.0, 0.0)
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
-        """To the start line; ``options["perturb"]`` varies the start by the seed (`PERTURBATIONS`).  Raises WorldError."""
-        offset, turn, grip = _perturbation(seed, options.get("perturb"))
-        start = self.track.pose(0.0).right(offset)
-        self._car = Car(start.x, start.z, start.heading + turn, 1.0 + grip)
-        self._controls = (0.0, 0.0, 0.0)
-        self._time = 0.0
-        self._stepping = False
-        self._since = self._clock() if self._clock else 0.0
-        self._next_gate = 0
-        self._lap_time_s = None
+        """To the start line of the seed's track; without a seed, as with seed 0.
+
+        ``options["perturb"]`` varies the start further, by the seed (`PERTURBATIONS`).  Raises WorldError.
+        """
+        self._begin(seed or 0, *_perturbation(seed or 0, options.get("perturb")))
         return self._moment()
 
     def control(self, gas: float, brake: float, steer: float) -> None:
-        """Drive on as before until now, and hold these controls from here."""
-        if self._clock:
-            self._catch_up()
-        elif self._stepping:
-            self._advance(self._step_s - self._since)
-        self._since = 0.0 if self._clock is None else self._since
-        self._stepping = True
-        self._controls = (gas, brake, steer)
+        """Drive on as before until now; the car holds these controls from here, or from when they reach it."""
+        now = self._timing.control()
+        self._drive_until(now)
+        self._pending.append((now + self._latency_s, (gas, brake, steer)))
 
     def look(self) -> Moment:
-        """Drive until the moment of capture, and look."""
-        if self._clock:
-            self._catch_up()
-        else:
-            self._advance(self._capture_s - self._since)
-            self._since = self._capture_s
+        """Drive until the moment of capture, and look.  What is seen may be the same array as before."""
+        self._drive_until(self._timing.look())
+        if not next(self._dropped):
+            self._see()
         return self._moment()
 
     def pause(self) -> None:
         """Between episodes the car stays where it is: only a reset matters."""
 
-    def _catch_up(self) -> None:
-        assert self._clock is not None
-        now = self._clock()
-        self._advance(min(now - self._since, LONGEST_GAP_S))
-        self._since = now
+    def _begin(self, seed: int, offset_m: float, turn: float, grip: float) -> None:
+        drawn = conditions(self._randomisation, seed)
+        self.track = self._tracks(seed)
+        self._ground = ground_of(self.track)
+        self._gates = self.track.gates
+        start = self.track.pose(0.0).right(offset_m + drawn.start_offset_m)
+        self._car = Car(start.x, start.z, start.heading + turn + drawn.start_heading, drawn.grip + grip, drawn.power)
+        self._latency_s = drawn.latency_s
+        self._dropped = dropped_frames(self._randomisation, seed)
+        self._look = look_of(drawn)
+        self._controls = (0.0, 0.0, 0.0)
+        self._pending: deque[tuple[float, tuple[float, float, float]]] = deque()  # controls, each with when it reaches the car
+        self._next_gate = 0
+        self._lap_time_s: float | None = None
+        self._see()
+        self._time = 0.0
+        self._timing.start(late_steps(self._randomisation, seed))
 
-    def _advance(self, duration_s: float) -> None:
-        if duration_s <= 0.0:
-            return
-        # The ground under the wheels and the gates are looked at once: a car moves a metre or two in this time.
+    def _drive_until(self, time_s: float) -> None:
+        while self._pending and self._pending[0][0] <= time_s:
+            arrives, controls = self._pending.popleft()
+            self._drive(arrives - self._time)
+            self._time = arrives
+            self._controls = controls
+        self._drive(time_s - self._time)
+        self._time = time_s
+
+    def _drive(self, duration_s: float) -> None:
+        """Drive on with the same controls."""
+        pieces = math.ceil(duration_s / PIECE_S - 1e-9)
+        for piece in range(pieces):
+            self._drive_piece(self._time + duration_s * piece / pieces, duration_s / pieces)
+
+    def _drive_piece(self, time_s: float, duration_s: float) -> None:
         car, on_road = self._car, self._ground.on_road
         x, z = car.x, car.z
         ahead_x, ahead_z = math.sin(car.heading), math.cos(car.heading)
@@ -108,8 +128,10 @@ class SimWorld:
             if share is not None:
                 self._next_gate += 1
                 if self._next_gate == len(self._gates):
-                    self._lap_time_s = self._time + share * duration_s
-        self._time += duration_s
+                    self._lap_time_s = time_s + share * duration_s
+
+    def _see(self) -> None:
+        self._seen = self._sensor.see(self._ground, self._car.x, self._car.z, self._car.heading, self._look)
 
     def _moment(self) -> Moment:
         car = self._car
@@ -119,14 +141,14 @@ class SimWorld:
             z=car.z,
             heading=car.heading,
             speed=car.speed,
-            lidar=self._beams.distances(self._ground, car.x, car.z, car.heading),
+            lidar=self._seen,
             finished=self._lap_time_s is not None,
             lap_time_s=self._lap_time_s,
             next_gate_m=self._gates[self._next_gate].metres if self._next_gate < len(self._gates) else math.inf,
         )
 
 
-def _perturbation(seed: int | None, wanted: Any) -> tuple[float, float, float]:
+def _perturbation(seed: int, wanted: Any) -> tuple[float, float, float]:
     """Offset in metres, turn in radians, and change of grip, drawn by the seed."""
     if not wanted:
         return 0.0, 0.0, 0.0
