@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,8 @@ PLAIN = Look()
 
 def look_of(conditions: Conditions) -> Look:
     """How the world looks under these conditions.  Within the ranges of the settings only the border may be dark."""
+    if (conditions.brightness, conditions.border, conditions.camera_height) == (1.0, (0, 0, 0), 1.0):
+        return PLAIN
     palette = PALETTE.astype(np.float64)
     palette[BORDER] += conditions.border
     palette *= conditions.brightness
@@ -70,49 +73,61 @@ class Camera:
         first = math.ceil(self._horizon + self._focal * HEIGHT_M / FAR_M - 0.5)
         self.first_row = min(height, first)
         """The topmost row that shows ground."""
-        rows = np.arange(self.first_row, height)[:, None]
-        columns = np.arange(width)[None, :]
-        self._spots = self.spots(rows, columns)
-        self._reach = float(np.abs(self._spots).max()) + 1.0
-        self._backdrop = self._paint_backdrop()
-        self._hill_rows = np.arange(self.first_row)[:, None]
-        self._azimuth = np.arctan2(np.arange(width) + 0.5 - width / 2, self._focal)
+        self._sky = self._paint_sky()
 
-    def spots(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.complex64]:
-        """The ground seen at the centres of these pixels from `HEIGHT_M`, as `Ground.seen` wants it: for rows from `first_row` on."""
-        depth = self._focal * HEIGHT_M / (rows + 0.5 - self._horizon) / CELL_M
+    def depth(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """How far ahead the ground lies that the centres of these rows show from `HEIGHT_M`, in metres; from `first_row` on."""
+        depth: NDArray[np.float64] = self._focal * HEIGHT_M / (rows + 0.5 - self._horizon)
+        return depth
+
+    def spots(self, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.complex64]:
+        """The ground that the centres of these pixels show from `HEIGHT_M`, as `Ground.seen` wants it; from `first_row` on."""
+        depth = self.depth(rows) / CELL_M
         return (depth + 1j * depth * (columns + 0.5 - self.width / 2) / self._focal).astype(np.complex64).ravel()
+
+    def azimuth(self, columns: NDArray[Any]) -> NDArray[np.float64]:
+        """The direction that these columns show, in radians from straight ahead to the right."""
+        azimuth: NDArray[np.float64] = np.arctan2(columns + 0.5 - self.width / 2, self._focal)
+        return azimuth
+
+    def backdrop(self, azimuth: NDArray[np.floating[Any]], look: Look) -> NDArray[np.uint8]:
+        """Sky and hills in these directions of the world: RGB (first_row, directions, 3)."""
+        # Hills are a fixed outline round the horizon, so that turning can be seen everywhere; of the height, never below the ground.
+        outline = 0.09 + 0.02 * np.sin(3 * azimuth) + 0.015 * np.sin(7 * azimuth + 1.0)
+        tops = self.first_row - outline * self.height
+        hidden = (np.arange(self.first_row)[:, None] >= tops)[..., None]
+        return np.where(hidden, _shaded(np.array(HILLS), look), _shaded(self._sky, look))
 
     def render(self, ground: Ground, x: float, z: float, heading: float, look: Look = PLAIN) -> NDArray[np.uint8]:
         """The frame seen from a car at that pose (metres, radians): RGB, (height, width, 3)."""
         frame = np.empty((self.height, self.width, 3), np.uint8)
-        above = frame[: self.first_row]
-        above[:] = shaded(self._backdrop, look.brightness)
-        tops = self.first_row - hills(self._azimuth + heading) * self.height
-        above[self._hill_rows >= tops] = shaded(np.array(HILLS), look.brightness)
-        seen = ground.seen(self._spots, self._reach, x, z, heading, look.height)
+        frame[: self.first_row] = self.backdrop(self._azimuth + heading, look)
+        spots, reach = self._spots
+        seen = ground.seen(spots, reach, x, z, heading, look.height)
         frame[self.first_row :] = look.palette.take(seen, axis=0).reshape(-1, self.width, 3)
         return frame
 
-    def _paint_backdrop(self) -> NDArray[np.uint8]:
-        """Sky, paler towards the horizon: (first_row, 1, 3)."""
+    @cached_property
+    def _azimuth(self) -> NDArray[np.float64]:
+        return self.azimuth(np.arange(self.width))
+
+    @cached_property
+    def _spots(self) -> tuple[NDArray[np.complex64], float]:
+        """Of all pixels that show ground, and how far the furthest lies, in cells."""
+        spots = self.spots(np.arange(self.first_row, self.height)[:, None], np.arange(self.width))
+        return spots, float(np.abs(spots).max()) + 1.0
+
+    def _paint_sky(self) -> NDArray[np.uint8]:
+        """Paler towards the horizon: (first_row, 1, 3)."""
         share = np.linspace(0.0, 1.0, self.first_row)[:, None]
         sky = (1.0 - share) * np.array(SKY_TOP) + share * np.array(SKY_LOW)
-        backdrop: NDArray[np.uint8] = sky.astype(np.uint8)[:, None, :]
-        return backdrop
+        painted: NDArray[np.uint8] = sky.astype(np.uint8)[:, None, :]
+        return painted
 
 
-def hills(azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How high the hills stand above the ground in these directions, as shares of the window's height; never 0 or less.
-
-    They are a fixed outline round the horizon, so that turning can be seen everywhere.
-    """
-    return 0.09 + 0.02 * np.sin(3 * azimuth) + 0.015 * np.sin(7 * azimuth + 1.0)
-
-
-def shaded(colours: NDArray[np.integer], brightness: float) -> NDArray[np.uint8]:
-    """The colours, that much brighter."""
-    return (colours * brightness).round().clip(0, 255).astype(np.uint8)
+def _shaded(colours: NDArray[Any], look: Look) -> NDArray[np.uint8]:
+    shaded: NDArray[np.uint8] = (colours * look.brightness).round().clip(0, 255).astype(np.uint8)
+    return shaded
 
 
 @lru_cache(maxsize=4)
