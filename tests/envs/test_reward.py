@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tmrld.envs.options import RewardOptions
-from tmrld.envs.sim.track import DEFAULT
+from tmrld.envs.sim.tracks import DEFAULT
 from tmrld.envs.trackmania.reward import Progress
 from tmrld.errors import WorldError
 

@@ -20,7 +20,7 @@ from tmrld.envs.sim.car import Car
 from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.sim.sensors import LidarSensor
 from tmrld.envs.sim.timing import Lockstep, Timing, WallClock
-from tmrld.envs.sim.track import DEFAULT, TRACKS
+from tmrld.envs.sim.tracks import BUNDLED, DEFAULT
 from tmrld.envs.sim.world import SimWorld
 from tmrld.errors import WorldError
 
@@ -202,7 +202,7 @@ def test_a_perturbation_that_cannot_be_is_refused_and_the_next_reset_works(env: 
     assert env.step(NOTHING)[1] == 0.0
 
 
-@pytest.mark.parametrize("name", TRACKS)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_the_scripted_driver_finishes_from_perturbed_starts(name: str) -> None:
     env: Any = make(EnvironmentOptions(track=name, max_steps=3000))
     for seed in range(3):
@@ -215,7 +215,7 @@ def test_the_scripted_driver_finishes_from_perturbed_starts(name: str) -> None:
         assert info["finished"]
         assert info["progress"] == 1.0
         assert info["reward_terms"]["finish"] == 100.0
-        assert total == pytest.approx(100 + TRACKS[name].length / 10, abs=0.5)
+        assert total == pytest.approx(100 + BUNDLED[name].length / 10, abs=0.5)
         assert 0 < (steps - 1) * 0.05 + 0.04 - info["lap_time_s"] < 0.06  # crossed between the last two captures
     env.close()
 
@@ -228,7 +228,7 @@ def tmrl_readme_policy(observation: Any) -> Any:
     return np.array([1.0, 0.0, min(max(steer, -1.0), 1.0)])
 
 
-@pytest.mark.parametrize("name", TRACKS)
+@pytest.mark.parametrize("name", BUNDLED)
 @pytest.mark.parametrize("policy", [tmrl_readme_policy, lambda _: GAS], ids=["readme", "full throttle"])
 def test_full_throttle_does_not_finish(name: str, policy: Any) -> None:
     env = make(EnvironmentOptions(track=name, max_steps=3000))

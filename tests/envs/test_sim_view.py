@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from tmrld.envs.sim.beams import Beams
 from tmrld.envs.sim.camera import HILLS, camera
 from tmrld.envs.sim.car import GRAVITY, GRIP, TOP_SPEEDS
-from tmrld.envs.sim.ground import BORDER, GRASS, PALETTE, ground_of
-from tmrld.envs.sim.track import DEFAULT, LONG, TRACKS, Arc, Gate, Pose, Track, named
+from tmrld.envs.sim.ground import BORDER, GRASS, PALETTE
+from tmrld.envs.sim.painting import ground_of
+from tmrld.envs.sim.track import Arc, Gate, Pose, Track
+from tmrld.envs.sim.tracks import BUNDLED, DEFAULT, LONG, named
 from tmrld.envs.trackmania.lidar import DARK, distances
 from tmrld.errors import WorldError
 
-TRACK_LIST = list(TRACKS.values())
+TRACK_LIST = list(BUNDLED.values())
 
 
-@pytest.mark.parametrize("track", TRACK_LIST, ids=list(TRACKS))
+@pytest.mark.parametrize("track", TRACK_LIST, ids=list(BUNDLED))
 def test_tracks_are_worth_learning(track: Track) -> None:
     bends = [segment for segment in track.segments if isinstance(segment, Arc)]
     limits = [math.sqrt(GRIP * GRAVITY * bend.radius) for bend in bends]
@@ -36,7 +38,7 @@ def test_the_long_track_is_about_two_kilometres() -> None:
     assert 1900 < LONG.length < 2100
 
 
-@pytest.mark.parametrize("track", TRACK_LIST, ids=list(TRACKS))
+@pytest.mark.parametrize("track", TRACK_LIST, ids=list(BUNDLED))
 def test_the_line_runs_from_start_to_finish_in_tenths_of_a_metre(track: Track) -> None:
     gaps = np.linalg.norm(np.diff(track.line, axis=0), axis=1)
 
@@ -47,7 +49,7 @@ def test_the_line_runs_from_start_to_finish_in_tenths_of_a_metre(track: Track) -
     assert track.line[-1] == pytest.approx([finish.x, 0, finish.z])
 
 
-@pytest.mark.parametrize("track", TRACK_LIST, ids=list(TRACKS))
+@pytest.mark.parametrize("track", TRACK_LIST, ids=list(BUNDLED))
 def test_two_legs_of_a_track_never_touch(track: Track) -> None:
     line = track.line[::20, ::2]
     apart = np.linalg.norm(line[:, None] - line[None], axis=2)
@@ -57,7 +59,7 @@ def test_two_legs_of_a_track_never_touch(track: Track) -> None:
     assert apart.min() > track.width + 6
 
 
-@pytest.mark.parametrize("track", TRACK_LIST, ids=list(TRACKS))
+@pytest.mark.parametrize("track", TRACK_LIST, ids=list(BUNDLED))
 def test_the_road_is_painted_where_it_is(track: Track) -> None:
     ground = ground_of(track)
     for s in np.arange(-10.0, track.length + 50, 7.3):

@@ -245,7 +245,7 @@ class EnvironmentOptions(BaseModel):
     def _is_there(cls, track: str, others: ValidationInfo) -> str:
         """The simulator's tracks are known here; the game's are the worker's to find."""
         if others.data.get("game") == "sim" and others.data.get("id") == LIDAR_ID:
-            from tmrld.envs.sim.track import named
+            from tmrld.envs.sim.tracks import named
 
             try:
                 named(track)

@@ -116,7 +116,7 @@ def track_of(options: EnvironmentOptions) -> Line | None:
     """The track that these options drive on, for maps; None where there is none, or it is not known.  Raises WorldError."""
     if options.id != LIDAR_ID or options.game != "sim":
         return None
-    from tmrld.envs.sim.track import named
+    from tmrld.envs.sim.tracks import named
 
     track = named(options.track)
     return Line(track.name, track.line, track.width)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim.camera import camera
-from tmrld.envs.sim.ground import ground_of
+from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.sensors import LidarSensor
 from tmrld.envs.sim.timing import Lockstep, Timing, WallClock
-from tmrld.envs.sim.track import named
+from tmrld.envs.sim.tracks import named
 from tmrld.envs.sim.world import SimWorld
 from tmrld.envs.trackmania.interface import Info, LidarInterface, Observation
 from tmrld.envs.trackmania.reward import Progress

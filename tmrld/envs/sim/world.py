@@ -22,7 +22,7 @@ import numpy as np
 from tmrld.envs.options import RandomisationOptions
 from tmrld.envs.sim.camera import look_of
 from tmrld.envs.sim.car import FRONT_M, REAR_M, Car, substeps
-from tmrld.envs.sim.ground import ground_of
+from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.randomness import conditions, dropped_frames, late_steps
 from tmrld.envs.sim.sensors import Sensor
 from tmrld.envs.sim.timing import Timing
