@@ -22,18 +22,19 @@ class View:
     """Draws pictures for one track and one size of window; ``width`` is the picture's."""
 
     def __init__(self, options: EnvironmentOptions, width: int | None = None, look: Look = PLAIN) -> None:
-        window = options.window_width, options.window_height
+        window = options.window
         self.width = min(WIDTH, window[0]) if width is None else width
         self.height = max(1, round(window[1] * self.width / window[0]))
         self._scale = self.width / window[0]
         self._look = look
-        self._ground = ground_of(named(options.track))
+        self._track = named(options.track)
         self._camera = camera(self.width, self.height)
         self._beams = beam_pixels(*window)
 
     def image(self, info: Mapping[str, Any]) -> NDArray[np.uint8]:
         """What is seen from the place that ``info`` tells: RGB (height, width, 3)."""
-        return self._camera.render(self._ground, info["x"], info["z"], info["heading"], self._look)
+        ground = ground_of(self._track, self._track.deck(info["progress"] * self._track.length))
+        return self._camera.render(ground, info["x"], info["z"], info["heading"], self._look)
 
     def beams(self, lidar: NDArray[np.float32]) -> list[list[float]]:
         """The beams that read these distances (19,), as lines ``[x0, y0, x1, y1]`` in pixels of the picture."""
