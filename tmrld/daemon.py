@@ -220,8 +220,9 @@ class Daemon:
         from tmrld.worker.outbox import Outbox
         from tmrld.worker.worker import WorkerRole
 
-        spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=self.settings.worker.spool_bytes)
-        return WorkerRole(name, Outbox(spool, self.settings.worker.memory_bytes), self.feed)
+        options = self.settings.worker
+        spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=options.spool_bytes)
+        return WorkerRole(name, Outbox(spool, options.memory_bytes), self.feed, options.environments)
 
     def _start_peer(self, role: str, member: _PeerRole, access: _Access) -> None:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)

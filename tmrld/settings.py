@@ -65,6 +65,13 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    environments: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="How many cars its engine drives in lockstep, each through episodes of its own, with one call of the policy for "
+        "all; in real time there can be only one.",
+    )
     memory_bytes: int = Field(
         64 * 2**20, ge=2**20, description="Unacknowledged samples kept in memory before they go to the spool."
     )

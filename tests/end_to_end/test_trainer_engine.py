@@ -43,8 +43,8 @@ from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.storage.sample_log import SampleLog
 from tmrld.trainer.checkpoints import Journal, unpack
 from tmrld.trainer.engine import TrainerEngine
+from tmrld.worker.episode import Choice, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions
-from tmrld.worker.rollout import Choice, EpisodePlan, drive
 
 CONFIG = run_config(
     {
@@ -63,14 +63,12 @@ def log(tmp_path: Path) -> list[StoredRecord]:
     random = np.random.default_rng(0)
     records: list[Record] = []
     while len(records) < 40:
-        for chunk in drive(
-            environment,
-            environment.tmrld_spec,
-            lambda _: Choice(random.uniform(-1, 1, 2).astype(np.float32), "random"),
-            EpisodePlan("demo", "w", "default"),
-            CollectionOptions(chunk_steps=5),
-            AlwaysReady(),
-        ):
+        plan = EpisodePlan("demo", "w", "default")
+        episode = Episode(environment, environment.tmrld_spec, plan, CollectionOptions(chunk_steps=5))
+        while not episode.ended:
+            chunk = episode.step(Choice(random.uniform(-1, 1, 2).astype(np.float32), "random"))
+            if chunk is None:
+                continue
             message = seal_chunk(replace(chunk, incarnation="i", number=len(records)))
             records.append(Record("w", "i", len(records), chunk.steps, "train", chunk.episode, encode(message)))
     environment.close()
@@ -79,14 +77,6 @@ def log(tmp_path: Path) -> list[StoredRecord]:
     stored = sample_log.read(0, 1 << 30)
     sample_log.close()
     return stored
-
-
-class AlwaysReady:
-    def ready(self) -> bool:
-        return True
-
-    def wait(self) -> bool:
-        return True
 
 
 class Life:

@@ -1,10 +1,9 @@
-"""Driving one episode: its chunks, what they hold, who may stop it."""
+"""Driving episodes: their chunks, what they hold, who may stop them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rl.experience import flat
-from tests.worker.worlds import NEVER_BY_TIME_S, PLAN, SPEC, Driver, Open, World, driven
+from tests.worker.worlds import NEVER_BY_TIME_S, SPEC, Driver, Open, World, driven, driving
 from tmrld.errors import WorldError
-from tmrld.payloads import ACTOR_KINDS, Chunk, EnvSpec, PartSpec
+from tmrld.payloads import ACTOR_KINDS, EnvSpec, PartSpec
 from tmrld.rl.replay import Batch, Replay
+from tmrld.worker.episode import Choice, EpisodePlan
 from tmrld.worker.options import CollectionOptions
-from tmrld.worker.rollout import TRAJECTORY_POINTS, Choice, EpisodePlan, drive
+from tmrld.worker.summary import TRAJECTORY_POINTS
 
 # Chunks can be rebuilt from themselves alone
 
@@ -76,9 +76,9 @@ def test_pauses_anywhere_change_nothing_but_where_chunks_are_cut(
     class Pausing(Open):
         asked = -1
 
-        def ready(self) -> bool:
+        def ready(self, steps: int) -> int:
             self.asked += 1
-            return self.asked not in pauses
+            return 0 if self.asked in pauses else steps
 
         def wait(self) -> bool:
             return True
@@ -200,7 +200,7 @@ def test_with_a_clock_time_is_what_it_says_since_the_reset() -> None:
 
 def test_a_chunk_is_sent_when_its_time_is_up() -> None:
     collection = CollectionOptions(chunk_steps=1000, chunk_s=1e-9)
-    chunks = list(drive(World(steps=3), SPEC, Driver(2), PLAN, collection, Open()))
+    chunks = list(driving(World(steps=3), collection))
     assert [chunk.steps for chunk in chunks] == [1, 1, 1]
 
 
@@ -267,8 +267,8 @@ class Script:
         self._wait = iter(wait)
         self.waited = 0
 
-    def ready(self) -> bool:
-        return next(self._ready)
+    def ready(self, steps: int) -> int:
+        return steps if next(self._ready) else 0
 
     def wait(self) -> bool:
         self.waited += 1
@@ -277,7 +277,7 @@ class Script:
 
 def test_what_was_driven_is_handed_out_before_waiting() -> None:
     gate = Script([True, True, False, True], [True])
-    episode = drive(World(steps=3), SPEC, Driver(2), PLAN, CollectionOptions(chunk_s=NEVER_BY_TIME_S), gate)
+    episode = driving(World(steps=3), CollectionOptions(chunk_s=NEVER_BY_TIME_S), gate=gate)
     first = next(episode)
     assert (first.steps, first.ended, gate.waited) == (2, "", 0)
     (second,) = episode
@@ -304,11 +304,8 @@ def test_a_gate_that_is_closed_from_the_beginning_lets_no_chunk_out() -> None:
 
 
 def test_closing_the_generator_leaves_the_unfinished_chunk_behind() -> None:
-    def chunks(world: World) -> Iterator[Chunk]:
-        return drive(world, SPEC, Driver(2), PLAN, CollectionOptions(chunk_steps=2, chunk_s=NEVER_BY_TIME_S), Open())
-
     world = World(steps=9)
-    episode = chunks(world)
+    episode = driving(world, CollectionOptions(chunk_steps=2, chunk_s=NEVER_BY_TIME_S))
     assert next(episode).steps == 2
     episode.close()  # type: ignore[attr-defined]
     assert len(world.taken) == 2

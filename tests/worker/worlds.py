@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
+from tmrld.worker.episode import Choice, Environment, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions
-from tmrld.worker.rollout import Choice, EpisodePlan, Gate, drive
+from tmrld.worker.rollout import Gate, drive
 
 Observation = tuple[Array, ...]
 
@@ -105,8 +106,8 @@ class Driver:
 class Open:
     """A gate that never holds anybody up."""
 
-    def ready(self) -> bool:
-        return True
+    def ready(self, steps: int) -> int:
+        return steps
 
     def wait(self) -> bool:
         raise AssertionError("nobody waits at an open gate")
@@ -124,5 +125,24 @@ def driven(
 ) -> list[Chunk]:
     """One whole episode in this world."""
     collection = CollectionOptions(chunk_steps=chunk_steps, chunk_s=NEVER_BY_TIME_S, info=info)
+    return list(driving(world, collection, plan=plan, gate=gate, choose=choose, clock=clock))
+
+
+def driving(
+    world: World,
+    collection: CollectionOptions,
+    *,
+    plan: EpisodePlan = PLAN,
+    gate: Gate | None = None,
+    choose: Callable[[Any], Choice] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Iterator[Chunk]:
+    """The same, chunk by chunk."""
     driver = choose or Driver(world.spec.action_size)
-    return list(drive(world, world.spec, driver, plan, collection, gate or Open(), clock))
+    plans = iter([plan])
+
+    def begin(environment: Environment) -> Episode | None:
+        plan = next(plans, None)
+        return None if plan is None else Episode(environment, world.spec, plan, collection, clock)
+
+    return drive([world], begin, lambda turn: [driver(episode.observation) for episode in turn], gate or Open())

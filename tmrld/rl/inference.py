@@ -1,7 +1,7 @@
-"""Acting with a policy: numpy alone, one observation at a time, buffers made once.
+"""Acting with a policy: numpy alone, one observation or a batch at a time, buffers made once.
 
 The same network as tmrld.rl.policy, which has the formulas, rebuilt from a Weights file.  A worker needs no torch for it, and a
-step costs some tens of microseconds.
+step costs some tens of microseconds; of a batch, each costs a fraction of that.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Actor:
             for name in names
         ]
         self._vector = np.empty(vector_size(spec), np.float32)
+        self._batch: list[Array] = []
 
     def act(self, observation: Sequence[Array] | Array, deterministic: bool, rng: np.random.Generator) -> Array:
         """The action for the environment's observation (see tmrld.rl.observations): a new (action_size,) float32 in [-1, 1].
@@ -63,13 +64,45 @@ class Actor:
         weight, bias, out = self._layers[-1]
         np.dot(weight, values, out=out)
         out += bias
+        return self._actions(out, deterministic, rng)
+
+    def act_many(self, observations: Sequence[Sequence[Array] | Array], deterministic: bool, rng: np.random.Generator) -> Array:
+        """The actions for so many observations at once: a new (observations, action_size) float32.
+
+        Row i is what `act` gives for observation i, with the same noise from ``rng`` if the calls follow one another, to within
+        1e-6: the products are summed in another order.  Raises BadInput as `act` does.
+        """
+        count = len(observations)
+        if count == 1:  # a product of a matrix and a vector is the faster one
+            return self.act(observations[0], deterministic, rng)[None]
+        values, *outs = self._rows(count)
+        for observation, row in zip(observations, values, strict=True):
+            flatten(self.spec, observation, row)
+        for (weight, bias, _), out in zip(self._layers, outs, strict=True):
+            np.dot(values, weight.T, out=out)
+            out += bias
+            if out is not outs[-1]:
+                self._activate(out)
+            values = out
+        return self._actions(values, deterministic, rng)
+
+    def _actions(self, head: Array, deterministic: bool, rng: np.random.Generator) -> Array:
+        """From what the last layer gives, (…, 2 · action_size), to actions (…, action_size)."""
         size = self.spec.action_size
+        mean = head[..., :size]
         if deterministic:
-            action: Array = np.tanh(out[:size])
+            action: Array = np.tanh(mean)
             return action
-        log_std = np.clip(out[size:], self._options.log_std_min, self._options.log_std_max)
-        sampled: Array = np.tanh(out[:size] + np.exp(log_std) * rng.standard_normal(size, np.float32))
+        log_std = np.clip(head[..., size:], self._options.log_std_min, self._options.log_std_max)
+        sampled: Array = np.tanh(mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32))
         return sampled
+
+    def _rows(self, count: int) -> list[Array]:
+        """Buffers for a batch: that of the vectors, then one per layer, (count, width) each; made anew only for a larger batch."""
+        if not self._batch or len(self._batch[0]) < count:
+            widths = [len(self._vector), *(len(bias) for _, bias, _ in self._layers)]
+            self._batch = [np.empty((count, width), np.float32) for width in widths]
+        return [buffer[:count] for buffer in self._batch]
 
 
 def load_actor(weights: Weights, spec: EnvSpec) -> Actor:

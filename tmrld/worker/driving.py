@@ -1,4 +1,4 @@
-"""Driving without a relay: `tmrld env run`.  The same rollout as a worker's, and a report per episode."""
+"""Driving without a relay: `tmrld env run`.  The same episodes as a worker's, and a report of each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tmrld.payloads import EnvSpec, EpisodeSummary, Weights
 from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
 from tmrld.storage.files import read_file
+from tmrld.worker.episode import Choice, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
-from tmrld.worker.rollout import Choice, EpisodePlan, drive
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,6 @@ class Drive:
     def steps_per_s(self) -> float:
         """Environment steps per second, the policy included."""
         return self.summary.steps / max(self.seconds, 1e-9)
-
-
-class _AlwaysReady:
-    """The gate of someone whom nobody steers."""
-
-    def ready(self) -> bool:
-        return True
-
-    def wait(self) -> bool:
-        return True
 
 
 def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *, perturbed: bool) -> Iterator[Drive]:
@@ -62,8 +52,10 @@ def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *
         for number in range(seed, seed + episodes):
             plan = EpisodePlan("", "", options.track, "evaluation", number, {"perturb": perturb} if perturbed else None)
             started = time.perf_counter()
-            for chunk in drive(environment, spec, choose, plan, CollectionOptions(), _AlwaysReady(), clock):
-                if chunk.summary is not None:
+            episode = Episode(environment, spec, plan, CollectionOptions(), clock)
+            while not episode.ended:
+                chunk = episode.step(choose(episode.observation))
+                if chunk is not None and chunk.summary is not None:
                     yield Drive(number, chunk.summary, time.perf_counter() - started)
     finally:
         environment.close()

@@ -4,8 +4,9 @@ Messages in: `Assign` (state, evaluates, configuration), `WeightsMessage`, `Allo
 Messages out: `Describe` first, then `TrackLine`, `ChunkMessage`, `Status` and `Preview`.  The daemon fills in incarnation and
 numbers.
 
-In lockstep the loop stops when the allowance is used up; in real time it waits for nothing but the clock.  Until the first weights
-arrive, actions are random.
+In lockstep it drives several cars, each through episodes of its own, and chooses their actions together; the loop stops when the
+allowance is used up.  In real time there is one car, which waits for nothing but the clock.  Until the first weights arrive, actions
+are random.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tmrld.engines.pipe import EnginePort
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.registry import Line, describe, make, newest_frames, track_of, view_of
-from tmrld.errors import PipeFull, WeightsError
+from tmrld.envs.pacing import LOCKSTEP, PacedEnv
+from tmrld.envs.registry import Env, Line, describe, make, newest_frames, track_of, view_of
+from tmrld.errors import PipeFull, WeightsError, WorldError
 from tmrld.payloads import Weights
 from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
@@ -38,14 +40,19 @@ from tmrld.protocol.messages import (
 )
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.weights import unpack
+from tmrld.worker.episode import Choice, Environment, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 from tmrld.worker.previews import Previews
-from tmrld.worker.rollout import Choice, EpisodePlan, drive
+from tmrld.worker.rollout import drive
 
 log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.5
 STATUS_INTERVAL_S = 1.0
+
+Begin = Callable[[Environment], Episode | None]
+Choose = Callable[[Sequence[Episode]], Sequence[Choice]]
+Room = Callable[[int], int]
 
 
 class Stop(Exception):
@@ -53,9 +60,12 @@ class Stop(Exception):
 
 
 class WorkerEngine:
-    """A worker's engine: what it was told, the policy that it drives with, and how far it has come."""
+    """A worker's engine: what it was told, the policy that it drives with, and how far it has come.
 
-    def __init__(self, port: EnginePort, run: str, worker: str, config: dict[str, Any], produced: int) -> None:
+    ``cars`` is how many environments it steps in lockstep.  Raises WorldError for several in real time.
+    """
+
+    def __init__(self, port: EnginePort, run: str, worker: str, config: dict[str, Any], produced: int, cars: int = 1) -> None:
         self._port = port
         self._run = run
         self._worker = worker
@@ -65,8 +75,8 @@ class WorkerEngine:
         self._lockstep = self._options.clock == "lockstep"
         if self._lockstep:
             _stay_on_one_core()
-        self._environment = make(self._options)
-        self._spec = describe(self._environment, self._options)
+        self._environments = _make(self._options, cars)
+        self._spec = describe(self._environments[0], self._options)
         self._random = np.random.default_rng([int(config["training"]["seed"]), 2, produced])
         self._running = False
         self._evaluates = False
@@ -76,7 +86,6 @@ class WorkerEngine:
         self._version = -1
         self._evaluation_due = 0
         self._meter = _Meter(self._spec.step_s)
-        self._step = 0
         view = view_of(self._options)
         self._previews = None if view is None else Previews(run, view, port.send, in_thread=not self._lockstep)
 
@@ -88,7 +97,7 @@ class WorkerEngine:
             self._port.send(track_line(self._run, track))
         try:
             while True:
-                self._await_permission(lambda: self._may_train or self._must_evaluate)
+                self._await_permission(lambda: self._room_to_train(1) > 0 or self._must_evaluate)
                 if self._must_evaluate:
                     self._evaluate()
                 else:
@@ -98,22 +107,34 @@ class WorkerEngine:
         finally:
             if self._previews is not None:
                 self._previews.close()
-            self._environment.close()
+            for environment in self._environments:
+                environment.close()
 
-    @property
-    def _may_train(self) -> bool:
-        return self._running and (not self._lockstep or self._produced < self._allowed)
+    def _room_to_train(self, steps: int) -> int:
+        """How many of these training steps may be taken now: in lockstep never one more than is allowed."""
+        if not self._running:
+            return 0
+        return max(0, min(steps, self._allowed - self._produced)) if self._lockstep else steps
+
+    def _room_to_evaluate(self, steps: int) -> int:
+        return steps if self._running else 0
 
     @property
     def _must_evaluate(self) -> bool:
         return self._running and self._evaluates and self._evaluation_due > 0 and self._actor is not None
 
     def _train(self) -> None:
+        """Training episodes in all cars; when an evaluation is due no new ones are begun, and it returns after the last."""
         plan = EpisodePlan(self._run, self._worker, self._options.track, "train")
-        self._drive(plan, self._choose, _Gate(self, lambda: self._may_train))
+
+        def begin(environment: Environment) -> Episode | None:
+            may_begin = self._room_to_train(1) > 0 and not self._must_evaluate
+            return self._episode(environment, plan) if may_begin else None
+
+        self._drive(begin, self._choose, self._room_to_train)
 
     def _evaluate(self) -> None:
-        """One evaluation: the deterministic policy of one version, from starts perturbed by consecutive seeds."""
+        """One evaluation: the deterministic policy of one version, from starts perturbed by consecutive seeds, each driven once."""
         actor, version, episodes = self._actor, self._version, self._evaluation_due
         assert actor is not None
         self._evaluation_due = 0
@@ -122,32 +143,41 @@ class WorkerEngine:
             "heading_deg": self._evaluation.heading_deg,
             "grip": self._evaluation.grip,
         }
+        seeds = iter(range(self._evaluation.first_seed, self._evaluation.first_seed + episodes))
 
-        def choose(observation: Any) -> Choice:
-            return Choice(actor.act(observation, deterministic=True, rng=self._random), "policy", version)
-
-        for seed in range(self._evaluation.first_seed, self._evaluation.first_seed + episodes):
+        def begin(environment: Environment) -> Episode | None:
+            seed = next(seeds, None)
+            if seed is None:
+                return None
             plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, {"perturb": perturb})
-            self._drive(plan, choose, _Gate(self, lambda: self._running))
+            return self._episode(environment, plan)
 
-    def _drive(self, plan: EpisodePlan, choose: Callable[[Any], Choice], gate: _Gate) -> None:
-        clock = None if self._lockstep else time.monotonic
-        self._step = 0
+        def choose(driven: Sequence[Episode]) -> list[Choice]:
+            actions = actor.act_many([episode.observation for episode in driven], deterministic=True, rng=self._random)
+            return [Choice(action, "policy", version) for action in actions]
+
+        self._drive(begin, choose, self._room_to_evaluate)
+
+    def _episode(self, environment: Environment, plan: EpisodePlan) -> Episode:
+        return Episode(environment, self._spec, plan, self._collection, None if self._lockstep else time.monotonic)
+
+    def _drive(self, begin: Begin, choose: Choose, room: Room) -> None:
         shown = choose if self._previews is None else self._shown(choose, self._previews)
-        for chunk in drive(self._environment, self._spec, shown, plan, self._collection, gate, clock):
+        for chunk in drive(self._environments, begin, shown, _Gate(self, room)):
             self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
 
-    def _shown(self, choose: Callable[[Any], Choice], previews: Previews) -> Callable[[Any], Choice]:
-        """The same choices, shown to whoever watches."""
-        world = self._environment.unwrapped
+    def _shown(self, choose: Choose, previews: Previews) -> Choose:
+        """The same choices; those for the first car are shown to whoever watches."""
+        first = self._environments[0]
 
-        def choose_and_show(observation: Any) -> Choice:
-            choice = choose(observation)
+        def choose_and_show(driven: Sequence[Episode]) -> Sequence[Choice]:
+            choices = choose(driven)
             if previews.on and previews.due:
-                lidar = newest_frames(self._spec, observation)["lidar"]
-                previews.see(self._step, world.newest_info, lidar, choice.action)  # type: ignore[attr-defined]  # a PacedEnv
-            self._step += 1
-            return choice
+                for episode, choice in zip(driven, choices, strict=True):
+                    if episode.environment is first:
+                        lidar = newest_frames(self._spec, episode.observation).get("lidar")
+                        previews.see(episode.steps, episode.info, lidar, choice.action)
+            return choices
 
         return choose_and_show
 
@@ -159,19 +189,23 @@ class WorkerEngine:
             self._port.send(Status(self._run, "problem", f"collection waits: {error}"))
             self._port.send(chunk, wait_s=None)
 
-    def _choose(self, observation: Any) -> Choice:
-        """The stochastic policy, or a random action while there is none."""
-        self._produced += 1
+    def _choose(self, driven: Sequence[Episode]) -> list[Choice]:
+        """The stochastic policy, or random actions while there is none."""
+        self._produced += len(driven)
         if self._actor is None:
-            return Choice(self._random.uniform(-1, 1, self._spec.action_size).astype(np.float32), "random")
-        return Choice(self._actor.act(observation, deterministic=False, rng=self._random), "policy", self._version)
+            actions = self._random.uniform(-1, 1, (len(driven), self._spec.action_size)).astype(np.float32)
+            return [Choice(action, "random") for action in actions]
+        actions = self._actor.act_many([episode.observation for episode in driven], deterministic=False, rng=self._random)
+        return [Choice(action, "policy", self._version) for action in actions]
 
-    def between_steps(self) -> None:
-        """Take what has arrived, and report now and then; costs some microseconds when there is nothing to do."""
+    def between_rounds(self) -> None:
+        """Take what has arrived; costs some microseconds when there is nothing to do."""
         while (message := self._port.poll()) is not None:
             self._take(message)
-        self._port.beat()
-        values = self._meter.step()
+
+    def count(self, steps: int) -> None:
+        """So many steps are taken now; reports now and then."""
+        values = self._meter.count(steps)
         if values is not None:
             self._report(values)
 
@@ -185,7 +219,7 @@ class WorkerEngine:
             self._port.beat()
 
     def hold(self, permitted: Callable[[], bool]) -> bool:
-        """Called in an episode that may not go on: waits in lockstep; in real time the episode ends here."""
+        """Called when no car may go on: waits in lockstep; in real time the episode ends here."""
         if self._lockstep:
             self._await_permission(permitted)
         return self._lockstep
@@ -236,22 +270,24 @@ def track_line(run: str, track: Line) -> TrackLine:
 
 
 class _Gate:
-    """The `rollout.Gate` of one episode."""
+    """The `rollout.Gate` of one engine; ``room`` says how many of so many steps may be taken now."""
 
-    def __init__(self, engine: WorkerEngine, permitted: Callable[[], bool]) -> None:
+    def __init__(self, engine: WorkerEngine, room: Room) -> None:
         self._engine = engine
-        self._permitted = permitted
+        self._room = room
 
-    def ready(self) -> bool:
-        self._engine.between_steps()
-        return self._permitted()
+    def ready(self, steps: int) -> int:
+        self._engine.between_rounds()
+        steps = self._room(steps)
+        self._engine.count(steps)
+        return steps
 
     def wait(self) -> bool:
-        return self._engine.hold(self._permitted)
+        return self._engine.hold(lambda: self._room(1) > 0)
 
 
 class _Meter:
-    """Steps per second, and how many times faster than real time they are; told about once a second."""
+    """Steps per second of all cars, and how many times faster than real time they are; told about once a second."""
 
     def __init__(self, step_s: float) -> None:
         self._step_s = step_s
@@ -259,9 +295,9 @@ class _Meter:
         self._idle_s = 0.0
         self._since = time.monotonic()
 
-    def step(self) -> dict[str, float] | None:
-        """Count a step; once per STATUS_INTERVAL_S returns what was measured since."""
-        self._steps += 1
+    def count(self, steps: int) -> dict[str, float] | None:
+        """Count these steps; once per STATUS_INTERVAL_S returns what was measured since."""
+        self._steps += steps
         elapsed = time.monotonic() - self._since
         if elapsed < STATUS_INTERVAL_S:
             return None
@@ -280,6 +316,27 @@ class _Meter:
         self._idle_s += seconds
 
 
+def _make(options: EnvironmentOptions, cars: int) -> list[Env]:
+    """The environments of so many cars.  Raises WorldError where several would have to keep up with the wall clock."""
+    first = make(options)
+    if cars > 1 and _keeps_real_time(first, options):
+        first.close()
+        raise WorldError(
+            f"worker.environments is {cars} on this machine, and {options.id} is driven in real time in this run: an engine steps "
+            "its cars one after another, and each would act late. Set worker.environments = 1 here, or environment.clock to lockstep "
+            "where the world can wait"
+        )
+    return [first, *(make(options) for _ in range(cars - 1))]
+
+
+def _keeps_real_time(environment: Env, options: EnvironmentOptions) -> bool:
+    """Whether it goes by the wall clock, as rtgym interfaces of one's own do whatever the options say."""
+    paced = environment.unwrapped
+    return options.clock == "realtime" or (
+        isinstance(paced, PacedEnv) and paced.time_step_duration > LOCKSTEP["time_step_duration"]
+    )
+
+
 def _stay_on_one_core() -> None:
     """Keep this process on one processor core, where the system lets us.
 
@@ -291,5 +348,9 @@ def _stay_on_one_core() -> None:
 
 
 def run(port: EnginePort, arguments: dict[str, Any]) -> None:
-    """Entry point of the engine process.  ``arguments``: run, worker, config, produced (transitions of this incarnation so far)."""
-    WorkerEngine(port, arguments["run"], arguments["worker"], arguments["config"], int(arguments["produced"])).run()
+    """Entry point of the engine process.
+
+    ``arguments``: run, worker, config, produced (transitions of this incarnation so far), environments (how many cars it drives).
+    """
+    produced, cars = int(arguments["produced"]), int(arguments["environments"])
+    WorkerEngine(port, arguments["run"], arguments["worker"], arguments["config"], produced, cars).run()

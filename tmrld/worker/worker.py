@@ -46,12 +46,13 @@ RETRY_SPOOL_S = 5.0
 
 
 class WorkerRole:
-    """One worker.  `serve` runs once per link; the engine drives on between links."""
+    """One worker, whose engine drives ``environments`` cars.  `serve` runs once per link; the engine drives on between links."""
 
-    def __init__(self, name: str, outbox: Outbox, feed: Feed) -> None:
+    def __init__(self, name: str, outbox: Outbox, feed: Feed, environments: int = 1) -> None:
         self._name = name
         self._outbox = outbox
         self._feed = feed
+        self._environments = environments
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
@@ -207,6 +208,7 @@ class WorkerRole:
             "worker": self._name,
             "config": self._assigned.config,
             "produced": self._produced[self._assigned.run],
+            "environments": self._environments,
         }
 
     async def _stop_engine(self) -> None:
