@@ -23,6 +23,7 @@ from tmrld.envs.sim.map import TrackMap
 from tmrld.envs.sim.tracks import named
 from tmrld.envs.sim.view import View
 from tmrld.envs.trackmania.lidar import FIRST_PIXEL
+from tmrld.errors import BadInput
 
 WIDTH, HEIGHT = 1280, 720
 MARGIN = 16
@@ -97,6 +98,20 @@ class Film:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """All frames in order."""
         return (self.frame(index) for index in range(len(self)))
+
+    @property
+    def duration_s(self) -> float:
+        """How long the episode lasts."""
+        return self._scenes[-1].time_s
+
+    def index_at(self, time_s: float) -> int:
+        """The number of the first scene at or after a time.  Raises BadInput when the episode has ended by then."""
+        for index, scene in enumerate(self._scenes):
+            if scene.time_s >= time_s - 1e-9:
+                return index
+        raise BadInput(
+            f"the episode has ended {time_s:g} s after its start: it lasts {self.duration_s:.2f} s, choose an earlier moment"
+        )
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """The picture of that scene: RGB (720, 1280, 3)."""
