@@ -21,7 +21,7 @@ from rtgym import RealTimeGymInterface
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import make
-from tmrld.envs.sim.env import lidar_interface
+from tmrld.envs.sim.env import sim_interface
 from tmrld.envs.sim.scripted import scripted
 
 TARGET = 5000.0
@@ -114,7 +114,7 @@ def main() -> None:
     runs = {
         "sim": stepping(env, actions),
         "rtgym around nothing": stepping(bare, actions),
-        "sim without rtgym": calling(lidar_interface(options), actions),
+        "sim without rtgym": calling(sim_interface(options), actions),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.trackmania.spec import lidar_spec
+from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.payloads import WeightsManifest
 from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
@@ -280,7 +280,7 @@ def test_the_options_load_nothing_heavy() -> None:
 
 
 def test_a_worker_engine_with_a_policy_loads_no_torch(tmp_path: Path) -> None:
-    network, spec = NetworkOptions(hidden=(8,)), lidar_spec(EnvironmentOptions())
+    network, spec = NetworkOptions(hidden=(8,)), flavour_spec(EnvironmentOptions())
     tensors = make_algorithm(AlgorithmOptions(), network, spec, 0).policy_tensors()
     manifest = WeightsManifest("run", 1, 1, 0, spec, network.model_dump(mode="json"), "sac")
     (tmp_path / "weights").write_bytes(pack(manifest, tensors).data)

@@ -14,7 +14,7 @@ from PIL import Image
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.registry import make, newest_frames, track_of, view_of
 from tmrld.envs.sim.view import View
-from tmrld.envs.trackmania.spec import lidar_spec
+from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.protocol.messages import MAX_TRACK_POINTS, Preview
 from tmrld.worker import previews
 from tmrld.worker.engine import track_line
@@ -65,7 +65,7 @@ def test_a_picture_shows_the_road_in_the_shape_of_the_window(view: View) -> None
 def test_beams_end_where_the_border_of_the_road_is_drawn(view: View) -> None:
     world = make(OPTIONS)
     observation, info = world.reset(seed=1)
-    beams = view.beams(newest_frames(lidar_spec(OPTIONS), observation)["lidar"])
+    beams = view.beams(newest_frames(flavour_spec(OPTIONS), observation)["lidar"])
     image = view.image(info)
     assert len(beams) == 19
     origin_x = {round(x0) for x0, *_ in beams[9:10]}

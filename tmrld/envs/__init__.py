@@ -8,5 +8,6 @@ from importlib.util import find_spec
 if find_spec("gymnasium") is not None:
     import gymnasium
 
-    if "tmrld/TM20Lidar-v0" not in gymnasium.registry:  # a reload registers once
-        gymnasium.register("tmrld/TM20Lidar-v0", entry_point="tmrld.envs.registry:tm20_lidar")
+    for id in ("tmrld/TM20Full-v0", "tmrld/TM20Lidar-v0", "tmrld/TM20LidarProgress-v0"):
+        if id not in gymnasium.registry:  # a reload registers once
+            gymnasium.register(id, entry_point="tmrld.envs.registry:tm20", kwargs={"id": id})

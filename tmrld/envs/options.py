@@ -5,15 +5,26 @@ The defaults are TMRL's (its ``ENV`` entry of ``config.json``), except that the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from tmrld.applies import new_run, restart
 from tmrld.errors import WorldError
 
+FULL_ID = "tmrld/TM20Full-v0"
+"""TrackMania's full flavour: speed, gear, rpm, 4 images and the last two actions."""
 LIDAR_ID = "tmrld/TM20Lidar-v0"
 """TrackMania's LIDAR flavour: speed, 4 x 19 distances and the last two actions."""
+LIDAR_PROGRESS_ID = "tmrld/TM20LidarProgress-v0"
+"""The LIDAR flavour that also sees how much of the track lies behind."""
+OURS = (FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID)
+
+IMAGE_WINDOW = (256, 128)
+"""TMRL's window for images: width and height in pixels."""
+LIDAR_WINDOW = (958, 488)
+"""TMRL's window for the LIDAR."""
 
 
 class RewardOptions(BaseModel):
@@ -204,19 +215,34 @@ class EnvironmentOptions(BaseModel):
         description="Episodes are truncated after this many steps (rtgym: ep_max_length).",
         json_schema_extra=restart("steps"),
     )
-    window_width: int = Field(
-        958,
-        ge=64,
-        le=7680,
-        description="Width of the game's window in pixels (TMRL: WINDOW_WIDTH).",
+    window_width: Annotated[int, Field(ge=64, le=7680)] | Literal["auto"] = Field(
+        "auto",
+        description="Width of the game's window in pixels; auto is 256 for images, 958 for the LIDAR (TMRL: WINDOW_WIDTH).",
         json_schema_extra=new_run("px"),
     )
-    window_height: int = Field(
-        488,
-        ge=64,
-        le=4320,
-        description="Height of the game's window in pixels (TMRL: WINDOW_HEIGHT).",
+    window_height: Annotated[int, Field(ge=64, le=4320)] | Literal["auto"] = Field(
+        "auto",
+        description="Height of the game's window in pixels; auto is 128 for images, 488 for the LIDAR (TMRL: WINDOW_HEIGHT).",
         json_schema_extra=new_run("px"),
+    )
+    image_width: int = Field(
+        64,
+        ge=8,
+        le=1024,
+        description="Width of the images of the full flavour, in pixels (TMRL: IMG_WIDTH).",
+        json_schema_extra=new_run("px"),
+    )
+    image_height: int = Field(
+        64,
+        ge=8,
+        le=1024,
+        description="Height of the images of the full flavour, in pixels (TMRL: IMG_HEIGHT).",
+        json_schema_extra=new_run("px"),
+    )
+    grayscale: bool = Field(
+        True,
+        description="Whether the images of the full flavour are gray, not RGB (TMRL: IMG_GRAYSCALE).",
+        json_schema_extra=new_run(),
     )
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")
     randomisation: RandomisationOptions = Field(
@@ -232,23 +258,33 @@ class EnvironmentOptions(BaseModel):
             raise ValueError(f"{', '.join(wanted)}: only the simulator varies this: set it to 0, or game to 'sim'")
         return randomisation
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Width and height of the game's window in pixels."""
+        width, height = IMAGE_WINDOW if self.id == FULL_ID else LIDAR_WINDOW
+        return (
+            width if self.window_width == "auto" else self.window_width,
+            height if self.window_height == "auto" else self.window_height,
+        )
+
     @field_validator("id")
     @classmethod
     def _is_ours(cls, id: str) -> str:
         """A name in our name space is one of ours; any other is the worker's to find."""
-        if id.startswith("tmrld/") and id != LIDAR_ID:
-            raise ValueError(f"there is no environment of that name: did you mean {LIDAR_ID!r}?")
+        if id.startswith("tmrld/") and id not in OURS:
+            near = difflib.get_close_matches(id, OURS, 1, cutoff=0.0)[0]
+            raise ValueError(f"there is no environment of that name: did you mean {near!r}?")
         return id
 
     @field_validator("track")
     @classmethod
     def _is_there(cls, track: str, others: ValidationInfo) -> str:
         """The simulator's tracks are known here; the game's are the worker's to find."""
-        if others.data.get("game") == "sim" and others.data.get("id") == LIDAR_ID:
-            from tmrld.envs.sim.tracks import named
+        if others.data.get("game") == "sim" and others.data.get("id") in OURS:
+            from tmrld.envs.sim.tracks import check
 
             try:
-                named(track)
+                check(track)
             except WorldError as error:
                 raise ValueError(str(error)) from None
         return track

@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import importlib
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from rtgym import RealTimeGymInterface
 
-from tmrld.envs.options import LIDAR_ID, EnvironmentOptions
+from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID, OURS, EnvironmentOptions
 from tmrld.envs.pacing import RENDER_MODES, PacedEnv
-from tmrld.envs.trackmania.spec import lidar_spec
+from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.errors import WorldError
 from tmrld.payloads import Array, EnvSpec, PartSpec
 
@@ -40,14 +39,16 @@ class Line:
     width_m: float
 
 
-_OURS: dict[str, tuple[str, Callable[[EnvironmentOptions], EnvSpec]]] = {
-    LIDAR_ID: ("TrackMania or its simulator: speed, 19 LIDAR beams (4 frames), the last 2 actions", lidar_spec),
+_OURS = {
+    FULL_ID: "TrackMania or its simulator: speed, gear, rpm, images (4 frames), the last 2 actions",
+    LIDAR_ID: "TrackMania or its simulator: speed, 19 LIDAR beams (4 frames), the last 2 actions",
+    LIDAR_PROGRESS_ID: "the same, and the share of the track that lies behind",
 }
 
 
 def known() -> list[tuple[str, str]]:
     """Our environments: each id with a line that describes it.  Gymnasium's own ids work as well."""
-    return [(name, line) for name, (line, _) in _OURS.items()]
+    return list(_OURS.items())
 
 
 def make(options: EnvironmentOptions, render_mode: str | None = None) -> Env:
@@ -56,7 +57,7 @@ def make(options: EnvironmentOptions, render_mode: str | None = None) -> Env:
     Raises WorldError when it does not exist, cannot be made, or has actions or observations that no policy of ours handles.
     """
     extra = {} if render_mode is None else {"render_mode": render_mode}
-    if options.id in _OURS:
+    if options.id in OURS:
         return _gymnasium_env(options.id, {**_settings(options), **extra})
     if ":" in options.id and not re.search(r"-v\d+$", options.id):
         env = _named_env(options, extra)
@@ -72,8 +73,8 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
     An environment of your own that stacks frames, or shows its past actions, says so in an attribute ``tmrld_spec``, an `EnvSpec`
     for actions in [-1, 1]: then single frames are stored, and histories are rebuilt from them.
     """
-    if options.id in _OURS:
-        return _OURS[options.id][1](options)
+    if options.id in OURS:
+        return flavour_spec(options)
     own = getattr(env.unwrapped, "tmrld_spec", None)
     if isinstance(own, EnvSpec):
         return dataclasses.replace(own, id=options.id)
@@ -114,7 +115,7 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
 
 def track_of(options: EnvironmentOptions) -> Line | None:
     """The track that these options drive on, for maps; None where there is none, or it is not known.  Raises WorldError."""
-    if options.id != LIDAR_ID or options.game != "sim":
+    if options.id not in OURS or options.game != "sim":
         return None
     from tmrld.envs.sim.tracks import named
 
@@ -124,23 +125,23 @@ def track_of(options: EnvironmentOptions) -> Line | None:
 
 def view_of(options: EnvironmentOptions) -> View | None:
     """What draws pictures of this world for people; None where nothing does.  Raises WorldError."""
-    if options.id != LIDAR_ID or options.game != "sim":
+    if options.id not in OURS or options.game != "sim":
         return None
     from tmrld.envs.sim.view import View
 
     return View(options)
 
 
-def tm20_lidar(render_mode: str | None = None, **settings: Any) -> Env:
-    """Makes ``tmrld/TM20Lidar-v0``; the settings are those of `EnvironmentOptions`.  Called by ``gymnasium.make``."""
-    options = _options(LIDAR_ID, settings)
+def tm20(id: str, render_mode: str | None = None, **settings: Any) -> Env:
+    """Makes one of ours; the settings are those of `EnvironmentOptions`.  Called by ``gymnasium.make``."""
+    options = _options(id, settings)
     if render_mode not in (None, *RENDER_MODES):
         raise WorldError(f"render_mode {render_mode!r} is not one of {', '.join(RENDER_MODES)}")
     if options.game != "sim":
         raise WorldError("game='trackmania' is not available in this version: drive in the simulator with game='sim'")
-    from tmrld.envs.sim.env import lidar_interface
+    from tmrld.envs.sim.env import sim_interface
 
-    return PacedEnv(lidar_interface(options), options, render_mode)
+    return PacedEnv(sim_interface(options), options, render_mode)
 
 
 def _options(name: str, settings: dict[str, Any]) -> EnvironmentOptions:
@@ -172,7 +173,7 @@ def _gymnasium_env(name: str, kwargs: dict[str, Any]) -> Env:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, [*_OURS, *gymnasium.registry], 1)
-    return f": did you mean {near[0]!r}?" if near else f": ours is {LIDAR_ID}, an own one is given as module:attribute"
+    return f": did you mean {near[0]!r}?" if near else f": ours are {', '.join(_OURS)}, an own one is given as module:attribute"
 
 
 def _named_env(options: EnvironmentOptions, extra: dict[str, Any]) -> Env:

@@ -59,11 +59,11 @@ class Previews:
         """Whether it is time for a picture; costs next to nothing."""
         return time.monotonic() >= self._next
 
-    def see(self, step: int, info: Mapping[str, Any], lidar: Array, action: Array) -> None:
-        """What is seen before a step, and what is done about it: to be called when a picture is due."""
+    def see(self, step: int, info: Mapping[str, Any], lidar: Array | None, action: Array) -> None:
+        """What is seen before a step, and what is done about it: to be called when a picture is due; no ``lidar``, no beams."""
         now = time.monotonic()
         self._next = now + INTERVAL_S
-        scene = step, dict(info), lidar.copy(), action.tolist()
+        scene = step, dict(info), None if lidar is None else lidar.copy(), action.tolist()
         if self._drawer is None:
             self._draw(*scene)
             self._next = now + max(INTERVAL_S, (time.monotonic() - now) / MAX_SHARE)
@@ -76,10 +76,10 @@ class Previews:
         if self._drawer is not None:
             self._drawer.shutdown(cancel_futures=True)
 
-    def _draw(self, step: int, info: Mapping[str, Any], lidar: Array, action: list[float]) -> None:
+    def _draw(self, step: int, info: Mapping[str, Any], lidar: Array | None, action: list[float]) -> None:
         try:
             image = jpeg(self._view.image(info))
-            beams = self._view.beams(lidar)
+            beams = [] if lidar is None else self._view.beams(lidar)
             speed = float(info["speed"])
             self._send(Preview(self._run, self._view.width, self._view.height, beams, action, speed, step, image))
         except (TmrldError, ImportError, OSError, ValueError, KeyError) as error:

@@ -89,7 +89,8 @@ class SimWorld:
         self._car = Car(start.x, start.z, start.heading + turn + drawn.start_heading, drawn.grip + grip, drawn.power)
         self._latency_s = drawn.latency_s
         self._dropped = dropped_frames(self._randomisation, seed)
-        self._look = look_of(drawn)
+        self.appearance = look_of(drawn)
+        """How this episode looks."""
         self._controls = (0.0, 0.0, 0.0)
         self._pending: deque[tuple[float, tuple[float, float, float]]] = deque()  # controls, each with when it reaches the car
         self._next_gate = 0
@@ -131,7 +132,7 @@ class SimWorld:
                     self._lap_time_s = time_s + share * duration_s
 
     def _see(self) -> None:
-        self._seen = self._sensor.see(self._ground, self._car.x, self._car.z, self._car.heading, self._look)
+        self._seen = self._sensor.see(self._ground, self._car.x, self._car.z, self._car.heading, self.appearance)
 
     def _moment(self) -> Moment:
         car = self._car
@@ -141,7 +142,9 @@ class SimWorld:
             z=car.z,
             heading=car.heading,
             speed=car.speed,
-            lidar=self._seen,
+            gear=car.gear,
+            rpm=car.rpm,
+            seen=self._seen,
             finished=self._lap_time_s is not None,
             lap_time_s=self._lap_time_s,
             next_gate_m=self._gates[self._next_gate].metres if self._next_gate < len(self._gates) else math.inf,

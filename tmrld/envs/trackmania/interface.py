@@ -7,6 +7,8 @@ what the car shows.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from rtgym import RealTimeGymInterface
 
-from tmrld.envs.trackmania.lidar import BEAMS
+from tmrld.envs.options import RewardOptions
 from tmrld.envs.trackmania.reward import REWARD_TERMS, Progress
 from tmrld.envs.trackmania.spec import ACTION_SIZE, MAX_SPEED_KMH, action_space, frame_space
 from tmrld.payloads import EnvSpec
@@ -23,7 +25,7 @@ from tmrld.payloads import EnvSpec
 MISSED_M = 10.0
 """A checkpoint counts as missed when the car is so far past it; a lap without it is none, so the episode ends."""
 
-Observation = list[NDArray[np.float32]]
+Observation = list[NDArray[Any]]
 Info = dict[str, Any]
 
 
@@ -36,15 +38,33 @@ class Moment:
     z: float
     heading: float
     speed: float
-    lidar: NDArray[np.float32]  # (19,)
+    gear: int  # 0 is reverse
+    rpm: float
+    seen: NDArray[Any]  # one frame of the flavour's last part: distances, or an image
     finished: bool
     lap_time_s: float | None
     next_gate_m: float = math.inf
     """Where along the line the next checkpoint lies that a lap needs, in metres; never reached where that is unknown."""
 
 
+class Course(Protocol):
+    """What a lap is driven on."""
+
+    @property
+    def name(self) -> str:
+        """As in the settings; a world that varies its tracks names each."""
+
+    @property
+    def line(self) -> NDArray[np.float64]:
+        """The reward line, (n, 3) points 0.1 m apart."""
+
+
 class World(Protocol):
     """The game, or what stands in for it."""
+
+    @property
+    def track(self) -> Course:
+        """That of this episode."""
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
         """A new lap from the start line; what is seen there."""
@@ -59,18 +79,31 @@ class World(Protocol):
         """Nobody drives until the next reset."""
 
 
-class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """The LIDAR flavour as an rtgym interface.  Spaces: `tmrld.envs.trackmania.spec`; reward: `tmrld.envs.trackmania.reward`."""
+READINGS: dict[str, Callable[[Moment, Progress], float]] = {
+    "speed": lambda moment, progress: min(moment.speed * 3.6, MAX_SPEED_KMH),
+    "gear": lambda moment, progress: moment.gear,
+    "rpm": lambda moment, progress: moment.rpm,
+    "progress": lambda moment, progress: progress.place,
+}
+"""The parts of an observation that are one number."""
 
-    def __init__(self, world: World, progress: Progress, spec: EnvSpec) -> None:
+
+class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
+    """A flavour as an rtgym interface.  Spaces: `tmrld.envs.trackmania.spec`; reward: `tmrld.envs.trackmania.reward`."""
+
+    def __init__(self, world: World, spec: EnvSpec, reward: RewardOptions) -> None:
         self._world = world
-        self._progress = progress
         self._spec = spec
-        history = next(part.history for part in spec.parts if part.name == "lidar")
-        self._lidar = np.zeros((history, BEAMS), np.float32)
+        self._reward = reward
+        self._track = world.track
+        self._progress = Progress(self._track.line, reward)
+        *numbers, seen = spec.parts
+        self._readings = [READINGS[part.name] for part in numbers]
+        self._history = seen.observed_shape
+        self._frames: deque[NDArray[Any]] = deque(maxlen=seen.history)
 
     def get_observation_space(self) -> spaces.Tuple[Any]:
-        """Speed and distances."""
+        """The parts of the flavour."""
         return frame_space(self._spec)
 
     def get_action_space(self) -> spaces.Box:
@@ -88,21 +121,22 @@ class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has n
             self._world.control(max(gas, 0.0), max(brake, 0.0), steer)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """A new lap; the first measurement fills the history."""
+        """A new lap; the first frame fills the history."""
         moment = self._world.reset(seed, options or {})
+        if self._world.track is not self._track:
+            self._track = self._world.track
+            self._progress = Progress(self._track.line, self._reward)
         self._progress.reset()
-        self._lidar = np.broadcast_to(moment.lidar, self._lidar.shape).copy()
+        self._frames.extend([moment.seen] * self._history[0])
         return self._observation(moment), self._info(moment, dict.fromkeys(REWARD_TERMS, 0.0))
 
     def get_obs_rew_terminated_info(self) -> tuple[Observation, float, bool, Info]:
         """Look, and judge what was achieved since the last look."""
         moment = self._world.look()
-        outcome = self._progress.step(moment.x, moment.y, moment.z, moment.finished)
-        lidar = np.empty_like(self._lidar)
-        lidar[:-1] = self._lidar[1:]
-        lidar[-1] = moment.lidar
-        self._lidar = lidar
-        ended = outcome.terminated or self._progress.metres > moment.next_gate_m + MISSED_M
+        progress = self._progress
+        outcome = progress.step(moment.x, moment.y, moment.z, moment.finished)
+        self._frames.append(moment.seen)
+        ended = outcome.terminated or progress.metres > moment.next_gate_m + MISSED_M
         return self._observation(moment), outcome.reward, ended, self._info(moment, outcome.terms())
 
     def wait(self) -> None:
@@ -110,7 +144,10 @@ class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has n
         self._world.pause()
 
     def _observation(self, moment: Moment) -> Observation:
-        return [np.array((min(moment.speed * 3.6, MAX_SPEED_KMH),), np.float32), self._lidar.copy()]
+        progress = self._progress
+        observation: Observation = [np.array((reading(moment, progress),), np.float32) for reading in self._readings]
+        observation.append(np.concatenate(self._frames).reshape(self._history))  # a copy: the frames stay ours
+        return observation
 
     def _info(self, moment: Moment, terms: dict[str, float]) -> Info:
         return {
@@ -121,5 +158,6 @@ class LidarInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has n
             "progress": 1.0 if moment.finished else self._progress.share,
             "finished": moment.finished,
             "lap_time_s": moment.lap_time_s,
+            "track": self._track.name,
             "reward_terms": terms,
         }

@@ -78,6 +78,11 @@ class Progress:
         return self._furthest / (len(self._squares) - 1)
 
     @property
+    def place(self) -> float:
+        """Where the car is now, as a share of the line, 0 to 1."""
+        return self._place / (len(self._squares) - 1)
+
+    @property
     def metres(self) -> float:
         """How far along the line the furthest place reached lies."""
         return self._furthest * SPACING_M

@@ -1,16 +1,18 @@
 """The flavours of TrackMania's environment as data, and their Gymnasium spaces.
 
-LIDAR (``tmrld/TM20Lidar-v0``):
+=============================  ==========  ==================  ===================================================================
+flavour                        part        shape               unit, range: what it is
+=============================  ==========  ==================  ===================================================================
+all                            `speed`     (1,)                km/h, 0 to 1000: as the game displays it
+`tmrld/TM20Full-v0`            `gear`      (1,)                0 (reverse) to 6
+`tmrld/TM20Full-v0`            `rpm`       (1,)                revolutions per minute, 0 to inf
+`tmrld/TM20Full-v0`            `images`    (4, 64, 64)         uint8: the newest frames, oldest first; (4, 64, 64, 3) when in RGB
+`tmrld/TM20LidarProgress-v0`   `progress`  (1,)                0 to 1: how much of the line lies behind the car
+both with LIDAR                `lidar`     (4, 19)             pixels, 0 to inf: the newest measurements; beam 0 looks right, 18 left
+all                            actions     (3,), twice         -1 to 1: the two newest, newest last: gas, brake, steer (+1 is right)
+=============================  ==========  ==================  ===================================================================
 
-=============  ===========  ==============  ====================================================================
-part           shape        unit, range     what it is
-=============  ===========  ==============  ====================================================================
-``speed``      (1,)         km/h, 0–1000    as the game displays it
-``lidar``      (4, 19)      pixels, 0–inf   the four newest measurements, oldest first; beam 0 looks right, 18 left
-actions        (3,) twice   -1 to 1         the two newest actions, newest last: gas, brake, steer (+1 is right)
-=============  ===========  ==============  ====================================================================
-
-Action: ``Box(-1, 1, (3,))``: gas and brake (below 0 is none), steer (+1 is full right).
+The parts come in that order.  Action: ``Box(-1, 1, (3,))``: gas and brake (below 0 is none), steer (+1 is full right).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.options import FULL_ID, LIDAR_PROGRESS_ID, EnvironmentOptions
 from tmrld.envs.trackmania.lidar import BEAMS
 from tmrld.envs.trackmania.reward import REWARD_TERMS
 from tmrld.payloads import EnvSpec, PartSpec
@@ -28,15 +30,26 @@ from tmrld.payloads import EnvSpec, PartSpec
 ACTION_SIZE = 3
 MAX_SPEED_KMH = 1000.0
 
+# The scales bring ordinary driving (100 km/h, third gear, some 300 free pixels) near 1 for networks.
+SPEED = PartSpec("speed", (1,), low=0.0, high=MAX_SPEED_KMH, scale=100.0)
+GEAR = PartSpec("gear", (1,), low=0.0, high=6.0, scale=3.0)
+RPM = PartSpec("rpm", (1,), low=0.0, scale=10_000.0)
+PROGRESS = PartSpec("progress", (1,), low=0.0, high=1.0)
 
-def lidar_spec(options: EnvironmentOptions) -> EnvSpec:
-    """The LIDAR flavour.  The scales bring ordinary driving (100 km/h, some 300 free pixels) near 1 for networks."""
+
+def flavour_spec(options: EnvironmentOptions) -> EnvSpec:
+    """The flavour that ``options.id`` names, one of `tmrld.envs.options.OURS`.  What is seen is the last of its parts."""
+    lidar = PartSpec("lidar", (BEAMS,), low=0.0, history=options.history, scale=300.0)
+    parts: tuple[PartSpec, ...] = (SPEED, lidar)
+    if options.id == FULL_ID:
+        shape = (options.image_height, options.image_width)
+        frame = shape if options.grayscale else (*shape, 3)
+        parts = (SPEED, GEAR, RPM, PartSpec("images", frame, "uint8", 0.0, 255.0, options.history, 255.0))
+    elif options.id == LIDAR_PROGRESS_ID:
+        parts = (SPEED, PROGRESS, lidar)
     return EnvSpec(
         id=options.id,
-        parts=(
-            PartSpec("speed", (1,), low=0.0, high=MAX_SPEED_KMH, scale=100.0),
-            PartSpec("lidar", (BEAMS,), low=0.0, history=options.history, scale=300.0),
-        ),
+        parts=parts,
         action_size=ACTION_SIZE,
         action_buffer=options.action_buffer,
         default_action=(0.0,) * ACTION_SIZE,
