@@ -45,12 +45,10 @@ def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *
     environment = make(options)
     try:
         spec = describe(environment, options)
-        choose = _chooser(policy, spec, seed)
-        evaluation = EvaluationOptions()
-        perturb = {"offset_m": evaluation.offset_m, "heading_deg": evaluation.heading_deg, "grip": evaluation.grip}
+        choose = chooser(policy, spec, seed)
         clock = None if options.clock == "lockstep" else time.monotonic
         for number in range(seed, seed + episodes):
-            plan = EpisodePlan("", "", options.track, "evaluation", number, {"perturb": perturb} if perturbed else None)
+            plan = EpisodePlan("", "", options.track, "evaluation", number, perturbed_start() if perturbed else None)
             started = time.perf_counter()
             episode = Episode(environment, spec, plan, CollectionOptions(), clock)
             while not episode.ended:
@@ -61,7 +59,14 @@ def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *
         environment.close()
 
 
-def _chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
+def perturbed_start() -> dict[str, Any]:
+    """The options of a reset that starts as evaluation does."""
+    evaluation = EvaluationOptions()
+    return {"perturb": {"offset_m": evaluation.offset_m, "heading_deg": evaluation.heading_deg, "grip": evaluation.grip}}
+
+
+def chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
+    """Who drives: "random", "scripted", or the path of a weights file, as for `drives`.  Raises BadInput or WeightsError."""
     random = np.random.default_rng(seed)
     if policy == "random":
         return lambda _observation: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
