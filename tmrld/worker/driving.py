@@ -39,7 +39,7 @@ class Drive:
 def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *, perturbed: bool) -> Iterator[Drive]:
     """Drive episodes with consecutive seeds, and yield each as it ends.
 
-    ``policy`` is "random", "scripted" (our simulator's LIDAR flavour only), or the path of a weights file.  ``perturbed`` starts
+    ``policy`` is "random", "scripted" (our simulator's LIDAR flavours only), or the path of a weights file.  ``perturbed`` starts
     are those of evaluation episodes.  Raises BadInput for a policy that cannot drive here.
     """
     environment = make(options)
@@ -71,11 +71,13 @@ def chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
     if policy == "random":
         return lambda _observation: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
     if policy == "scripted":
-        if [part.name for part in spec.parts] != ["speed", "lidar"]:
+        names = [part.name for part in spec.parts]
+        if "speed" not in names or "lidar" not in names:
             raise BadInput(
                 f"the scripted policy drives by speed and lidar, which {spec.id} does not show: use random, or a weights file"
             )
-        return lambda observation: Choice(scripted(observation), "scripted")
+        speed, lidar = names.index("speed"), names.index("lidar")
+        return lambda observation: Choice(scripted((observation[speed], observation[lidar])), "scripted")
     path = Path(policy)
     if not path.is_file():
         raise BadInput(
