@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.rl.experience import flat, lidar_spec, make_episode, point_spec
 from tmrld.errors import BadInput, WeightsError
@@ -69,6 +71,42 @@ def test_the_same_random_state_gives_the_same_action_and_actions_are_not_overwri
     np.testing.assert_array_equal(kept, actor.act(first, False, np.random.default_rng(4)))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(1, 64), min_size=1, max_size=4),
+    st.sampled_from(["relu", "tanh", "silu"]),
+    st.lists(st.integers(1, 300), min_size=1, max_size=2),
+    st.booleans(),
+)
+def test_many_are_answered_as_each_alone(counts: list[int], activation: Any, hidden: list[int], deterministic: bool) -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=tuple(hidden), activation=activation)
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    together, alone = np.random.default_rng(5), np.random.default_rng(5)
+
+    for count in counts:  # larger and smaller batches share buffers
+        observations = make_episode(spec, count, np.random.default_rng(count)).observations[:count]
+        actions = actor.act_many(observations, deterministic, together)
+        expected = [actor.act(observation, deterministic, alone) for observation in observations]
+
+        assert actions.dtype == np.float32
+        assert actions.shape == (count, spec.action_size)
+        np.testing.assert_allclose(actions, np.stack(expected), rtol=0, atol=1e-6)
+    assert together.bit_generator.state == alone.bit_generator.state
+
+
+def test_the_actions_of_a_batch_are_not_overwritten_by_the_next() -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(16,))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    observations = make_episode(spec, 3, np.random.default_rng(0)).observations
+
+    kept = actor.act_many(observations[:2], True, np.random.default_rng(0))
+    copy = kept.copy()
+    actor.act_many(observations[2:], True, np.random.default_rng(0))
+    actor.act_many(observations, True, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(kept, copy)
+
+
 def test_a_single_part_may_come_without_a_tuple() -> None:
     spec, network = point_spec(), NetworkOptions(hidden=(4,))
     actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
@@ -88,6 +126,8 @@ def test_an_observation_of_another_size_is_explained() -> None:
         actor.act((np.zeros(1),), True, rng)
     with pytest.raises(BadInput, match="'lidar' of the observation holds 19 values, test/Lidar-v0 says 76"):
         actor.act((np.zeros(1), np.zeros(19), np.zeros(3), np.zeros(3)), True, rng)
+    with pytest.raises(BadInput, match="has 1 parts, test/Lidar-v0 has 4"):
+        actor.act_many([(np.zeros(1),)] * 2, True, rng)
 
 
 def test_weights_that_do_not_hold_what_they_say_are_refused() -> None:

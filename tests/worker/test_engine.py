@@ -1,0 +1,189 @@
+"""A worker's engine with several cars: allowances, evaluations, what it reports.  The test is its daemon, on a port in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tmrld.configuration import run_config
+from tmrld.errors import WorldError
+from tmrld.payloads import Array, EnvSpec, PartSpec, WeightsManifest
+from tmrld.protocol.codec import open_chunk
+from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Command, Message, Status, WeightsMessage
+from tmrld.rl.options import NetworkOptions
+from tmrld.rl.weights import pack
+from tmrld.worker import engine
+from tmrld.worker.engine import WorkerEngine
+
+SPEC = EnvSpec("tests", (PartSpec("place", (1,)),), action_size=1, default_action=(0.0,))
+NETWORK = NetworkOptions(hidden=(4,))
+
+
+@pytest.fixture(autouse=True)
+def _all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in the tests' own process, which is not to stay on one core."""
+    monkeypatch.setattr(engine, "_stay_on_one_core", lambda: None)
+
+
+class Road(gymnasium.Env[Any, Any]):
+    """Moves by the action; episodes last as many steps as the seed says, 10 without one.  Tells its track where it has one."""
+
+    tmrld_spec = SPEC
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    closed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._left = 10 if seed is None else 3 + seed % 4
+        self._place = np.full(1, 0.1 * (seed or 0), np.float32)
+        return self._place.copy(), {"track": "winding"}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._place += action
+        self._left -= 1
+        return self._place.copy(), float(self._place[0]), self._left == 0, False, {}
+
+    def close(self) -> None:
+        Road.closed += 1
+
+
+class Port:
+    """The daemon's side: hands over what it is given when the engine asks or waits, and stops it when nothing is left to hand over.
+
+    ``sent`` holds all that the engine has said.
+    """
+
+    def __init__(self, *messages: Message) -> None:
+        self._inbox = list(messages)
+        self.sent: list[Message] = []
+        self.waits = 0
+
+    def poll(self) -> Message | None:
+        return None
+
+    def wait(self, timeout_s: float | None = None) -> Message | None:
+        self.waits += 1
+        return self._inbox.pop(0) if self._inbox else Command(0, "stop", {})
+
+    def beat(self, quiet_s: float = 0.0) -> None:
+        pass
+
+    def send(self, message: Message, wait_s: float | None = 0.0) -> None:
+        self.sent.append(message)
+
+    def chunks(self, purpose: str = "train") -> list[ChunkMessage]:
+        return [message for message in self.sent if isinstance(message, ChunkMessage) and message.purpose == purpose]
+
+
+def config(**environment: Any) -> dict[str, Any]:
+    environment = {"id": f"{__name__}:Road", **environment}
+    return run_config({"environment": environment, "collection": {"chunk_steps": 4}}).model_dump(mode="json")
+
+
+def assignment(**more: Any) -> Assign:
+    return Assign("demo", config(), 1, "running", **more)
+
+
+def weights(evaluate: int = 0) -> WeightsMessage:
+    random = np.random.default_rng(0)
+    shapes = {"trunk.layers.0.weight": (4, 1), "trunk.layers.0.bias": (4,), "head.weight": (2, 4), "head.bias": (2,)}
+    tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    manifest = WeightsManifest("demo", 1, 10, 0, SPEC, NETWORK.model_dump(mode="json"), "sac")
+    return WeightsMessage("demo", 1, 10, 0, evaluate, pack(manifest, tensors).data)
+
+
+def driven(cars: int, *messages: Message) -> Port:
+    """What an engine with so many cars says that is told this."""
+    port = Port(*messages)
+    WorkerEngine(port, "demo", "w", config(), 0, cars).run()  # type: ignore[arg-type]  # all that it needs of a port
+    return port
+
+
+@pytest.mark.parametrize("cars", [1, 3, 5, 64])
+@pytest.mark.parametrize("allowed", [1, 7, 50])
+def test_never_more_transitions_are_made_than_are_allowed_and_never_fewer(cars: int, allowed: int) -> None:
+    port = driven(cars, assignment(), Allowance("demo", "", allowed))
+    assert sum(chunk.steps for chunk in port.chunks()) == allowed
+
+
+def test_all_that_was_allowed_is_handed_over_before_more_is_waited_for() -> None:
+    port = driven(4, assignment(), Allowance("demo", "", 6))
+    assert sorted(chunk.steps for chunk in port.chunks()) == [1, 1, 2, 2]
+    assert port.waits == 3  # for the assignment, for the allowance, and for what comes after it
+
+
+def test_a_larger_allowance_goes_on_where_the_cars_stand() -> None:
+    port = driven(4, assignment(), Allowance("demo", "", 6), Allowance("demo", "", 40))
+    steps: Counter[str] = Counter()
+    for chunk in port.chunks():
+        assert chunk.first_step == steps[chunk.episode]
+        steps[chunk.episode] += chunk.steps
+    assert list(steps.values()) == [10] * 4
+
+
+def test_random_actions_differ_from_car_to_car_until_there_are_weights() -> None:
+    port = driven(3, assignment(), Allowance("demo", "", 3))
+    actions = [open_chunk(chunk).columns["action"][-1].item() for chunk in port.chunks()]
+    assert len(set(actions)) == 3
+
+
+def test_the_track_that_the_environment_names_is_told() -> None:
+    assert {chunk.track for chunk in driven(2, assignment(), Allowance("demo", "", 4)).chunks()} == {"winding"}
+
+
+def evaluation(cars: int) -> dict[int | None, Array]:
+    """The places that each seed of an evaluation of 10 episodes came by."""
+    port = driven(cars, weights(evaluate=10), assignment(evaluates=True))
+    found: dict[int | None, list[Array]] = {}
+    for chunk in port.chunks("evaluation"):
+        found.setdefault(chunk.seed, []).append(open_chunk(chunk).columns["place"][-chunk.steps :])
+    summaries = Counter(chunk.seed for chunk in port.chunks("evaluation") if chunk.summary is not None)
+    assert summaries == Counter(range(10))
+    return {seed: np.concatenate(places) for seed, places in found.items()}
+
+
+@pytest.mark.parametrize("cars", [2, 4, 16])
+def test_an_evaluation_drives_each_seed_once_and_finds_what_one_car_finds(cars: int) -> None:
+    alone, together = evaluation(1), evaluation(cars)
+    assert alone.keys() == together.keys()
+    for seed, places in alone.items():
+        np.testing.assert_allclose(together[seed], places, atol=1e-5)
+
+
+def test_an_evaluation_that_becomes_due_waits_for_the_episodes_that_are_under_way() -> None:
+    port = driven(
+        3,
+        assignment(evaluates=True),
+        Allowance("demo", "", 6),
+        weights(evaluate=2),
+        Allowance("demo", "", 30),
+        Allowance("demo", "", 60),
+    )
+    purposes = [message.purpose for message in port.sent if isinstance(message, ChunkMessage) and message.summary is not None]
+    assert purposes[:5] == ["train"] * 3 + ["evaluation"] * 2
+
+
+def test_reports_count_the_steps_of_all_cars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "STATUS_INTERVAL_S", 0.0)
+    port = driven(8, assignment(), Allowance("demo", "", 20))
+    reports = [message.values for message in port.sent if isinstance(message, Status)]
+    assert [report["produced"] for report in reports] == [0, 8, 16, 20]
+    assert all(report["speed_factor"] == pytest.approx(0.05 * report["steps_per_s"]) for report in reports)
+
+
+def test_several_cars_in_real_time_are_refused() -> None:
+    before = Road.closed
+    with pytest.raises(WorldError, match=r"worker\.environments is 2 on this machine.* in real time.*worker\.environments = 1"):
+        WorkerEngine(Port(), "demo", "w", config(clock="realtime"), 0, 2)  # type: ignore[arg-type]
+    assert Road.closed == before + 1
+
+
+def test_all_environments_are_closed_at_the_end() -> None:
+    before = Road.closed
+    driven(5)
+    assert Road.closed == before + 5
