@@ -125,7 +125,7 @@ def test_a_merge_patch_does_what_the_rfc_says(target: dict[str, Any], patch: dic
 def test_a_difference_names_field_values_and_how_it_applies() -> None:
     before, after = checked({}), checked({"algorithm": {"gamma": 0.5}, "environment": {"reward": {"end_of_track": 1}}})
     assert changes(before, after) == [
-        Change("environment.reward.end_of_track", 100.0, 1.0, "restart"),
+        Change("environment.reward.end_of_track", 10.0, 1.0, "restart"),
         Change("algorithm.gamma", 0.98, 0.5, "live"),
     ]
 

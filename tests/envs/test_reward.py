@@ -120,8 +120,8 @@ def test_the_finish_pays_and_ends() -> None:
     outcome = Progress(STRAIGHT, RewardOptions(constant_penalty=-0.05)).step(0.0, 0.0, 10.0, finished=True)
 
     assert outcome.terminated
-    assert outcome.terms() == pytest.approx({"progress": 1.0, "finish": 100.0, "penalty": -0.05})
-    assert outcome.reward == pytest.approx(100.95)
+    assert outcome.terms() == pytest.approx({"progress": 1.0, "finish": 10.0, "penalty": -0.05})
+    assert outcome.reward == pytest.approx(10.95)
 
 
 def test_a_reset_starts_over() -> None:

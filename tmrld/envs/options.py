@@ -33,7 +33,10 @@ class RewardOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     end_of_track: float = Field(
-        100.0, description="Paid once, for crossing the finish line (TMRL: END_OF_TRACK).", json_schema_extra=restart()
+        10.0,
+        description="Paid once, for crossing the finish line (TMRL: END_OF_TRACK, 100).  A large prize outweighs all that the road "
+        "pays, and makes for careful, slow driving.",
+        json_schema_extra=restart(),
     )
     constant_penalty: float = Field(
         0.0,
