@@ -215,7 +215,7 @@ def test_the_scripted_driver_finishes_from_perturbed_starts(name: str) -> None:
         assert info["finished"]
         assert info["progress"] == 1.0
         assert info["reward_terms"]["finish"] == 10.0
-        assert total == pytest.approx(100 + BUNDLED[name].length / 10, abs=0.5)
+        assert total == pytest.approx(10 + BUNDLED[name].length / 10, abs=0.5)
         assert 0 < (steps - 1) * 0.05 + 0.04 - info["lap_time_s"] < 0.06  # crossed between the last two captures
     env.close()
 
