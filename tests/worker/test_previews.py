@@ -21,7 +21,7 @@ from tmrld.worker.engine import track_line
 from tmrld.worker.previews import Previews, jpeg
 
 OPTIONS = EnvironmentOptions()
-INFO = {"x": 0.0, "z": 10.0, "heading": 0.1, "speed": 12.5}
+INFO = {"x": 0.0, "z": 10.0, "heading": 0.1, "speed": 12.5, "progress": 0.0}
 LIDAR = np.full(19, 50, np.float32)
 ACTION = np.array([1.0, -1.0, 0.5], np.float32)
 
