@@ -104,22 +104,22 @@ def _view(options: argparse.Namespace, _began: float) -> int:
         steps = max(1, round(options.seconds / environment.time_step_s))
     film = filming.filmed(environment, options.policy, options.seed, perturbed=options.perturbed, steps=steps)
     if out.suffix.lower() == ".png":
-        video.write_png(out, film.frame(len(film) // 2 if options.at is None else film.index_at(options.at)))
-        print(f"{out}: one of {len(film)} steps")
+        index = len(film) // 2 if options.at is None else film.index_at(options.at)
+        video.write_png(out, film.frame(index))
+        print(f"{out}: step {index + 1} of {len(film)}, {film.time_s(index):.2f} s after the start")
         return 0
     started = time.perf_counter()
     video.write_mp4(out, _shown(film, f"drawing {out.name}"), environment.time_step_s)
     took_s = time.perf_counter() - started
-    print(f"{out}: {len(film)} steps, {film.duration_s:.1f} s, drawn at {len(film) / took_s:.0f} frames/s")
+    print(f"{out}: {len(film)} steps, {film.time_s(-1):.1f} s, drawn at {len(film) / took_s:.0f} frames/s")
     return 0
 
 
 def _picture_file(out: Path) -> Path:
     """The file to write, checked before anything is driven.  Raises BadInput."""
     if out.suffix.lower() not in (".png", ".mp4"):
-        raise BadInput(
-            f"--out {str(out)!r} ends in {out.suffix or 'nothing'!r}: expected .png for a picture or .mp4 for a video"
-        )
+        ending = f"ends in {out.suffix!r}" if out.suffix else "has no ending"
+        raise BadInput(f"--out {str(out)!r} {ending}: expected .png for a picture or .mp4 for a video")
     if not out.parent.is_dir():
         raise BadInput(
             f"--out {str(out)!r} is to be written into {str(out.parent)!r}, which is no folder: make it, or name another"

@@ -99,10 +99,9 @@ class Film:
         """All frames in order."""
         return (self.frame(index) for index in range(len(self)))
 
-    @property
-    def duration_s(self) -> float:
-        """How long the episode lasts."""
-        return self._scenes[-1].time_s
+    def time_s(self, index: int) -> float:
+        """When that scene was, in seconds after the start; -1 is the last one."""
+        return self._scenes[index].time_s
 
     def index_at(self, time_s: float) -> int:
         """The number of the first scene at or after a time.  Raises BadInput when the episode has ended by then."""
@@ -110,7 +109,7 @@ class Film:
             if scene.time_s >= time_s - 1e-9:
                 return index
         raise BadInput(
-            f"the episode has ended {time_s:g} s after its start: it lasts {self.duration_s:.2f} s, choose an earlier moment"
+            f"the episode has ended {time_s:g} s after its start: it lasts {self.time_s(-1):.2f} s, choose an earlier moment"
         )
 
     def frame(self, index: int) -> NDArray[np.uint8]:

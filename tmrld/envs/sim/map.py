@@ -125,7 +125,7 @@ class TrackMap:
         """Two rows of chequers."""
         finish = self._track.length
         pose, half = self._track.pose(finish), self._track.half_width(finish)
-        deep = max(1.5, 2.0 * SCALE / self._pixels_per_m)
+        deep = max(1.5, 3.0 * SCALE / self._pixels_per_m)
         for row in range(2):
             for column in range(6):
                 colour = drawing.TEXT if (row + column) % 2 else drawing.BACKGROUND

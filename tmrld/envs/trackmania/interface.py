@@ -155,6 +155,8 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
             "z": moment.z,
             "heading": moment.heading,
             "speed": moment.speed,
+            "gear": moment.gear,
+            "rpm": moment.rpm,
             "progress": 1.0 if moment.finished else self._progress.share,
             "finished": moment.finished,
             "lap_time_s": moment.lap_time_s,
