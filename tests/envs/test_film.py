@@ -9,9 +9,9 @@ from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim import drawing, film
 from tmrld.envs.sim.drawing import SCALE
 from tmrld.envs.sim.film import Film, Scene
-from tmrld.envs.sim.map import CAR, TrackMap
+from tmrld.envs.sim.map import CAR, PORTRAIT_WIDTH, TrackMap, portrait
 from tmrld.envs.sim.track import Arc, Straight, Track
-from tmrld.envs.sim.tracks import named
+from tmrld.envs.sim.tracks import BUNDLED, named
 from tmrld.errors import BadInput
 
 DEFAULT = named("default")
@@ -181,3 +181,15 @@ def test_a_bridge_is_drawn_over_what_runs_below() -> None:
         spots = [pose.right(side * (6.5 + 0.2 * k)) for k in range(10)]
         places = [track_map.place(spot.x, spot.z) for spot in spots]
         assert any(has(near(picture, x / SCALE, y / SCALE, 0), drawing.PANEL, 12) for x, y in places)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_portrait_shows_the_whole_track(name: str) -> None:
+    picture = portrait(named(name))
+    empty = (picture == drawing.PANEL).all(axis=2)
+
+    assert picture.shape[1] == PORTRAIT_WIDTH
+    assert 200 < picture.shape[0] <= PORTRAIT_WIDTH + 60
+    assert empty[[0, -1]].all()
+    assert empty[:, [0, -1]].all()
+    assert not empty.all()

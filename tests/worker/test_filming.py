@@ -15,7 +15,7 @@ from PIL import Image
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.registry import make
 from tmrld.errors import BadInput, EngineError, StorageError
-from tmrld.worker import video
+from tmrld.worker import pictures
 from tmrld.worker.filming import filmed
 
 SHORT = EnvironmentOptions(max_steps=12)
@@ -90,7 +90,7 @@ def test_a_world_without_a_picture_is_refused(options: EnvironmentOptions) -> No
 def test_a_video_has_all_frames_in_order_and_plays_in_browsers(tmp_path: Path) -> None:
     path = tmp_path / "episode.mp4"
 
-    assert video.write_mp4(path, shades(23), 0.05) == 23
+    assert pictures.write_mp4(path, shades(23), 0.05) == 23
     with av.open(path) as container:
         (stream,) = container.streams.video
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -103,7 +103,7 @@ def test_a_video_has_all_frames_in_order_and_plays_in_browsers(tmp_path: Path) -
 
 def test_a_video_of_another_time_step_plays_as_fast_as_it_was_driven(tmp_path: Path) -> None:
     path = tmp_path / "slow.mp4"
-    video.write_mp4(path, shades(5), 0.08)
+    pictures.write_mp4(path, shades(5), 0.08)
 
     with av.open(path) as container:
         assert container.streams.video[0].average_rate == Fraction(25, 2)
@@ -118,14 +118,14 @@ def test_a_video_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> No
         raise BadInput("no more")
 
     with pytest.raises(BadInput, match="no more"):
-        video.write_mp4(path, failing(), 0.05)
+        pictures.write_mp4(path, failing(), 0.05)
     assert path.read_bytes() == b"older"
     assert [each.name for each in tmp_path.iterdir()] == ["episode.mp4"]
 
 
 def test_a_picture_is_a_png(tmp_path: Path) -> None:
     path = tmp_path / "moment.png"
-    video.write_png(path, shades(3)[2])
+    pictures.write_png(path, shades(3)[2])
 
     with Image.open(path) as image:
         assert (image.format, image.size, image.getpixel((5, 5))) == ("PNG", (64, 48), (56, 56, 56))
@@ -133,9 +133,9 @@ def test_a_picture_is_a_png(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"Cannot write .*moment\.png"):
-        video.write_png(tmp_path / "gone" / "moment.png", shades(1)[0])
+        pictures.write_png(tmp_path / "gone" / "moment.png", shades(1)[0])
     with pytest.raises(StorageError, match=r"Cannot write .*film\.mp4"):
-        video.write_mp4(tmp_path / "gone" / "film.mp4", shades(1), 0.05)
+        pictures.write_mp4(tmp_path / "gone" / "film.mp4", shades(1), 0.05)
 
 
 def test_pyav_that_cannot_be_loaded_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,10 @@ def test_pyav_that_cannot_be_loaded_is_told_with_what_to_do(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "av")
     with pytest.raises(EngineError, match=r"PyAV is installed but cannot be loaded .*libxcb.*--force-reinstall av"):
-        video.check_codec()
+        pictures.check_codec()
 
 
 def test_a_build_without_the_encoder_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "CODEC", "no-such-codec")
+    monkeypatch.setattr(pictures, "CODEC", "no-such-codec")
     with pytest.raises(EngineError, match="has no encoder no-such-codec: `pip install"):
-        video.check_codec()
+        pictures.check_codec()

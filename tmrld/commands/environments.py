@@ -93,23 +93,23 @@ def _view(options: argparse.Namespace, _began: float) -> int:
     out = _picture_file(options.out)
     if options.at is not None and out.suffix.lower() != ".png":
         raise BadInput(f"--at picks the moment of a .png, and {out} shows the whole episode: leave it out, or write a .png")
-    from tmrld.worker import filming, video
+    from tmrld.worker import filming, pictures
 
     environment = _environment(options)
     filming.check_has_picture(environment)
     if out.suffix.lower() == ".mp4":
-        video.check_codec()
+        pictures.check_codec()
     steps = options.steps
     if options.seconds is not None:
         steps = max(1, round(options.seconds / environment.time_step_s))
     film = filming.filmed(environment, options.policy, options.seed, perturbed=options.perturbed, steps=steps)
     if out.suffix.lower() == ".png":
         index = len(film) // 2 if options.at is None else film.index_at(options.at)
-        video.write_png(out, film.frame(index))
+        pictures.write_png(out, film.frame(index))
         print(f"{out}: step {index + 1} of {len(film)}, {film.time_s(index):.2f} s after the start")
         return 0
     started = time.perf_counter()
-    video.write_mp4(out, _shown(film, f"drawing {out.name}"), environment.time_step_s)
+    pictures.write_mp4(out, _shown(film, f"drawing {out.name}"), environment.time_step_s)
     took_s = time.perf_counter() - started
     print(f"{out}: {len(film)} steps, {film.time_s(-1):.1f} s, drawn at {len(film) / took_s:.0f} frames/s")
     return 0

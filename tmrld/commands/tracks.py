@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.asking import print_json, print_table
 from tmrld.commands.flags import positive, whole
-from tmrld.errors import Conflict, StorageError
+from tmrld.errors import BadInput, Conflict, StorageError
 
 if TYPE_CHECKING:
     from tmrld.envs.sim.figures import Figures
@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--line", type=Path, metavar="FILE", help="write its reward line there: x, y, z as .npy, else as text")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a map of it there")
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
@@ -79,6 +80,8 @@ def _present(track: Track, options: argparse.Namespace) -> int:
     """Figures and sketch of one track; its line into a file, if that is asked for."""
     from tmrld.envs.sim.figures import figures, sketch
 
+    if options.png is not None:
+        _write_map(track, options.png, replace=options.force)
     if options.line is not None:
         _write_line(track, options.line, replace=options.force)
     found = figures(track)
@@ -103,6 +106,18 @@ def _radius(figures: Figures) -> str:
 def _width(figures: Figures) -> str:
     narrowest, widest = f"{figures.narrowest_m:g}", f"{figures.widest_m:g}"
     return f"{widest} m" if narrowest == widest else f"{narrowest} to {widest} m"
+
+
+def _write_map(track: Track, path: Path, *, replace: bool) -> None:
+    """A map as a PNG.  Raises BadInput, Conflict and StorageError."""
+    from tmrld.envs.sim.map import portrait
+    from tmrld.worker.pictures import write_png
+
+    if path.suffix.lower() != ".png":
+        raise BadInput(f"--png {str(path)!r} does not end in .png: maps are written as PNG alone")
+    if path.exists() and not replace:
+        raise Conflict(f"{path} exists already: name another file with --png, or replace it with --force")
+    write_png(path, portrait(track))
 
 
 def _write_line(track: Track, path: Path, *, replace: bool) -> None:

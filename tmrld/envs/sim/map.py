@@ -22,6 +22,11 @@ STEP_M = 1.0
 LINE_WIDTH = 2.2
 CAR_LENGTH = 9.0
 """Of the marker, in pixels: a car of true size could not be seen."""
+PORTRAIT_WIDTH = 960
+PORTRAIT_HEAD = 56
+"""The strip with the name, in pixels."""
+LEAST_SHARE = 0.25
+"""Of the width: no map is flatter."""
 SCALE_BARS_M = (10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
@@ -91,8 +96,9 @@ class TrackMap:
                 middle = (s[:-1] + s[1:]) / 2
                 layers.append((middle >= passage.start) & (middle <= passage.end))
         for layer, wanted in enumerate(layers):
-            if layer:
-                self._paint_road(draw, s, wanted, border + 2 * pixel, colour)  # a gap, so that the bridge is seen to be one
+            if layer:  # a gap beside the bridge shows that it is one; the bridge reaches a little further than the gap
+                self._paint_road(draw, s, wanted, border + 2 * pixel, colour)
+                wanted = np.convolve(wanted, (1, 1, 1), "same") > 0
             self._paint_road(draw, s, wanted, border, BORDER)
             self._paint_road(draw, s, wanted, 0.0, ROAD)
         for gate in self._track.gates[:-1]:
@@ -152,3 +158,16 @@ class TrackMap:
         for line in ((x, y, end, y), (x, y - 3, x, y), (end, y - 3, end, y)):
             draw.line([each * SCALE for each in line], drawing.DIM, SCALE)
         drawing.write(draw, (end + 6, y + 3), f"{metres} m", 11, drawing.DIM)
+
+
+def portrait(track: Track) -> NDArray[np.uint8]:
+    """The map of a track alone, with its name: RGB, `PORTRAIT_WIDTH` pixels wide and as high as its shape wants."""
+    extent = np.ptp(track.line[:, [0, 2]], axis=0)
+    share = (float(extent.min()) + 2 * track.width) / (float(extent.max()) + 2 * track.width)
+    height = round(min(max(share, LEAST_SHARE), 1.0) * PORTRAIT_WIDTH) + PORTRAIT_HEAD
+    picture = drawing.blank(PORTRAIT_WIDTH, height, drawing.PANEL)
+    picture.paste(TrackMap(track, PORTRAIT_WIDTH, height - PORTRAIT_HEAD).picture, (0, PORTRAIT_HEAD * SCALE))
+    draw = ImageDraw.Draw(picture)
+    drawing.write(draw, (22, 40), track.name, 26)
+    drawing.write(draw, (PORTRAIT_WIDTH - 22, 40), f"{track.length:,.0f} m", 20, drawing.DIM, "rs")
+    return drawing.finished(picture)

@@ -19,7 +19,7 @@ WIDTH = 480
 
 
 class View:
-    """Draws pictures for one track and one size of window; ``width`` is the picture's."""
+    """Draws pictures for one size of window, on the track that is driven; ``width`` is the picture's."""
 
     def __init__(self, options: EnvironmentOptions, width: int | None = None, look: Look = PLAIN) -> None:
         window = options.window
@@ -33,6 +33,9 @@ class View:
 
     def image(self, info: Mapping[str, Any]) -> NDArray[np.uint8]:
         """What is seen from the place that ``info`` tells: RGB (height, width, 3)."""
+        driven = info.get("track", self._track.name)
+        if driven != self._track.name:  # another one than in the episode before
+            self._track = named(driven)
         ground = ground_of(self._track, self._track.deck(info["progress"] * self._track.length))
         return self._camera.render(ground, info["x"], info["z"], info["heading"], self._look)
 
