@@ -54,6 +54,25 @@ def test_the_books_agree_whatever_is_killed(tmp_path: Path) -> None:
         assert_checkpoint_counts_the_log(cluster, books)
 
 
+def test_the_books_agree_though_a_worker_drives_several_cars(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        four = {"TMRLD_WORKER__ENVIRONMENTS": "4"}
+        cluster.start_relay()
+        cluster.start("worker", "w1", environment=four)
+        cluster.start("trainer", "t")
+        await_progress(cluster)
+        for victim in ("engine of w1", "relay", "t"):
+            strike(cluster, victim)
+            await_progress(cluster)
+        cluster.programs["w1"].kill()
+        cluster.start("worker", "w1", environment=four)
+        await_progress(cluster)
+        books = wind_up(cluster)
+        assert list(violations(books)) == []
+        assert_weights_went_round(books)
+        assert_checkpoint_counts_the_log(cluster, books)
+
+
 def test_a_trainers_engine_may_be_killed_while_samples_keep_coming(tmp_path: Path) -> None:
     with Cluster(tmp_path, REAL_TIME_RUN) as cluster:
         cluster.start_relay()

@@ -11,10 +11,11 @@ from typing import Any, Protocol, TypeVar
 from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
 from tmrld.configuration import run_config
+from tmrld.engines.entry import FAILED
 from tmrld.events import Feed
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link
-from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Describe, Grant, Hello, Message, Spaces, Welcome
+from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Describe, Grant, Hello, Message, Spaces, Status, Welcome
 from tmrld.storage.layout import Layout
 from tmrld.storage.sample_log import SampleLog
 from tmrld.trainer.trainer import TrainerRole
@@ -86,6 +87,50 @@ def test_a_worker_that_changes_runs_may_collect_all_that_the_new_one_allows(tmp_
             async with linked(role, "worker", "w") as relay:
                 await collect(relay, "first", 50)
                 await collect(relay, "second", 30)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), environments=5)
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", config(tmp_path), 1, "running"))
+                described = await relay.hear(Describe)
+                chunks: list[ChunkMessage] = []
+                for allowed in (33, 150):  # the first is no multiple of five
+                    await relay.say(Allowance("demo", described.incarnation, allowed))
+                    while sum(chunk.steps for chunk in chunks) < allowed:
+                        chunks.append(await relay.hear(ChunkMessage))
+                    assert sum(chunk.steps for chunk in chunks) == allowed
+                assert [(chunk.incarnation, chunk.number) for chunk in chunks] == [
+                    (described.incarnation, number) for number in range(len(chunks))
+                ]
+                episodes: dict[str, int] = {}
+                for chunk in chunks:
+                    assert chunk.first_step == episodes.get(chunk.episode, 0)
+                    episodes[chunk.episode] = chunk.first_step + chunk.steps
+                assert len(episodes) >= 5
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_worker_with_several_cars_says_why_it_cannot_drive_in_real_time(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), environments=2)
+        plain = config(tmp_path)
+        plain["environment"]["clock"] = "realtime"
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", plain, 1, "running"))
+                status = await relay.hear(Status)
+                assert status.state == FAILED
+                assert "worker.environments is 2 on this machine" in status.detail
         finally:
             await role.close()
 

@@ -69,8 +69,8 @@ class Actor:
     def act_many(self, observations: Sequence[Sequence[Array] | Array], deterministic: bool, rng: np.random.Generator) -> Array:
         """The actions for so many observations at once: a new (observations, action_size) float32.
 
-        Row i is what `act` gives for observation i, with the same noise from ``rng`` if the calls follow one another, to within
-        1e-6: the products are summed in another order.  Raises BadInput as `act` does.
+        Row i is what `act` gives for observation i, with the same noise from ``rng`` if the calls follow one another, but for
+        float32's rounding, some 1e-6: the products are summed in another order.  Raises BadInput as `act` does.
         """
         count = len(observations)
         if count == 1:  # a product of a matrix and a vector is the faster one
