@@ -38,6 +38,17 @@ PRESETS = (
         },
     ),
     Preset(
+        "random-tracks",
+        "A new track each episode",
+        "The simulator on roads that are generated as it drives, another one for each episode: it learns to drive, not to drive "
+        "one track. It takes several times as long to learn, and drives tracks that it has never seen.",
+        {
+            "environment": {"track": "medium-650-any", "max_steps": 1500},
+            "algorithm": {"gamma": 0.99},
+            "training": {"evaluation_interval_updates": 4000},
+        },
+    ),
+    Preset(
         "real-time",
         "Real-time simulator",
         "The simulator by the wall clock, 20 steps a second, as the game runs: nothing waits for the driver, and learning takes as "

@@ -11,6 +11,8 @@ from tmrld.envs.sim.track import Arc
 
 PIECE_M = 4.0
 """About as long is each arc of an easement."""
+PIECES = 4
+"""At least so many arcs make an easement: the curvature changes by a quarter of the corner's at most."""
 SHARE = 0.8
 """Most of a corner's turning that easements may take: some of it is left at the full curvature."""
 
@@ -24,7 +26,7 @@ def bend(radius: float, degrees: float, easement: float = 16.0) -> tuple[Arc, ..
     length = min(easement, SHARE * turn * radius)
     if length <= 0.0:
         return (Arc(radius, degrees),)
-    count = max(2, round(length / PIECE_M))
+    count = max(PIECES, round(length / PIECE_M))
     way_in = []
     for i in range(count):
         share = (i + 0.5) / count  # of the curvature, in the middle of the piece

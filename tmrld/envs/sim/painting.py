@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +39,16 @@ GROUNDS = 4
 """How many grounds a process keeps: some 20 MB each for a track of 650 m, four times as much for one of 2 km."""
 
 
-@lru_cache(maxsize=GROUNDS)
 def ground_of(track: Track, deck: int = 0) -> Ground:
     """The ground of a track as it looks from one of its decks (`Track.deck`), painted when first asked for."""
-    if track.decks == 1:
-        return ground_of(track) if deck else _painted(track).ground()
-    if deck:
-        return _painted(track).ground()  # what comes later was painted on top
-    above = ground_of(track, 1)
+    return _ground(track, min(deck, track.decks - 1))
+
+
+@lru_cache(maxsize=GROUNDS)
+def _ground(track: Track, deck: int) -> Ground:
+    if deck == track.decks - 1:
+        return _painted(track).ground()  # what comes later is painted on top
+    above = _ground(track, 1)
     raster = _Raster(above.cells.copy(), above.tiles.copy(), above.x0, above.z0)
     for passage in track.passages:
         if not passage.deck:
@@ -181,9 +183,17 @@ class _Raster:
 
     def _centres(self, rows: slice, columns: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """x (columns,) and z (rows, 1) of cells' centres."""
-        x = self.x0 + (np.arange(columns.start, columns.stop) + 0.5) * CELL_M
-        z = self.z0 + (np.arange(rows.start, rows.stop)[:, None] + 0.5) * CELL_M
-        return x, z
+        return self._x[columns], self._z[rows, None]
+
+    @cached_property
+    def _x(self) -> NDArray[np.float64]:
+        centres: NDArray[np.float64] = self.x0 + (np.arange(self.cells.shape[1]) + 0.5) * CELL_M
+        return centres
+
+    @cached_property
+    def _z(self) -> NDArray[np.float64]:
+        centres: NDArray[np.float64] = self.z0 + (np.arange(self.cells.shape[0]) + 0.5) * CELL_M
+        return centres
 
 
 def _pieces(track: Track, start: float, end: float) -> Iterator[_Piece]:
