@@ -187,13 +187,11 @@ class _Raster:
 
     @cached_property
     def _x(self) -> NDArray[np.float64]:
-        centres: NDArray[np.float64] = self.x0 + (np.arange(self.cells.shape[1]) + 0.5) * CELL_M
-        return centres
+        return self.x0 + (np.arange(self.cells.shape[1], dtype=np.float64) + 0.5) * CELL_M
 
     @cached_property
     def _z(self) -> NDArray[np.float64]:
-        centres: NDArray[np.float64] = self.z0 + (np.arange(self.cells.shape[0]) + 0.5) * CELL_M
-        return centres
+        return self.z0 + (np.arange(self.cells.shape[0], dtype=np.float64) + 0.5) * CELL_M
 
 
 def _pieces(track: Track, start: float, end: float) -> Iterator[_Piece]:
