@@ -69,7 +69,7 @@ class Film:
 
     def __init__(self, options: EnvironmentOptions, scenes: Sequence[Scene], caption: str = "", look: Look = PLAIN) -> None:
         """``scenes``: at least one, in order.  ``caption`` is a line that says who drives."""
-        self._scenes = scenes
+        self.scenes = scenes
         track = named(str(scenes[0].info.get("track") or options.track))
         self._images = _image_part(scenes[0])
         left, top, right, bottom = CAMERA
@@ -93,7 +93,7 @@ class Film:
         self._still = self._paint_still(track.name, f"{track.length:,.0f} m", options.id, caption)
 
     def __len__(self) -> int:
-        return len(self._scenes)
+        return len(self.scenes)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """All frames in order."""
@@ -101,11 +101,11 @@ class Film:
 
     def time_s(self, index: int) -> float:
         """When that scene was, in seconds after the start; -1 is the last one."""
-        return self._scenes[index].time_s
+        return self.scenes[index].time_s
 
     def index_at(self, time_s: float) -> int:
         """The number of the first scene at or after a time.  Raises BadInput when the episode has ended by then."""
-        for index, scene in enumerate(self._scenes):
+        for index, scene in enumerate(self.scenes):
             if scene.time_s >= time_s - 1e-9:
                 return index
         raise BadInput(
@@ -114,7 +114,7 @@ class Film:
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """The picture of that scene: RGB (720, 1280, 3)."""
-        scene = self._scenes[index]
+        scene = self.scenes[index]
         picture = self._still.copy()
         self._draw_camera(picture, scene)
         if self._images:
@@ -164,7 +164,7 @@ class Film:
         left, top = self._images_at
         size = self._image_size
         for age in range(FRAMES_SHOWN):
-            pixels = self._scenes[max(0, index - age)].seen[self._images]
+            pixels = self.scenes[max(0, index - age)].seen[self._images]
             image = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
             image = image.resize((size * SCALE, size * SCALE), Image.Resampling.NEAREST)
             y = top + age * (size + FRAME_GAP)
@@ -175,7 +175,7 @@ class Film:
     def _draw_map(self, picture: Image.Image, index: int) -> None:
         area = self._map.picture.copy()
         self._map.draw_line(area, self._line[: index + 1], self._line_colours[: index + 1])
-        info = self._scenes[index].info
+        info = self.scenes[index].info
         self._map.draw_car(area, float(info["x"]), float(info["z"]), float(info["heading"]))
         picture.paste(area, ((MAP[0] + 2) * SCALE, (MAP[1] + 2) * SCALE))
 
