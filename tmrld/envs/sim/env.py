@@ -31,7 +31,9 @@ class SimInterface(TrackmaniaInterface):
 
     def picture(self, info: dict[str, Any]) -> NDArray[np.uint8]:
         """The frame seen from the place that ``info`` tells: RGB, the window's (height, width, 3)."""
-        return self._camera.render(ground_of(self._sim.track), info["x"], info["z"], info["heading"], self._sim.appearance)
+        track = self._sim.track
+        ground = ground_of(track, track.deck(info["progress"] * track.length))
+        return self._camera.render(ground, info["x"], info["z"], info["heading"], self._sim.appearance)
 
 
 def sim_interface(options: EnvironmentOptions) -> SimInterface:
@@ -46,7 +48,7 @@ def sim_interface(options: EnvironmentOptions) -> SimInterface:
         timing = Lockstep(options.time_step_s, options.start_obs_capture_s, options.time_step_s * options.timeout_factor)
     else:
         timing = WallClock(time.perf_counter, options.time_step_s)
-    world = SimWorld(lambda seed: named(options.track), _sensor(options), timing, options.randomisation)
+    world = SimWorld(lambda seed: named(options.track, seed), _sensor(options), timing, options.randomisation)
     return SimInterface(world, options)
 
 
