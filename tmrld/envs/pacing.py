@@ -4,7 +4,8 @@
 long as it should.  Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would
 wait for ever); seeds follow Gymnasium's rules; actions are checked, and no array is shared with the caller.
 
-In lockstep the same loop runs with a time step of no length, so that nothing waits; the interface keeps its own simulated time.
+In lockstep a time step has no length: it is over when it begins, in the caller's thread, so that nothing waits and no thread takes
+turns with another; the interface keeps its own simulated time.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
 
     def __init__(self, interface: RealTimeGymInterface, options: EnvironmentOptions, render_mode: str | None = None) -> None:
         self._guard = _Guard(interface)
+        self._lockstep = options.clock == "lockstep"
+        self._outcome: tuple[list[Any], float, bool, dict[str, Any]] = [], 0.0, False, {}
         self._closed = False
         self._late_this_episode = False
         self.late_steps = 0
@@ -54,7 +57,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         super().__init__(
             {
                 "interface": lambda: self._guard,
-                **(LOCKSTEP if options.clock == "lockstep" else pace),
+                **(LOCKSTEP if self._lockstep else pace),
                 "ep_max_length": options.max_steps,
                 "act_buf_len": options.action_buffer,
                 "reset_act_buf": True,
@@ -108,6 +111,18 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         """Called by rtgym within each reset.  The first time step cannot be late."""
         super()._initialize_time()
         self.is_waiting = True
+
+    def _run_time_step(self, action: NDArray[np.float32]) -> None:
+        """Called by rtgym to begin a time step."""
+        if self._lockstep:
+            self._guard.send_control(action)
+            self._outcome = self._guard.get_obs_rew_terminated_info()
+        else:
+            super()._run_time_step(action)
+
+    def _retrieve_obs_rew_terminated_info(self) -> Any:
+        """Called by rtgym for what was captured in the time step that just ended."""
+        return self._outcome if self._lockstep else super()._retrieve_obs_rew_terminated_info()
 
     def _update_timestamps(self) -> None:
         """Called by rtgym at the start of each time step.  A late one is counted and logged once per episode.
