@@ -118,11 +118,11 @@ def test_each_car_has_episodes_of_its_own() -> None:
         assert own[-1].summary.steps == 5
 
 
-def test_cars_that_stayed_behind_go_first_in_the_next_round() -> None:
+def test_few_steps_are_taken_by_the_same_cars_and_after_a_wait_by_others() -> None:
     fleet = Fleet([6, 6, 6])
     first, second, third = fleet.worlds
-    list(drive(fleet.worlds, fleet.begin, fleet.choose, Rationed([2, 2, 2])))
-    assert fleet.turns[:3] == [[first, second], [third, first], [second, third]]
+    list(drive(fleet.worlds, fleet.begin, fleet.choose, Rationed([2, 1, 0, 2, 2])))
+    assert fleet.turns[:4] == [[first, second], [first], [second, third], [second, third]]
 
 
 def test_before_a_wait_the_steps_of_all_cars_are_handed_out() -> None:

@@ -85,8 +85,9 @@ def config(**environment: Any) -> dict[str, Any]:
     return run_config({"environment": environment, "collection": {"chunk_steps": 4}}).model_dump(mode="json")
 
 
-def assignment(**more: Any) -> Assign:
-    return Assign("demo", config(), 1, "running", **more)
+def assignment(chunk_steps: int = 4, **more: Any) -> Assign:
+    plain = config() | {"collection": {"chunk_steps": chunk_steps}}
+    return Assign("demo", run_config(plain).model_dump(mode="json"), 1, "running", **more)
 
 
 def weights(evaluate: int = 0) -> WeightsMessage:
@@ -115,6 +116,14 @@ def test_all_that_was_allowed_is_handed_over_before_more_is_waited_for() -> None
     port = driven(4, assignment(), Allowance("demo", "", 6))
     assert sorted(chunk.steps for chunk in port.chunks()) == [1, 1, 2, 2]
     assert port.waits == 3  # for the assignment, for the allowance, and for what comes after it
+
+
+def test_what_trickles_in_is_shared_by_few_cars_so_that_chunks_are_worth_their_lead() -> None:
+    grants = [Allowance("demo", "", allowed) for allowed in range(8, 200, 8)]
+    port = driven(16, assignment(chunk_steps=16), *grants)
+    assert sum(chunk.steps for chunk in port.chunks()) == 192
+    unfinished = [chunk.steps for chunk in port.chunks() if not chunk.ended]
+    assert set(unfinished) <= {2, 4}  # two cars share eight steps; those of ten steps end between
 
 
 def test_a_larger_allowance_goes_on_where_the_cars_stand() -> None:

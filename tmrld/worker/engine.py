@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.5
 STATUS_INTERVAL_S = 1.0
+LEAST_CHUNK_SHARE = 0.25
+"""Of a full chunk: so much is to be there for each car that shares an allowance."""
 
 Begin = Callable[[Environment], Episode | None]
 Choose = Callable[[Sequence[Episode]], Sequence[Choice]]
@@ -81,6 +83,8 @@ class WorkerEngine:
         self._running = False
         self._evaluates = False
         self._allowed = 0
+        self._sharing = 1
+        """How many cars share what is left of the allowance."""
         self._produced = produced
         self._actor: Actor | None = None
         self._version = -1
@@ -111,10 +115,24 @@ class WorkerEngine:
                 environment.close()
 
     def _room_to_train(self, steps: int) -> int:
-        """How many of these training steps may be taken now: in lockstep never one more than is allowed."""
+        """How many of these training steps, one per car, may be taken now: in lockstep never one more than is allowed."""
         if not self._running:
             return 0
-        return max(0, min(steps, self._allowed - self._produced)) if self._lockstep else steps
+        return min(steps, self._left, self._sharing) if self._lockstep else steps
+
+    @property
+    def _left(self) -> int:
+        return max(0, self._allowed - self._produced)
+
+    def _allow(self, transitions: int) -> None:
+        """Take an allowance; where it is small, few cars share it.
+
+        For before a wait all cars hand over what they have, and chunks of a few steps serve nobody: their lead rows fill the replay
+        memory, and updates cannot look ahead in them.
+        """
+        left_before, self._allowed = self._left, transitions
+        least = max(1, int(self._collection.chunk_steps * LEAST_CHUNK_SHARE))
+        self._sharing = max(1, self._left // least, self._sharing if left_before else 1)
 
     def _room_to_evaluate(self, steps: int) -> int:
         return steps if self._running else 0
@@ -229,7 +247,7 @@ class WorkerEngine:
             case WeightsMessage():
                 self._load(message)
             case Allowance():
-                self._allowed = message.transitions
+                self._allow(message.transitions)
             case Assign():
                 self._collection = CollectionOptions.model_validate(message.config["collection"])
                 self._evaluation = EvaluationOptions.model_validate(message.config["evaluation"])

@@ -7,7 +7,6 @@ each round.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -38,11 +37,11 @@ def drive(
 
     ``begin`` starts the next episode in an environment that has none; None leaves it idle for a round, and when nothing is driven
     any more, driving is over.  ``choose`` gives the next `Choice` of each episode of a round.  Where the gate lets through fewer
-    steps than there are cars, those that had to stay behind go first in the next round.
+    steps than there are cars, the same cars take them round after round, and after a wait others: chunks are the longer for it.
     Closing the generator ends all episodes without their last, unfinished chunks.
     """
     idle = list(reversed(environments))
-    driven: deque[Episode] = deque()
+    driven: list[Episode] = []
     while True:
         while idle and (episode := begin(idle[-1])) is not None:
             driven.append(episode)
@@ -56,13 +55,13 @@ def drive(
                     yield chunk
             if not gate.wait():
                 return
+            driven.append(driven.pop(0))
             continue
-        turn = [driven.popleft() for _ in range(count)]
+        turn = driven[:count]
         for episode, choice in zip(turn, choose(turn), strict=True):
             chunk = episode.step(choice)
             if episode.ended:
+                driven.remove(episode)
                 idle.append(episode.environment)
-            else:
-                driven.append(episode)
             if chunk is not None:
                 yield chunk
