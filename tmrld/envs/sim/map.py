@@ -96,11 +96,11 @@ class TrackMap:
                 middle = (s[:-1] + s[1:]) / 2
                 layers.append((middle >= passage.start) & (middle <= passage.end))
         for layer, wanted in enumerate(layers):
-            if layer:  # a gap beside the bridge shows that it is one; the bridge reaches a little further than the gap
+            if layer:  # a gap beside the bridge shows that it is one
                 self._paint_road(draw, s, wanted, border + 2 * pixel, colour)
+            for more, shade in ((border, BORDER), (0.0, ROAD)):  # each reaches a little further, and hides the end of the last
                 wanted = np.convolve(wanted, (1, 1, 1), "same") > 0
-            self._paint_road(draw, s, wanted, border, BORDER)
-            self._paint_road(draw, s, wanted, 0.0, ROAD)
+                self._paint_road(draw, s, wanted, more, shade)
         for gate in self._track.gates[:-1]:
             self._paint_across(draw, gate.metres, GATE, 1.0)
         self._paint_across(draw, 0.0, drawing.TEXT, 2.0)
