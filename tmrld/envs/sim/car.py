@@ -19,6 +19,9 @@ GRAVITY = 9.81
 MAX_SUBSTEP_S = 0.02
 """Longest stable step of `Car.step`: side slip at walking pace decays at about 45 per second, and 2 / 45 is the limit."""
 
+ROUNDING = 1e-6
+"""Durations are told apart by so many seconds, and shares of a step: the last digits of a clock do not change what happens."""
+
 # Shape
 FRONT_M = 1.3
 REAR_M = 1.3
@@ -77,7 +80,7 @@ GRASS_DRAG_PER_SPEED = 0.32
 
 def substeps(duration_s: float) -> tuple[int, float]:
     """Into how many equal steps to cut a duration so that each is stable, and how long each is."""
-    count = max(1, ceil(duration_s / MAX_SUBSTEP_S - 1e-9))
+    count = max(1, ceil(duration_s / MAX_SUBSTEP_S - ROUNDING))
     return count, duration_s / count
 
 
@@ -187,12 +190,12 @@ class Car:
                 return (-REVERSE * brake if along > -REVERSE_SPEED else 0.0), ENGINE_BRAKE * (brake == 0.0)
         standing = brake > max(gas, 0.1) and along < 0.5
         self._brake_held = self._brake_held + dt if standing else 0.0
-        if self._brake_held > REVERSE_DELAY_S:
+        if self._brake_held > REVERSE_DELAY_S - ROUNDING:
             self.gear, self._brake_held = 0, 0.0
             return 0.0, 0.0
 
         gear = self.gear
-        if self._shifting > 0.0:
+        if self._shifting > ROUNDING:
             self._shifting -= dt
         elif along > SHIFT_UP * TOP_SPEEDS[gear - 1] and gear < len(TOP_SPEEDS):
             gear = self.gear = gear + 1
@@ -206,7 +209,7 @@ class Car:
         self.rpm = idle if turning * REDLINE < idle else min(turning, 1.02) * REDLINE
 
         drive = 0.0
-        if gas > 0.0 and self._shifting <= 0.0 and turning < 1.0:
+        if gas > 0.0 and self._shifting <= ROUNDING and turning < 1.0:
             drive = gas * self._power / top * (1.0 - 1.6 * (turning - 0.65) ** 2)  # most torque at 65 % of the redline
         braking = BRAKE * brake * brake * (1.0 - 0.5 * gas)  # a progressive pedal; the engine pulls against it
         if gas == 0.0 and along > 0.0:

@@ -21,17 +21,21 @@ import numpy as np
 
 from tmrld.envs.options import RandomisationOptions
 from tmrld.envs.sim.camera import look_of
-from tmrld.envs.sim.car import FRONT_M, REAR_M, Car, substeps
+from tmrld.envs.sim.car import FRONT_M, REAR_M, ROUNDING, Car, substeps
 from tmrld.envs.sim.painting import ground_of
+from tmrld.envs.sim.place import Place
 from tmrld.envs.sim.randomness import conditions, dropped_frames, late_steps
 from tmrld.envs.sim.sensors import Sensor
 from tmrld.envs.sim.timing import Timing
-from tmrld.envs.sim.track import Track
+from tmrld.envs.sim.track import Gate, Track
 from tmrld.envs.trackmania.interface import Moment
 from tmrld.errors import WorldError
 
 PIECE_S = 0.05
 """The ground under the wheels and the gates are looked at once in this time: a car moves a few metres at most."""
+
+NEAR_M = 30.0
+"""Along the track: a gate that is further away may lie above or below the car.  A car that cuts a corner passes nearer to it."""
 
 PERTURBATIONS = {"offset_m": 0.0, "heading_deg": 0.0, "grip": 0.0}
 """What a reset may vary, each uniformly between minus and plus its value: metres to the side, degrees, share of the grip."""
@@ -52,8 +56,7 @@ class SimWorld:
         self._sensor = sensor
         self._timing = timing
         self._randomisation = randomisation or RandomisationOptions()
-        self.track = tracks(0)
-        """The track of this episode."""
+        self._enter(tracks(0))
         self._begin(0, 0.0, 0.0, 0.0)
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
@@ -80,11 +83,19 @@ class SimWorld:
     def pause(self) -> None:
         """Between episodes the car stays where it is: only a reset matters."""
 
+    def _enter(self, track: Track) -> None:
+        self.track = track
+        """The track of this episode."""
+        self._grounds = [ground_of(track, deck) for deck in range(track.decks)]
+        self._gates = track.gates
+
     def _begin(self, seed: int, offset_m: float, turn: float, grip: float) -> None:
         drawn = conditions(self._randomisation, seed)
-        self.track = self._tracks(seed)
-        self._ground = ground_of(self.track)
-        self._gates = self.track.gates
+        track = self._tracks(seed)
+        if track is not self.track:
+            self._enter(track)
+        self._place = Place(track) if track.decks > 1 else None
+        self._ground = self._grounds[track.deck(0.0)]
         start = self.track.pose(0.0).right(offset_m + drawn.start_offset_m)
         self._car = Car(start.x, start.z, start.heading + turn + drawn.start_heading, drawn.grip + grip, drawn.power)
         self._latency_s = drawn.latency_s
@@ -110,7 +121,9 @@ class SimWorld:
 
     def _drive(self, duration_s: float) -> None:
         """Drive on with the same controls."""
-        pieces = math.ceil(duration_s / PIECE_S - 1e-9)
+        if duration_s <= 0.0:
+            return
+        pieces = max(1, math.ceil(duration_s / PIECE_S - ROUNDING))
         for piece in range(pieces):
             self._drive_piece(self._time + duration_s * piece / pieces, duration_s / pieces)
 
@@ -124,12 +137,19 @@ class SimWorld:
         gas, brake, steer = self._controls
         for _ in range(count):
             car.step(dt, gas, brake, steer, front, rear)
-        if self._next_gate < len(self._gates):
+        if self._place is not None:
+            self._place.follow(car.x, car.z)
+            self._ground = self._grounds[self._place.deck]
+        if self._next_gate < len(self._gates) and self._is_near(self._gates[self._next_gate]):
             share = self._gates[self._next_gate].crossed(x, z, car.x, car.z)
             if share is not None:
                 self._next_gate += 1
                 if self._next_gate == len(self._gates):
                     self._lap_time_s = time_s + share * duration_s
+
+    def _is_near(self, gate: Gate) -> bool:
+        """Whether the car is on the gate's part of the track, not on a bridge over it."""
+        return self._place is None or abs(self._place.metres - gate.metres) < NEAR_M
 
     def _see(self) -> None:
         self._seen = self._sensor.see(self._ground, self._car.x, self._car.z, self._car.heading, self.appearance)
@@ -138,7 +158,7 @@ class SimWorld:
         car = self._car
         return Moment(
             x=car.x,
-            y=0.0,
+            y=self._place.height if self._place is not None else 0.0,
             z=car.z,
             heading=car.heading,
             speed=car.speed,
