@@ -174,7 +174,12 @@ class EnvironmentOptions(BaseModel):
         json_schema_extra=restart(),
     )
     track: str = Field(
-        "default", min_length=1, max_length=200, description="Name of the track to drive.", json_schema_extra=restart()
+        "default",
+        min_length=1,
+        max_length=200,
+        description="Name of the track to drive.  The simulator brings those of `tmrld track list`, and generates others by "
+        "difficulty, length and seed, as in medium-650-17; medium-650-any is another one for each episode.",
+        json_schema_extra=restart(),
     )
     history: int = Field(
         4,
