@@ -9,7 +9,6 @@ Writes docs/tracks.png, docs/speed.png and docs/view.png.  The speed profiles ar
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +73,6 @@ def driven(film: Film, track: Track) -> Profile:
     )
 
 
-def reference(path: Path) -> Profile:
-    """The profile of a reference lap."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    metres, speed, brake = ([float(row[name]) for row in rows] for name in ("metres", "speed", "brake"))
-    return Profile(metres, speed, brake)
-
-
 def write_small(path: Path, picture: Array) -> None:
     """A PNG with a palette: flat colours need no more."""
     small = Image.fromarray(np.ascontiguousarray(picture)).quantize(COLOURS, dither=Image.Dither.NONE)
@@ -94,10 +85,13 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     write_small(folder / "tracks.png", tracks_table(list(BUNDLED.values())))
 
-    laps = {"scripted driver": driven(filmed(EnvironmentOptions(track=PROFILED), "scripted", 0), BUNDLED[PROFILED])}
-    if (found := REFERENCES / f"{PROFILED}.csv").is_file():
-        laps["reference lap"] = reference(found)
-    speed_profiles(folder / "speed.png", laps)
+    drivers = {"scripted driver": "scripted"}
+    if (actions := REFERENCES / f"{PROFILED}.csv").is_file():
+        drivers["reference lap"] = str(actions)
+    options = EnvironmentOptions(track=PROFILED)
+    speed_profiles(
+        folder / "speed.png", {name: driven(filmed(options, who, 0), BUNDLED[PROFILED]) for name, who in drivers.items()}
+    )
 
     film = filmed(EnvironmentOptions(track=VIEWED), "scripted", 0)
     write_png(folder / "view.png", film.frame(round(0.8 * len(film))))

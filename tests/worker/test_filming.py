@@ -84,6 +84,30 @@ def test_a_world_without_a_picture_is_refused(options: EnvironmentOptions) -> No
         filmed(options, "random", 0)
 
 
+def test_actions_from_a_file_are_driven_again(tmp_path: Path) -> None:
+    path = tmp_path / "actions.csv"
+    path.write_text("gas,brake,steer\n1,0,0\n0.5,0,-0.25\n")
+    film = filmed(SHORT, str(path), 0, steps=4)
+
+    assert [scene.action for scene in film.scenes] == [(1, 0, 0), (0.5, 0, -0.25), (0, 0, 0), (0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("gas,brake,steer\n1,2\n", "3 numbers a step"),
+        ("gas,brake,steer\n", "3 numbers a step"),
+        ("gas,brake,steer\n1,0,x\n", "does not hold actions .*expected a line of names"),
+        ("gas,brake,steer\n1,0,0\n1,0\n", "does not hold actions .*expected a line of names"),
+    ],
+)
+def test_a_file_that_holds_no_actions_is_told_why(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "actions.csv"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=sentence):
+        filmed(SHORT, str(path), 0)
+
+
 # Files
 
 

@@ -39,7 +39,12 @@ def add(commands: Any) -> None:
     add_settings_flags(view)
     view.add_argument("id", nargs="?", help="an id of ours (default: the setting run.environment.id)")
     view.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .png of one moment, or an .mp4 of the episode")
-    view.add_argument("--policy", default="scripted", metavar="random|scripted|FILE", help="who drives (default: scripted)")
+    view.add_argument(
+        "--policy",
+        default="scripted",
+        metavar="random|scripted|FILE",
+        help="who drives: a file is weights, or a .csv with an action per line (default: scripted)",
+    )
     view.add_argument("--track", metavar="NAME", help="track to drive (default: the setting run.environment.track)")
     view.add_argument("--seed", type=whole, default=0, metavar="N", help="seed of the episode (default: 0)")
     view.add_argument("--perturbed", action="store_true", help="start as evaluation does: off the line, askew, other grip")
