@@ -162,7 +162,7 @@ def test_the_demo_preset_is_what_a_new_relay_begins_with() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_all_names() -> None:
-    with pytest.raises(NotFound, match="demo, long-track, real-time"):
+    with pytest.raises(NotFound, match="demo, long-track, random-tracks, real-time"):
         preset("dmo")
 
 
