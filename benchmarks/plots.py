@@ -93,8 +93,8 @@ def main() -> None:
         folder / "speed.png", {name: driven(filmed(options, who, 0), BUNDLED[PROFILED]) for name, who in drivers.items()}
     )
 
-    film = filmed(EnvironmentOptions(track=VIEWED), "scripted", 0)
-    write_png(folder / "view.png", film.frame(round(0.8 * len(film))))
+    film = filmed(EnvironmentOptions(track=VIEWED, max_steps=3000), "scripted", 0)
+    write_png(folder / "view.png", film.frame(round(0.62 * len(film))))
     for name in ("tracks", "speed", "view"):
         path = folder / f"{name}.png"
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

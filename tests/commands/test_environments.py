@@ -33,19 +33,24 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_png_shows_the_middle_of_the_episode(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "view", "--out", "moment.png", "--steps", "10"]) == 0
-    assert capsys.readouterr().out == "moment.png: step 6 of 10, 0.30 s after the start\n"
+    assert capsys.readouterr().out == "moment.png: step 6 of 10, 0.30 s after the start, 0% of the track\n"
     with Image.open("moment.png") as image:
         assert (image.format, image.size) == ("PNG", (1280, 720))
 
 
 def test_a_png_shows_the_moment_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "view", LIDAR_ID, "--out", "late.PNG", "--seconds", "0.5", "--at", "0.45", "--track", "long"]) == 0
-    assert capsys.readouterr().out == "late.PNG: step 9 of 10, 0.45 s after the start\n"
+    assert capsys.readouterr().out == "late.PNG: step 9 of 10, 0.45 s after the start, 0% of the track\n"
+
+
+def test_more_steps_than_an_episode_may_have_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env", "view", "--out", "a.png", "--steps", "12", "--set", "run.environment.max_steps=5"]) == 0
+    assert "step 7 of 12" in capsys.readouterr().out
 
 
 def test_an_mp4_has_a_frame_for_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "view", "--out", "lap.mp4", "--steps", "4", "--policy", "random", "--seed", "5", "--perturbed"]) == 0
-    assert capsys.readouterr().out.startswith("lap.mp4: 4 steps, 0.2 s, drawn at ")
+    assert capsys.readouterr().out.startswith("lap.mp4: 4 steps, 0.2 s, 0% of the track, drawn at ")
     with av.open("lap.mp4") as container:
         assert sum(1 for _ in container.decode(video=0)) == 4
 

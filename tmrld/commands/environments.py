@@ -107,17 +107,26 @@ def _view(options: argparse.Namespace, _began: float) -> int:
     steps = options.steps
     if options.seconds is not None:
         steps = max(1, round(options.seconds / environment.time_step_s))
+    if steps is not None and steps > environment.max_steps:
+        environment = environment.model_copy(update={"max_steps": steps})
     film = filming.filmed(environment, options.policy, options.seed, perturbed=options.perturbed, steps=steps)
     if out.suffix.lower() == ".png":
         index = len(film) // 2 if options.at is None else film.index_at(options.at)
         pictures.write_png(out, film.frame(index))
-        print(f"{out}: step {index + 1} of {len(film)}, {film.time_s(index):.2f} s after the start")
+        print(f"{out}: step {index + 1} of {len(film)}, {film.time_s(index):.2f} s after the start, {_progress(film, index)}")
         return 0
     started = time.perf_counter()
     pictures.write_mp4(out, _shown(film, f"drawing {out.name}"), environment.time_step_s)
     took_s = time.perf_counter() - started
-    print(f"{out}: {len(film)} steps, {film.time_s(-1):.1f} s, drawn at {len(film) / took_s:.0f} frames/s")
+    drawn = f"drawn at {len(film) / took_s:.0f} frames/s"
+    print(f"{out}: {len(film)} steps, {film.time_s(-1):.1f} s, {_progress(film, -1)}, {drawn}")
     return 0
+
+
+def _progress(film: Film, index: int) -> str:
+    """How far the car had come."""
+    info = film.scenes[index].info
+    return f"lap {info['lap_time_s']:.2f} s" if info["finished"] else f"{info['progress']:.0%} of the track"
 
 
 def _picture_file(out: Path) -> Path:

@@ -70,6 +70,7 @@ class Film:
     def __init__(self, options: EnvironmentOptions, scenes: Sequence[Scene], caption: str = "", look: Look = PLAIN) -> None:
         """``scenes``: at least one, in order.  ``caption`` is a line that says who drives."""
         self.scenes = scenes
+        """What is shown, step by step."""
         track = named(str(scenes[0].info.get("track") or options.track))
         self._images = _image_part(scenes[0])
         left, top, right, bottom = CAMERA
