@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmrld.envs.sim import painting
 from tmrld.envs.sim.bends import bend
 from tmrld.envs.sim.car import GRAVITY, GRIP, TOP_SPEEDS
 from tmrld.envs.sim.figures import figures, sketch
@@ -182,6 +183,23 @@ def test_tiles_with_border_are_known(road: tuple[Track, int]) -> None:
 
 def test_a_track_without_crossings_has_one_ground() -> None:
     assert ground_of(DEFAULT, 1) is ground_of(DEFAULT, 0)
+
+
+def test_grounds_are_kept_while_they_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks = [Track(f"straight {index}", (Straight(100),)) for index in range(3)]
+    size = ground_of(tracks[0]).cells.nbytes
+    monkeypatch.setattr(painting, "KEPT_BYTES", 2 * size)
+    first, second = ground_of(tracks[0]), ground_of(tracks[1])
+
+    assert ground_of(tracks[0]) is first
+    ground_of(tracks[2])  # in place of the one that was not asked for the longest
+    assert ground_of(tracks[0]) is first
+    assert ground_of(tracks[1]) is not second
+
+
+def test_a_road_that_leads_too_far_is_refused() -> None:
+    with pytest.raises(WorldError, match="let its road turn back"):
+        ground_of(Track("to the horizon", (Arc(20_000, 90),)))
 
 
 def test_the_decks_differ_at_the_crossing_alone() -> None:

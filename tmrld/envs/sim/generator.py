@@ -32,6 +32,9 @@ TAPER_M = 30.0
 SAMPLE_M = 3.0
 FINAL_M = (25.0, 75.0)
 """Length of the last straight: what is left of the wanted length."""
+SMALLEST_REGION_M = 300.0
+REGION = 8.0
+"""A road turns back where it has left a circle of this radius times the root of its length: else its raster would be huge."""
 TRIES = 12
 """Features that are drawn before the last one is taken back."""
 LOOP_EVERY_M = 600.0
@@ -174,24 +177,24 @@ def generated(difficulty: str, length: int, seed: int) -> Track:
     draw = Draw([seed, length, list(DIFFICULTIES).index(difficulty)])
     road = _Road(draw.between(*level.width))
     road.add(Feature((Straight(draw.between(max(30.0, level.straight[0]), max(50.0, level.straight[1] * 0.8))),)))
+    region = max(SMALLEST_REGION_M, REGION * math.sqrt(length))
     dead_ends = 0
     while True:
         left = length - road.length
         if left <= FINAL_M[1]:
             if road.add(Feature((Straight(left),)), run_out=Track.run_out):
                 return road.track(f"{difficulty}-{length}-{seed}")
-        elif _grow(road, level, draw, left):
+        elif _grow(road, level, draw, left, region):
             continue
         dead_ends += 1
         road.take_back(1 + dead_ends % 8)  # the same way out is not tried for ever
 
 
-def _grow(road: _Road, level: Difficulty, draw: Draw, left: float) -> bool:
+def _grow(road: _Road, level: Difficulty, draw: Draw, left: float, region: float) -> bool:
     """Add a feature; False if none of those drawn fits."""
     for _ in range(TRIES):
         kind = draw.one_of(level.weights)
-        # Rather back than round and round: then roads meet themselves less often.
-        side = math.copysign(1.0, road.heading) * (-1.0 if draw.chance(0.7) else 1.0)
+        side = road.side(region) * (1.0 if draw.chance(0.7) else -1.0)
         feature = FEATURES[kind](level, draw, side)
         if feature.length <= left - FINAL_M[0] and road.add(feature):
             return True
@@ -217,10 +220,11 @@ class _Road:
         """Metres of centre line so far."""
         return self._ends[-1][3]
 
-    @property
-    def heading(self) -> float:
-        """At the end, radians."""
-        return self._ends[-1][2]
+    def side(self, region: float) -> float:
+        """To which side (1 is right) it turns back: ahead as at the start, or home if it has left the circle of this radius."""
+        x, z, heading, _ = self._ends[-1]
+        home = math.atan2(-x, region - z) if math.hypot(x, region - z) > region + Track.run_in else 0.0
+        return math.copysign(1.0, math.remainder(home - heading, 2 * math.pi))
 
     def add(self, feature: Feature, run_out: float = 0.0) -> bool:
         """Add a feature if there is room for it, and for ``run_out`` metres behind it."""

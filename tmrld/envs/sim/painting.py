@@ -8,9 +8,10 @@ a sum of what its row and its column give.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,25 +31,39 @@ from tmrld.envs.sim.ground import (
     Ground,
 )
 from tmrld.envs.sim.track import BORDER_M, Pose, Track
+from tmrld.errors import WorldError
 
 BAND_M = 6.0
 """Length of the tarmac's lighter and darker bands."""
 EDGE_M = 1e-6
 """Pieces overlap by this much, so that no cell falls between two of them."""
-GROUNDS = 4
-"""How many grounds a process keeps: some 20 MB each for a track of 650 m, four times as much for one of 2 km."""
+KEPT_BYTES = 256_000_000
+"""Of grounds, in a process: some 20 MB are one of a track of 650 m, 60 MB one of 2 km.  The latest one is always kept."""
+MOST_CELLS = 2**31 - 1
+"""Of a raster: its cells are counted in 32 bits."""
+
+_kept: OrderedDict[tuple[Track, int], Ground] = OrderedDict()  # the one that was asked for last comes last
 
 
 def ground_of(track: Track, deck: int = 0) -> Ground:
-    """The ground of a track as it looks from one of its decks (`Track.deck`), painted when first asked for."""
-    return _ground(track, min(deck, track.decks - 1))
+    """The ground of a track as it looks from one of its decks (`Track.deck`), painted when first asked for, or forgotten since.
+
+    Raises WorldError on a track that covers more than some 20 square kilometres.
+    """
+    key = track, min(deck, track.decks - 1)
+    ground = _kept.pop(key, None)
+    if ground is None:
+        ground = _ground(*key)
+        while _kept and sum(each.cells.nbytes for each in _kept.values()) + ground.cells.nbytes > KEPT_BYTES:
+            _kept.popitem(last=False)
+    _kept[key] = ground
+    return ground
 
 
-@lru_cache(maxsize=GROUNDS)
 def _ground(track: Track, deck: int) -> Ground:
     if deck == track.decks - 1:
         return _painted(track).ground()  # what comes later is painted on top
-    above = _ground(track, 1)
+    above = ground_of(track, 1)
     raster = _Raster(above.cells.copy(), above.tiles.copy(), above.x0, above.z0)
     for passage in track.passages:
         if not passage.deck:
@@ -74,6 +89,11 @@ def _grass(track: Track) -> _Raster:
     x0, z0 = float(xs.min()) - reach - SIDE_M, float(zs.min()) - reach - MARGIN_M
     columns = TILE * math.ceil((float(xs.max()) + reach + SIDE_M - x0) / CELL_M / TILE)
     rows = TILE * math.ceil((float(zs.max()) + reach + MARGIN_M - z0) / CELL_M / TILE)
+    if rows * columns > MOST_CELLS:
+        raise WorldError(
+            f"the ground of the track {track.name} would measure {columns * CELL_M:,.0f} by {rows * CELL_M:,.0f} m: that is too much "
+            "to be painted; let its road turn back now and then"
+        )
     stripes = np.arange(max(rows, columns)) // 80 % 2  # mown in squares of 8 m
     mown = np.array((GRASS, GRASS_LIGHT), np.uint8)[np.arange(2)[:, None] ^ stripes[:columns]]
     cells = mown.take(stripes[:rows], axis=0)
