@@ -115,6 +115,8 @@ def test_a_single_part_may_come_without_a_tuple() -> None:
     bare = actor.act(np.asarray([0.3]), True, rng)
 
     np.testing.assert_array_equal(bare, actor.act((np.asarray([0.3], np.float32),), True, rng))
+    for row in actor.act_many([np.asarray([0.3])] * 3, True, rng):
+        np.testing.assert_allclose(row, bare, atol=1e-6)
 
 
 def test_an_observation_of_another_size_is_explained() -> None:
@@ -128,6 +130,11 @@ def test_an_observation_of_another_size_is_explained() -> None:
         actor.act((np.zeros(1), np.zeros(19), np.zeros(3), np.zeros(3)), True, rng)
     with pytest.raises(BadInput, match="has 1 parts, test/Lidar-v0 has 4"):
         actor.act_many([(np.zeros(1),)] * 2, True, rng)
+    right = (np.zeros(1), np.zeros((4, 19)), np.zeros(3), np.zeros(3))
+    with pytest.raises(BadInput, match="'lidar' of the observation holds 19 values, test/Lidar-v0 says 76"):
+        actor.act_many([right, (np.zeros(1), np.zeros(19), np.zeros(3), np.zeros(3))], True, rng)
+    with pytest.raises(BadInput, match="has 5 parts, test/Lidar-v0 has 4"):
+        actor.act_many([right, (*right, np.zeros(3))], True, rng)
 
 
 def test_weights_that_do_not_hold_what_they_say_are_refused() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tmrld.errors import WeightsError
 from tmrld.payloads import Array, EnvSpec, Weights
-from tmrld.rl.observations import flatten, image_parts, vector_size
+from tmrld.rl.observations import flatten, flatten_many, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
 from tmrld.rl.weights import check_fits, unpack
 
@@ -76,8 +76,7 @@ class Actor:
         if count == 1:  # a product of a matrix and a vector is the faster one
             return self.act(observations[0], deterministic, rng)[None]
         values, *outs = self._rows(count)
-        for observation, row in zip(observations, values, strict=True):
-            flatten(self.spec, observation, row)
+        flatten_many(self.spec, observations, values)
         for (weight, bias, _), out in zip(self._layers, outs, strict=True):
             np.dot(values, weight.T, out=out)
             out += bias

@@ -95,3 +95,28 @@ def flatten(spec: EnvSpec, observation: Sequence[Array] | Array, out: Array) -> 
         end = start + spec.action_size
         out[start:end] = action
         start = end
+
+
+def flatten_many(spec: EnvSpec, observations: Sequence[Sequence[Array] | Array], out: Array) -> None:
+    """`flatten` each of these observations into its row of ``out`` (observations, vector_size), some times faster.
+
+    Raises BadInput as `flatten` does.
+    """
+    tuples = [(values,) if isinstance(values, np.ndarray) else values for values in observations]
+    vectors = [(len(part.shape) < 2, part.observed_size, part.scale) for part in spec.parts]
+    actions = [(True, spec.action_size, 1.0)] * spec.action_buffer
+    start = 0
+    try:
+        for values, (in_vector, size, scale) in zip(zip(*tuples, strict=True), vectors + actions, strict=True):
+            if not in_vector:
+                continue
+            end = start + size
+            rows = np.array(values).reshape(len(tuples), size)
+            if scale == 1.0:
+                out[:, start:end] = rows
+            else:
+                np.divide(rows, scale, out=out[:, start:end], dtype=np.float32, casting="unsafe")
+            start = end
+    except ValueError:  # one of them is of another size
+        for observation, row in zip(observations, out, strict=True):
+            flatten(spec, observation, row)
