@@ -115,7 +115,7 @@ class RandomisationOptions(BaseModel):
         0.0,
         ge=0,
         le=0.5,
-        description="Share of time steps that last longer, by up to one more time step: the action before is held meanwhile.",
+        description="Share of lockstep's time steps that last longer, by up to one more: the action before is held meanwhile.",
         json_schema_extra=restart(),
     )
     frame_drop: float = Field(
