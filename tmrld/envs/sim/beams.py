@@ -14,7 +14,7 @@ from tmrld.envs.sim.camera import PLAIN, Look, camera
 from tmrld.envs.sim.ground import BORDER, TILE, Ground
 from tmrld.envs.trackmania.lidar import beam_pixels
 
-BLOCK = 8
+BLOCK = 16
 """Pixels in a block."""
 
 
@@ -24,44 +24,44 @@ class Beams:
     def __init__(self, width: int, height: int) -> None:
         view = camera(width, height)
         blocks: list[NDArray[np.complex64]] = []
-        starts, counts, free = [], [], []
+        begins, before, free = [0], list[int](), list[int]()
         for rows, columns in beam_pixels(width, height):
             free.append(len(rows) - 1)
             on_ground = rows >= view.first_row  # beams only climb: the near part
             spots = view.spots(rows[on_ground], columns[on_ground])
-            starts.append(len(blocks) * BLOCK)
-            counts.append(len(spots))
+            # The last block is filled up with its last spot: that one is found first.
             padded = np.pad(spots, (0, -len(spots) % BLOCK), mode="edge") if len(spots) else spots
             blocks.extend(padded.reshape(-1, BLOCK))
+            begins.append(len(blocks))
+            before.extend(range(0, len(padded), BLOCK))
         self._blocks = np.array(blocks)  # (blocks, BLOCK), beam after beam, nearest first
-        self._starts = np.array(starts)  # of each beam, in pixels of the blocks
-        self._counts = np.array(counts)
+        self._begins = np.array(begins)  # the first block of each beam, and the end
+        self._before = np.array(before)  # pixels of the beam that lie before each block
         self._free = np.array(free, np.float32)
         self._reach = float(np.abs(self._blocks).max()) + 1.0
         middles = (self._blocks[:, 0] + self._blocks[:, -1]) / 2
         self._radii = np.abs(self._blocks - middles[:, None]).max(axis=1)
-        self._middles = (middles / TILE).astype(np.complex64)
+        self._middles = (np.stack((middles.real, middles.imag, np.full(len(middles), TILE))) / TILE).astype(np.float32)
         self._height = 1.0
         self._needed = self._rings_needed(1.0)
 
     def distances(self, ground: Ground, x: float, z: float, heading: float, look: Look = PLAIN) -> NDArray[np.float32]:
         """The 19 distances in pixels seen from that pose: float32 (19,)."""
+        measured = self._free.copy()
         if not look.border_is_dark:
-            return self._free.copy()
+            return measured
         height = look.height
         if height != self._height:
             self._height, self._needed = height, self._rings_needed(height)
-        block = (ground.rings(self._middles, x, z, heading, height) <= self._needed).nonzero()[0]
-        spots = self._blocks.take(block, axis=0).reshape(-1)
+        near = (ground.rings(self._middles, x, z, heading, height) <= self._needed).nonzero()[0]
+        spots = self._blocks.take(near, axis=0).reshape(-1)
         dark = (ground.seen(spots, self._reach, x, z, heading, height) == BORDER).nonzero()[0]
-        if not len(dark):
-            return self._free.copy()
-        pixel = block.take(dark // BLOCK) * BLOCK
-        pixel += dark % BLOCK
-        # The first dark pixel from each beam's start on; it counts if it lies on that beam.
-        first = pixel.take(pixel.searchsorted(self._starts), mode="clip")
-        first -= self._starts
-        return np.where((first >= 0) & (first < self._counts), first, self._free).astype(np.float32)
+        # Where each beam begins among these blocks, and among their dark pixels: it met one if the next beam begins further on.
+        begins = dark.searchsorted(near.searchsorted(self._begins) * BLOCK)
+        met = (begins[:-1] < begins[1:]).nonzero()[0]
+        pixel = dark.take(begins.take(met))
+        measured[met] = self._before.take(near.take(pixel // BLOCK)) + pixel % BLOCK
+        return measured
 
     def _rings_needed(self, height: float) -> NDArray[np.uint8]:
         """A border cell on a block lies at most this many tiles from the block's middle."""

@@ -67,18 +67,18 @@ class Ground:
         colours: NDArray[np.uint8] = self._flat.take(index, mode="clip")
         return colours
 
-    def rings(self, spots: NDArray[np.complex64], x: float, z: float, heading: float, scale: float = 1.0) -> NDArray[np.uint8]:
+    def rings(self, spots: NDArray[np.float32], x: float, z: float, heading: float, scale: float = 1.0) -> NDArray[np.uint8]:
         """How many tiles lie between each spot's and the nearest one with border in it: 0 on such a tile, `MAX_RINGS` at most.
 
-        ``spots`` as in `seen`, but in tiles.  Where a spot leaves the raster the answer is that of some other place on it, which
-        is safe: out there no border is nearer than `MAX_RINGS` tiles.
+        ``spots``: a column (ahead, right, 1) in tiles for each, (3, n); ``scale`` stretches them.  Where a spot leaves the raster the
+        answer is that of some other place on it, which is safe: out there no border is nearer than `MAX_RINGS` tiles.
         """
         tile = CELL_M * TILE
-        places = spots * np.complex64(complex(scale * math.cos(heading), scale * math.sin(heading)))
-        places += np.complex64(complex((z - self.z0) / tile, (x - self.x0) / tile))
-        tiles = places.view(np.float32).astype(np.int32).reshape(-1, 2)
-        index = tiles[:, 0] * (self.columns // TILE)
-        index += tiles[:, 1]
+        ahead, aside = scale * math.cos(heading), scale * math.sin(heading)
+        world = np.array(((ahead, -aside, (z - self.z0) / tile), (aside, ahead, (x - self.x0) / tile)), np.float32)
+        tiles = (world @ spots).astype(np.int32)  # rows, columns
+        index = tiles[0] * (self.columns // TILE)
+        index += tiles[1]
         rings: NDArray[np.uint8] = self._rings.take(index, mode="clip")
         return rings
 

@@ -27,7 +27,7 @@ POINTS_PER_REWARD = 100
 REWARD_TERMS = ("progress", "finish", "penalty")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What one step earned.  The reward is the sum of the three terms; ``advance`` counts points of new ground."""
 
