@@ -48,9 +48,8 @@ class Lockstep:
 
     def control(self) -> float:
         """The step before ends, or has ended a while ago; another begins."""
-        due = max(self._now, self._end)
-        now = self._now = due + next(self._late) * self._step_s
-        start = due if now < due + self._timeout_s else now
+        now = self._now = max(self._now, self._end) + next(self._late) * self._step_s
+        start = self._end if now < self._end + self._timeout_s else now
         self._look_due = start + self._capture_s
         self._end = start + self._step_s
         return now
