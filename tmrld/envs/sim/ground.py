@@ -58,12 +58,15 @@ class Ground:
         places = spots * np.complex64(complex(scale * math.cos(heading), scale * math.sin(heading)))
         places += np.complex64(complex((z - self.z0) / CELL_M, column))
         reach *= scale
-        cells = places.view(np.float32).astype(np.int32).reshape(-1, 2)
+        cells = places.view(np.float32).astype(np.int32)  # row, column, row, column …
         if column + reach > self.columns + self._side or column - reach < -self._side:
-            cells[:, 1].clip(0, self.columns - 1, out=cells[:, 1])
+            cells[1::2].clip(0, self.columns - 1, out=cells[1::2])
         # Else a column that overshoots lands in the grass on the other side.  A row that does is clipped to plain grass.
-        index = cells[:, 0] * self.columns
-        index += cells[:, 1]
+        # A pair is one number, row + 2³²·column (bytes run upwards on every processor that we know).  2³²·columns + 1 times that
+        # has row·columns + column in its upper half: half the time of two strided operations.
+        index = cells.view(np.int64)
+        index *= (self.columns << 32) + 1
+        index >>= 32
         colours: NDArray[np.uint8] = self._flat.take(index, mode="clip")
         return colours
 

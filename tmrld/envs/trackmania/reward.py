@@ -57,11 +57,11 @@ class Progress:
             raise WorldError(
                 f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {points.shape}"
             )
-        # |p - c|² = |p|² - 2 p·c + |c|²; measured from the first point, so that large coordinates lose no digits.
+        # |p - c|² - |c|² = |p|² - 2 p·c: (c, 1) times these columns; from the first point, so that large coordinates lose no digits.
         self._origin = tuple(points[0].tolist())
         points = points - points[0]
-        self._squares = np.einsum("ij,ij->i", points, points)
-        self._minus_twice = -2.0 * points
+        self._columns = np.vstack((-2.0 * points.T, np.einsum("ij,ij->i", points, points)))
+        self._last = len(points) - 1
         self._options = options
         self.reset()
 
@@ -75,12 +75,12 @@ class Progress:
     @property
     def share(self) -> float:
         """The furthest place reached as a share of the line, 0 to 1."""
-        return self._furthest / (len(self._squares) - 1)
+        return self._furthest / self._last
 
     @property
     def place(self) -> float:
         """Where the car is now, as a share of the line, 0 to 1."""
-        return self._place / (len(self._squares) - 1)
+        return self._place / self._last
 
     @property
     def metres(self) -> float:
@@ -112,20 +112,17 @@ class Progress:
     def _follow(self, x: float, y: float, z: float) -> float:
         """Move the place to the nearest point of the window around it; returns the distance from the line in metres."""
         first = max(0, self._place - self._options.check_backward)
-        end = min(
-            len(self._squares), self._place + self._options.check_forward + 2
-        )  # one more, to see whether it comes nearer yet
+        end = min(self._last + 1, self._place + self._options.check_forward + 2)  # one more, to see whether it comes nearer yet
         origin = self._origin
         car_x, car_y, car_z = x - origin[0], y - origin[1], z - origin[2]
-        car = np.array((car_x, car_y, car_z))
+        car = np.array((car_x, car_y, car_z, 1.0))
         own_square = car_x * car_x + car_y * car_y + car_z * car_z
-        squares = self._minus_twice[first:end].dot(car)
-        squares += self._squares[first:end]
+        squares = car.dot(self._columns[:, first:end])
         nearest = int(squares.argmin())
         distance = math.sqrt(max(0.0, squares.item(nearest) + own_square))
         if distance > self._options.max_stray:
-            return math.sqrt(max(0.0, float((self._squares + self._minus_twice.dot(car)).min()) + own_square))
-        if nearest == len(squares) - 1 and end < len(self._squares):
+            return math.sqrt(max(0.0, float(car.dot(self._columns).min()) + own_square))
+        if nearest == len(squares) - 1 and end <= self._last:
             # The line still comes nearer where the window ends: that is further ahead than a cut may be.  Look before that stretch.
             away = np.flatnonzero(squares[1:] >= squares[:-1])
             if not len(away):
