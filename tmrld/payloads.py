@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class PartSpec:
         """The shape of this part in an observation: with the history axis, if there is one."""
         return (self.history, *self.shape) if self.history else self.shape
 
-    @property
+    @cached_property
     def observed_size(self) -> int:
         """How many numbers this part adds to a flat observation."""
         return math.prod(self.observed_shape)

@@ -92,7 +92,9 @@ class Actor:
         if deterministic:
             action: Array = np.tanh(mean)
             return action
-        log_std = np.clip(head[..., size:], self._options.log_std_min, self._options.log_std_max)
+        log_std = np.maximum(
+            np.minimum(head[..., size:], self._options.log_std_max), self._options.log_std_min
+        )  # faster than clip
         sampled: Array = np.tanh(mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32))
         return sampled
 
