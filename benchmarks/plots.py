@@ -2,8 +2,8 @@
 
     python benchmarks/plots.py
 
-Writes docs/tracks.png, docs/speed.png and docs/view.png.  The speed profiles are those of the scripted driver and, where
-`benchmarks/results/reference_lap/` has it, of the reference lap.
+Writes docs/tracks.png, docs/speed.png and docs/view.png.  The speed profiles are those of the scripted driver and of the reference
+lap in `benchmarks/results/reference_lap/`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ COLUMNS = 3
 COLOURS = 64
 """Of a picture with a palette, which is a third as large as one without."""
 PROFILED, VIEWED = "default", "blue"
+MOMENT = 0.62
+"""Of the episode that is shown: before a bridge, which is in sight."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def driven(film: Film, track: Track) -> Profile:
     )
 
 
+def best_driver(track: str) -> str:
+    """The reference lap's actions if they were worked out, else the scripted driver."""
+    actions = REFERENCES / f"{track}.csv"
+    return str(actions) if actions.is_file() else "scripted"
+
+
 def write_small(path: Path, picture: Array) -> None:
     """A PNG with a palette: flat colours need no more."""
     small = Image.fromarray(np.ascontiguousarray(picture)).quantize(COLOURS, dither=Image.Dither.NONE)
@@ -85,16 +93,13 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     write_small(folder / "tracks.png", tracks_table(list(BUNDLED.values())))
 
-    drivers = {"scripted driver": "scripted"}
-    if (actions := REFERENCES / f"{PROFILED}.csv").is_file():
-        drivers["reference lap"] = str(actions)
+    drivers = {"scripted driver": "scripted", "reference lap": best_driver(PROFILED)}
     options = EnvironmentOptions(track=PROFILED)
-    speed_profiles(
-        folder / "speed.png", {name: driven(filmed(options, who, 0), BUNDLED[PROFILED]) for name, who in drivers.items()}
-    )
+    laps = {name: driven(filmed(options, driver, 0), BUNDLED[PROFILED]) for name, driver in drivers.items()}
+    speed_profiles(folder / "speed.png", laps)
 
-    film = filmed(EnvironmentOptions(track=VIEWED, max_steps=3000), "scripted", 0)
-    write_png(folder / "view.png", film.frame(round(0.62 * len(film))))
+    film = filmed(EnvironmentOptions(track=VIEWED, max_steps=3000), best_driver(VIEWED), 0)
+    write_png(folder / "view.png", film.frame(round(MOMENT * len(film))))
     for name in ("tracks", "speed", "view"):
         path = folder / f"{name}.png"
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
