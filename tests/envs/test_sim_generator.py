@@ -126,6 +126,14 @@ def test_all_kinds_of_features_turn_up() -> None:
     assert any(np.ptp(track.centre(np.arange(0.0, 1500.0, 5.0))[2]) > math.radians(200) for track in tracks)
 
 
+def test_roads_turn_to_either_side_alike() -> None:
+    bends = [segment for seed in range(60) for segment in generated("medium", 650, seed).segments if segment.curvature]
+    right = sum(bend.curvature * bend.length for bend in bends if bend.curvature > 0)
+    all_of_it = sum(abs(bend.curvature) * bend.length for bend in bends)
+
+    assert 0.4 < right / all_of_it < 0.6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_the_longest_road_can_be_made(difficulty: str) -> None:

@@ -35,6 +35,8 @@ FINAL_M = (25.0, 75.0)
 SMALLEST_REGION_M = 300.0
 REGION = 8.0
 """A road turns back where it has left a circle of this radius times the root of its length: else its raster would be huge."""
+STRAIGHT_ON = math.radians(10.0)
+"""A road that is askew by less may turn to either side."""
 TRIES = 12
 """Features that are drawn before the last one is taken back."""
 LOOP_EVERY_M = 600.0
@@ -192,9 +194,12 @@ def generated(difficulty: str, length: int, seed: int) -> Track:
 
 def _grow(road: _Road, level: Difficulty, draw: Draw, left: float, region: float) -> bool:
     """Add a feature; False if none of those drawn fits."""
+    askew = road.askew(region)
     for _ in range(TRIES):
         kind = draw.one_of(level.weights)
-        side = road.side(region) * (1.0 if draw.chance(0.7) else -1.0)
+        # Rather back than round and round: then roads meet themselves less often.
+        right = 0.5 if abs(askew) < STRAIGHT_ON else 0.7 if askew > 0.0 else 0.3
+        side = 1.0 if draw.chance(right) else -1.0
         feature = FEATURES[kind](level, draw, side)
         if feature.length <= left - FINAL_M[0] and road.add(feature):
             return True
@@ -205,8 +210,6 @@ class _Road:
     """A road that grows; its run-in is there from the beginning."""
 
     def __init__(self, width: float) -> None:
-        self._width = width
-        self._run_in = Straight(Track.run_in)
         self._features: list[Feature] = []
         self._ends = [(0.0, 0.0, 0.0, 0.0)]  # x, z, heading, metres: of the start, and after each feature
         self._widths = [width]
@@ -220,11 +223,11 @@ class _Road:
         """Metres of centre line so far."""
         return self._ends[-1][3]
 
-    def side(self, region: float) -> float:
-        """To which side (1 is right) it turns back: ahead as at the start, or home if it has left the circle of this radius."""
+    def askew(self, region: float) -> float:
+        """How far it would have to turn, right if positive, to lead as at the start, or home if it has left this circle: radians."""
         x, z, heading, _ = self._ends[-1]
         home = math.atan2(-x, region - z) if math.hypot(x, region - z) > region + Track.run_in else 0.0
-        return math.copysign(1.0, math.remainder(home - heading, 2 * math.pi))
+        return math.remainder(home - heading, 2 * math.pi)
 
     def add(self, feature: Feature, run_out: float = 0.0) -> bool:
         """Add a feature if there is room for it, and for ``run_out`` metres behind it."""
