@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.options import FULL_ID, EnvironmentOptions
 from tmrld.envs.registry import make, newest_frames, track_of, view_of
 from tmrld.envs.sim.view import View
 from tmrld.envs.trackmania.spec import flavour_spec
@@ -60,6 +60,17 @@ def test_a_picture_shows_the_road_in_the_shape_of_the_window(view: View) -> None
     image = Image.open(io.BytesIO(preview.payload))
     assert (image.format, image.size) == ("JPEG", (480, 245))
     assert len(preview.payload) < 20_000
+
+
+def test_a_flavour_without_lidar_shows_a_picture_without_beams() -> None:
+    view = view_of(EnvironmentOptions(id=FULL_ID))
+    assert view is not None
+    sent: list[Preview] = []
+    Previews("demo", view, sent.append, in_thread=False).see(17, INFO, None, ACTION)
+    (preview,) = sent
+
+    assert preview.beams == []
+    assert Image.open(io.BytesIO(preview.payload)).size == (256, 128)
 
 
 def test_beams_end_where_the_border_of_the_road_is_drawn(view: View) -> None:
