@@ -92,9 +92,8 @@ class Actor:
         if deterministic:
             action: Array = np.tanh(mean)
             return action
-        log_std = np.maximum(
-            np.minimum(head[..., size:], self._options.log_std_max), self._options.log_std_min
-        )  # faster than clip
+        log_std = np.minimum(head[..., size:], self._options.log_std_max)
+        np.maximum(log_std, self._options.log_std_min, out=log_std)  # together they take half of the time of np.clip
         sampled: Array = np.tanh(mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32))
         return sampled
 
