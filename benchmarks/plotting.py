@@ -1,0 +1,73 @@
+"""Plots of the benchmarks, in one style.  Needs matplotlib, which the extra ``bench`` brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import matplotlib
+import matplotlib.axes
+import matplotlib.figure
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+COLOURS = ("#2f6fb3", "#d1752a", "#3f8f55", "#8a5aa8")
+
+
+class Profile(Protocol):
+    """A lap as it is drawn: metres along the track, m/s, and the brake from 0 to 1."""
+
+    @property
+    def metres(self) -> Sequence[float]: ...
+
+    @property
+    def speed(self) -> Sequence[float]: ...
+
+    @property
+    def brake(self) -> Sequence[float]: ...
+
+
+def learning_curve(
+    path: Path, minutes: Sequence[float], curves: Mapping[str, Sequence[float]], targets: Mapping[str, float]
+) -> None:
+    """A panel for each curve over the minutes of training, with its target as a dashed line."""
+    figure, axes = pyplot.subplots(
+        len(curves), 1, figsize=(7.0, 2.4 * len(curves)), sharex=True, layout="constrained", squeeze=False
+    )
+    for axis, colour, (name, values) in zip(axes[:, 0], COLOURS, curves.items(), strict=False):
+        axis.plot(minutes, values, color=colour, marker="o", markersize=4)
+        axis.axhline(targets[name], color="0.5", linewidth=1.0, linestyle="--")
+        axis.set_ylabel(name)
+        _plain(axis)
+    axes[-1, 0].set_xlabel("minutes of training")
+    _save(figure, path)
+
+
+def speed_profiles(path: Path, laps: Mapping[str, Profile]) -> None:
+    """Speed and brake of some laps over the way, one above the other."""
+    figure, (speeds, brakes) = pyplot.subplots(
+        2, 1, figsize=(8.0, 4.6), sharex=True, layout="constrained", gridspec_kw={"height_ratios": (3, 1)}
+    )
+    for colour, (name, lap) in zip(COLOURS, laps.items(), strict=False):
+        speeds.plot(lap.metres, [3.6 * speed for speed in lap.speed], color=colour, label=name)
+        brakes.plot(lap.metres, lap.brake, color=colour)
+    speeds.set_ylabel("speed, km/h")
+    speeds.legend(frameon=False)
+    brakes.set_ylabel("brake")
+    brakes.set_xlabel("metres along the track")
+    for axis in (speeds, brakes):
+        _plain(axis)
+    _save(figure, path)
+
+
+def _plain(axis: matplotlib.axes.Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="0.92")
+    axis.set_axisbelow(True)
+
+
+def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
