@@ -176,7 +176,7 @@ def test_the_scripted_driver_finishes(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("difficulty", ["easy", "medium"])
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_the_scripted_driver_finishes_many(difficulty: str) -> None:
     names = [f"{difficulty}-650-{seed}" for seed in range(60)] + [f"{difficulty}-1500-{seed}" for seed in range(10)]
 

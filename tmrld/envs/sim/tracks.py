@@ -114,11 +114,6 @@ def check(name: str) -> None:
     )
 
 
-def changes(name: str) -> bool:
-    """Whether the track of that name is another one for each episode."""
-    return name not in BUNDLED and name.endswith(f"-{ANY}")
-
-
 def _parts(name: str) -> tuple[str, int, str]:
     """Difficulty, length and seed of a generated track's name."""
     difficulty, length, seed = name.split("-")
