@@ -144,21 +144,41 @@ def test_the_usual_step_on_a_clock_that_has_run_for_days_differs_by_micrometres(
 
 @pytest.mark.parametrize(("late_s", "restarts"), [(0.0, 0), (0.03, 0), (0.0499, 0), (0.05, 1), (0.4, 1)])
 def test_rtgym_makes_up_for_a_late_action_and_starts_anew_after_the_timeout(late_s: float, restarts: int) -> None:
-    """The action of the third step comes late: until then the car coasts, and the look after it waits for the grid."""
+    """The action of the third step comes late: until then the one before is held, and the next step is on the grid again."""
     options = EnvironmentOptions(window_width=256, window_height=128)
     real_time = VirtualEnv(options)
     real_time.reset(0)
-    looks = []
+    ends = []
     for late in (0.0, 0.0, late_s, 0.0):
         came = real_time.time.now + late
         real_time.step(np.zeros(3, np.float32), late)
-        looks.append(real_time.time.now - 0.01)  # the step ends so long after its look
+        ends.append(real_time.time.now)
     real_time.env.close()
 
     shift = late_s if restarts else 0.0
-    assert looks == pytest.approx([0.09, 0.14, 0.19 + shift, 0.24 + shift])
+    assert ends == pytest.approx([0.1, 0.15, 0.2 + shift, 0.25 + shift])
     assert came == pytest.approx(0.2 + shift)
     assert real_time.env.late_steps == restarts
+
+    timing = Lockstep(0.05, 0.04, 0.05)
+    timing.start(iter((0.0, 0.0, 0.0, late_s / 0.05, 0.0)))
+    modelled = [(timing.control(), timing.look(), timing._end)[-1] for _ in range(5)]
+    assert ends == pytest.approx(modelled[1:])
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.01, 0.045, 0.3, 60.0])
+def test_an_episode_begins_with_a_whole_time_step_however_long_nobody_drove(pause_s: float) -> None:
+    real_time = VirtualEnv(EnvironmentOptions(window_width=256, window_height=128, max_steps=3))
+    for _ in range(2):
+        real_time.time.now += pause_s
+        start = real_time.time.now
+        real_time.reset(0)
+        ends = [real_time.time.now] + [(real_time.step(np.zeros(3, np.float32)), real_time.time.now)[1] for _ in range(2)]
+        assert np.subtract(ends, start) == pytest.approx([0.05, 0.1, 0.15])
+        real_time.step(np.zeros(3, np.float32))
+    real_time.env.close()
+
+    assert real_time.env.late_steps == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1), st.floats(0, 3))
