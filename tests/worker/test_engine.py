@@ -164,17 +164,21 @@ def test_an_evaluation_drives_each_seed_once_and_finds_what_one_car_finds(cars: 
         np.testing.assert_allclose(together[seed], places, atol=1e-5)
 
 
-def test_an_evaluation_that_becomes_due_waits_for_the_episodes_that_are_under_way() -> None:
-    port = driven(
-        3,
-        assignment(evaluates=True),
-        Allowance("demo", "", 6),
-        weights(evaluate=2),
-        Allowance("demo", "", 30),
-        Allowance("demo", "", 60),
-    )
-    purposes = [message.purpose for message in port.sent if isinstance(message, ChunkMessage) and message.summary is not None]
-    assert purposes[:5] == ["train"] * 3 + ["evaluation"] * 2
+def purposes(cars: int, allowed: int) -> list[str]:
+    """Those of the episodes that end, in order, when an evaluation becomes due ``allowed`` steps after the start."""
+    allowances = [Allowance("demo", "", transitions) for transitions in (allowed, 100)]
+    port = driven(cars, assignment(evaluates=True), allowances[0], weights(evaluate=2), allowances[1])
+    return [message.purpose for message in port.sent if isinstance(message, ChunkMessage) and message.summary is not None]
+
+
+def test_an_evaluation_waits_for_the_episode_of_a_single_car() -> None:
+    assert purposes(1, 6)[:4] == ["train", "evaluation", "evaluation", "train"]
+
+
+def test_an_evaluation_interrupts_the_episodes_of_several_cars() -> None:
+    found = purposes(3, 6)
+    assert found[:2] == ["evaluation"] * 2
+    assert found.count("train") >= 9  # the interrupted ones come to their end
 
 
 def test_reports_count_the_steps_of_all_cars(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +200,5 @@ def test_all_environments_are_closed_at_the_end() -> None:
     before = Road.closed
     driven(5)
     assert Road.closed == before + 5
+    driven(5, weights(evaluate=3), assignment(evaluates=True))
+    assert Road.closed == before + 5 + 5 + 3

@@ -78,6 +78,8 @@ class WorkerEngine:
         if self._lockstep:
             _stay_on_one_core()
         self._environments = _make(self._options, cars)
+        self._own_for_evaluation: list[Env] = []
+        """Environments for evaluation alone, made when there is one, if there are several cars."""
         self._spec = describe(self._environments[0], self._options)
         self._random = np.random.default_rng([int(config["training"]["seed"]), 2, produced])
         self._running = False
@@ -111,12 +113,12 @@ class WorkerEngine:
         finally:
             if self._previews is not None:
                 self._previews.close()
-            for environment in self._environments:
+            for environment in self._environments + self._own_for_evaluation:
                 environment.close()
 
     def _room_to_train(self, steps: int) -> int:
         """How many of these training steps, one per car, may be taken now: in lockstep never one more than is allowed."""
-        if not self._running:
+        if not self._running or (self._interrupts and self._must_evaluate):
             return 0
         return min(steps, self._left, self._sharing) if self._lockstep else steps
 
@@ -141,15 +143,23 @@ class WorkerEngine:
     def _must_evaluate(self) -> bool:
         return self._running and self._evaluates and self._evaluation_due > 0 and self._actor is not None
 
+    @property
+    def _interrupts(self) -> bool:
+        """Whether an evaluation interrupts training, whose cars stand still while others are evaluated.
+
+        A single car ends its episode first, and needs no second environment; the last of many would be long in coming.
+        """
+        return len(self._environments) > 1
+
     def _train(self) -> None:
-        """Training episodes in all cars; when an evaluation is due no new ones are begun, and it returns after the last."""
+        """Training episodes in all cars; a single car returns after one when an evaluation is due."""
         plan = EpisodePlan(self._run, self._worker, self._options.track, "train")
 
         def begin(environment: Environment) -> Episode | None:
             may_begin = self._room_to_train(1) > 0 and not self._must_evaluate
             return self._episode(environment, plan) if may_begin else None
 
-        self._drive(begin, self._choose, self._room_to_train)
+        self._drive(self._environments, begin, self._choose, _Gate(self, self._room_to_train, self._hold_training))
 
     def _evaluate(self) -> None:
         """One evaluation: the deterministic policy of one version, from starts perturbed by consecutive seeds, each driven once."""
@@ -174,19 +184,26 @@ class WorkerEngine:
             actions = actor.act_many([episode.observation for episode in driven], deterministic=True, rng=self._random)
             return [Choice(action, "policy", version) for action in actions]
 
-        self._drive(begin, choose, self._room_to_evaluate)
+        def hold() -> bool:
+            return self._hold(lambda: self._room_to_evaluate(1) > 0)
+
+        environments = self._environments
+        if self._interrupts:
+            environments = self._own_for_evaluation
+            while len(environments) < min(episodes, len(self._environments)):
+                environments.append(make(self._options))
+        self._drive(environments, begin, choose, _Gate(self, self._room_to_evaluate, hold))
 
     def _episode(self, environment: Environment, plan: EpisodePlan) -> Episode:
         return Episode(environment, self._spec, plan, self._collection, None if self._lockstep else time.monotonic)
 
-    def _drive(self, begin: Begin, choose: Choose, room: Room) -> None:
-        shown = choose if self._previews is None else self._shown(choose, self._previews)
-        for chunk in drive(self._environments, begin, shown, _Gate(self, room)):
+    def _drive(self, environments: Sequence[Env], begin: Begin, choose: Choose, gate: _Gate) -> None:
+        shown = choose if self._previews is None else self._shown(choose, self._previews, environments[0])
+        for chunk in drive(environments, begin, shown, gate):
             self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
 
-    def _shown(self, choose: Choose, previews: Previews) -> Choose:
+    def _shown(self, choose: Choose, previews: Previews, first: Env) -> Choose:
         """The same choices; those for the first car are shown to whoever watches."""
-        first = self._environments[0]
 
         def choose_and_show(driven: Sequence[Episode]) -> Sequence[Choice]:
             choices = choose(driven)
@@ -236,11 +253,18 @@ class WorkerEngine:
                 self._take(message)
             self._port.beat()
 
-    def hold(self, permitted: Callable[[], bool]) -> bool:
+    def _hold(self, permitted: Callable[[], bool]) -> bool:
         """Called when no car may go on: waits in lockstep; in real time the episode ends here."""
         if self._lockstep:
             self._await_permission(permitted)
         return self._lockstep
+
+    def _hold_training(self) -> bool:
+        """The same for training cars, which wait for an evaluation to be over, too."""
+        if self._interrupts and self._must_evaluate:
+            self._evaluate()
+            return True
+        return self._hold(lambda: self._room_to_train(1) > 0 or (self._interrupts and self._must_evaluate))
 
     def _take(self, message: Message) -> None:
         match message:
@@ -288,20 +312,18 @@ def track_line(run: str, track: Line) -> TrackLine:
 
 
 class _Gate:
-    """The `rollout.Gate` of one engine; ``room`` says how many of so many steps may be taken now."""
+    """The `rollout.Gate` of one engine: ``room`` says how many of so many steps may be taken now, ``hold`` waits where none may."""
 
-    def __init__(self, engine: WorkerEngine, room: Room) -> None:
+    def __init__(self, engine: WorkerEngine, room: Room, hold: Callable[[], bool]) -> None:
         self._engine = engine
         self._room = room
+        self.wait = hold
 
     def ready(self, steps: int) -> int:
         self._engine.between_rounds()
         steps = self._room(steps)
         self._engine.count(steps)
         return steps
-
-    def wait(self) -> bool:
-        return self._engine.hold(lambda: self._room(1) > 0)
 
 
 class _Meter:
