@@ -101,9 +101,8 @@ class ImageSensor:
         share = share.reshape(-1, *[1] * (backdrop.ndim - 1))
         panorama = ((1.0 - share) * backdrop[low] + share * backdrop[high]).round().astype(np.uint8)
         self._panorama = np.ascontiguousarray(panorama.swapaxes(0, 1))
-        self._hills = (np.multiply.outer(self._hill_share, backdrop[-1, 0]) + 0.5).astype(
-            np.float32
-        )  # and rounds what is added
+        hills = np.multiply.outer(self._hill_share, backdrop[-1, 0])
+        self._hills = (hills + 0.5).astype(np.float32)  # so that what they are added to is rounded, not cut off
         colours = self._toned(look.palette)
         self._exact_colours = colours.astype(np.float32)
         self._colours = colours.round().astype(np.uint8)
