@@ -204,3 +204,8 @@ def test_the_window_is_rendered_for_people(id: str) -> None:
     env.close()
 
     assert frame.shape == (*options.window[::-1], 3)
+
+
+def test_a_track_that_changes_with_each_episode_has_no_line_of_its_own() -> None:
+    assert track_of(EnvironmentOptions(track="medium-650-any")) is None
+    assert track_of(EnvironmentOptions(track="medium-650-3")) is not None

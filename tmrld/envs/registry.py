@@ -114,11 +114,13 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
 
 
 def track_of(options: EnvironmentOptions) -> Line | None:
-    """The track that these options drive on, for maps; None where there is none, or it is not known.  Raises WorldError."""
+    """The track that these options drive on, for maps; None where there is none, it is not known, or it changes.  Raises WorldError."""
     if options.id not in OURS or options.game != "sim":
         return None
-    from tmrld.envs.sim.tracks import named
+    from tmrld.envs.sim.tracks import changes, named
 
+    if changes(options.track):
+        return None
     track = named(options.track)
     return Line(track.name, track.line, track.width)
 

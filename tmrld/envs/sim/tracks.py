@@ -101,6 +101,11 @@ def named(name: str, seed: int | None = None) -> Track:
     return generated(difficulty, length, HELD_OUT + (seed or 0) if number == ANY else int(number))
 
 
+def changes(name: str) -> bool:
+    """Whether that name stands for another track in each episode."""
+    return name.endswith(f"-{ANY}")
+
+
 def check(name: str) -> None:
     """Raises WorldError, which names the nearest one, if there is no such track.  Generates none."""
     if name in BUNDLED:
