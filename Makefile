@@ -36,6 +36,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/updates.py
 	$(BIN)/python benchmarks/up_overhead.py
 	$(BIN)/python benchmarks/first_lap.py --seeds 3
+	$(BIN)/python benchmarks/reference_lap.py --all --recorded
 	$(BIN)/python benchmarks/metrics_store.py
 	$(BIN)/python benchmarks/live_latency.py
 	$(BIN)/python benchmarks/ui.py

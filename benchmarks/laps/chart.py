@@ -11,14 +11,15 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.collections import LineCollection
 
-from laps.drive import places_of
-from laps.reference import Reference
+from laps.drive import Lap, places_of
+from laps.quasi_steady import SteadyLap
+from laps.road import Road
 from tmrld.envs.sim.track import BORDER_M
 
 
-def draw(reference: Reference, path: Path) -> None:
-    """Write the picture as PNG."""
-    track, lap = reference.track, reference.lap
+def draw(road: Road, lap: Lap, steady: SteadyLap, path: Path) -> None:
+    """Write the picture as PNG.  ``steady`` has a speed at each of the road's nodes."""
+    track = road.track
     speed = np.hypot(lap.states[:, 3], lap.states[:, 4]) * 3.6
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(8.0, 9.0), layout="constrained", gridspec_kw={"height_ratios": (3, 1)}
@@ -36,11 +37,10 @@ def draw(reference: Reference, path: Path) -> None:
     figure.colorbar(line, ax=above, label="speed, km/h", shrink=0.6)
     above.set_aspect("equal")
     above.set_axis_off()
-    above.set_title(f"{track.name}: {reference.lap_s:.2f} s")
+    above.set_title(f"{track.name}: {lap.lap_time_s:.2f} s")
     places = places_of(track, lap.states)
     below.plot(places, speed, color="#2f6fb3", label="replayed lap")
-    steady = np.interp(np.arange(len(reference.steady.speed)), np.arange(len(reference.plan.road.s)), reference.plan.road.s)
-    below.plot(steady, reference.steady.speed * 3.6, color="#d1752a", linewidth=1.0, label="quasi-steady")
+    below.plot(road.s, steady.speed * 3.6, color="#d1752a", linewidth=1.0, label="quasi-steady")
     below.fill_between(places[:-1], 0.0, 20.0 * lap.actions[:, 1], color="#8a5aa8", linewidth=0, label="brake")
     below.set_xlabel("metres along the track")
     below.set_ylabel("km/h")

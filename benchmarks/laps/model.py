@@ -1,7 +1,7 @@
 """The car of `tmrld.envs.sim.car` as symbols, so that an optimiser can differentiate it.
 
 Every formula is the one of `Car.step`, with its constants imported from there; a test holds the two against each other on random
-states.  Left out is what no fast lap uses: reverse, the engine brake (the reference keeps a trace of gas), and grass.
+states.  Left out is what no fast lap uses: reverse, and the engine brake (the reference keeps a trace of gas).
 
 State of the body, in its own axes: ``along`` and ``side`` (m/s, ahead and to the right), ``spin`` (rad/s, clockwise) and ``angle``
 (radians at the front wheels).
@@ -30,6 +30,16 @@ class Accelerations(NamedTuple):
     spin: Symbol
 
 
+class Grass(NamedTuple):
+    """How much of each axle is on grass: 0 none, 1 all of it."""
+
+    front: Symbol
+    rear: Symbol
+
+
+TARMAC = Grass(0.0, 0.0)
+
+
 def engine(gear: Symbol, along: Symbol) -> Symbol:
     """Acceleration at full gas in a gear (1 to 6; a number, or a symbol for one) at that speed, m/s²."""
     top = ca.DM(car.TOP_SPEEDS)[gear - 1] if isinstance(gear, int) else pick(car.TOP_SPEEDS, gear)
@@ -51,19 +61,24 @@ def lock(speed_squared: Symbol) -> Symbol:
     return ca.fmin(car.STEER_LOCK, car.STEER_SLIP + car.LOCK_OVER_SPEED / ca.fmax(speed_squared, 25.0))
 
 
-def tyres_and_air(along: Symbol, side: Symbol, spin: Symbol, angle: Symbol, drive: Symbol, brakes: Symbol) -> Accelerations:
-    """The accelerations of a car on tarmac; ``drive`` and ``brakes`` are what engine and brakes ask of the tyres, m/s²."""
-    forces = tyres(along, side, spin, angle, drive, brakes)
+def tyres_and_air(
+    along: Symbol, side: Symbol, spin: Symbol, angle: Symbol, drive: Symbol, brakes: Symbol, grass: Grass = TARMAC
+) -> Accelerations:
+    """The accelerations of a car; ``drive`` and ``brakes`` are what engine and brakes ask of the tyres, m/s²."""
+    forces = tyres(along, side, spin, angle, drive, brakes, grass)
     speed_squared = along * along + side * side
     speed = ca.sqrt(speed_squared + 1e-6)
     resistance = (car.AIR * speed_squared + car.ROLLING) / speed
+    resistance += (grass.front + grass.rear) / 2 * (car.GRASS_DRAG / speed + car.GRASS_DRAG_PER_SPEED)
     return Accelerations(forces.along - resistance * along, forces.side - resistance * side, forces.spin)
 
 
-def tyres(along: Symbol, side: Symbol, spin: Symbol, angle: Symbol, drive: Symbol, brakes: Symbol) -> Accelerations:
+def tyres(
+    along: Symbol, side: Symbol, spin: Symbol, angle: Symbol, drive: Symbol, brakes: Symbol, grass: Grass = TARMAC
+) -> Accelerations:
     """The same of the tyres alone: side forces by the magic formula, within what the friction circle leaves of the grip."""
-    front_grip = car.AXLE_LOAD * car.GRIP
-    rear_grip = front_grip * car.REAR_BONUS
+    front_grip = car.AXLE_LOAD * (car.GRIP + (car.GRIP_GRASS - car.GRIP) * grass.front)
+    rear_grip = car.AXLE_LOAD * car.REAR_BONUS * (car.GRIP + (car.GRIP_GRASS - car.GRIP) * grass.rear)
     front_push = _clamp(drive * car.FRONT_DRIVE - brakes * car.FRONT_BRAKE, car.TRACTION * front_grip)
     rear_push = _clamp(drive * (1.0 - car.FRONT_DRIVE) - brakes * (1.0 - car.FRONT_BRAKE), car.TRACTION * rear_grip)
     pace = ca.fmax(along, car.SLIP_FLOOR)
@@ -83,5 +98,5 @@ def _side_force(slip: Symbol, grip: Symbol, push: Symbol) -> Symbol:
     return -ca.sin(car.TYRE_SHAPE * ca.atan(car.TYRE_STIFFNESS * slip)) * left
 
 
-def _clamp(value: Symbol, limit: float) -> Symbol:
+def _clamp(value: Symbol, limit: Symbol) -> Symbol:
     return ca.fmin(ca.fmax(value, -limit), limit)

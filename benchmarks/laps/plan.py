@@ -18,12 +18,14 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from laps.model import TRACE_OF_GAS, braking, engine, tyres_and_air
+from laps.model import TARMAC, TRACE_OF_GAS, Grass, braking, engine, tyres_and_air
 from laps.road import Floats, Road
 from tmrld.envs.sim import car
 
 STATES = ("n", "m", "along", "side", "spin", "angle")
 CONTROLS = ("gas", "brake_squared", "steer_rate")
+EDGE_WIDTH_M = 0.2
+"""Over about this much to either side, a plan that may use grass goes from tarmac to grass."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,32 @@ class Plan:
 
 
 def make_plan(
-    road: Road, gears: Floats, share: Floats, guess: tuple[Floats, Floats, Floats], say: Callable[[str], None]
+    road: Road,
+    gears: Floats,
+    share: Floats,
+    guess: tuple[Floats, Floats, Floats],
+    say: Callable[[str], None],
+    grass_m: float = 0.0,
 ) -> Plan:
-    """The fastest lap in those gears.  ``guess``: time (nodes,), states (nodes, 6), controls (nodes, 3)."""
+    """The fastest lap in those gears.  ``guess``: time (nodes,), states (nodes, 6), controls (nodes, 3).
+
+    The axles may be up to ``grass_m`` metres beside the road, where they have the grip and the drag of grass.
+    """
     pieces = len(road.curvature)
     x, u, h = ca.MX.sym("x", 6, pieces + 1), ca.MX.sym("u", 3, pieces + 1), ca.MX.sym("h", 1, pieces)
-    rates = _rates().map(pieces)
+    rates = _rates(grass_m > 0.0).map(pieces)
     bends, lengths = road.curvature[None, :], np.diff(road.s)[None, :]
-    before = rates(x[:, :-1], u[:, :-1], bends, gears[None, :], share[None, :])
-    after = rates(x[:, 1:], u[:, 1:], bends, gears[None, :], share[None, :])
+    given = bends, gears[None, :], share[None, :]
+    before = rates(x[:, :-1], u[:, :-1], *given, road.reach[None, :-1])
+    after = rates(x[:, 1:], u[:, 1:], *given, road.reach[None, 1:])
     half = ca.repmat(h / 2, 6, 1)
     steps = x[:, 1:] - x[:, :-1] - half * (before[1:, :] + after[1:, :])
     travel = lengths - h / 2 * (before[0, :] + after[0, :])
     at_nodes = np.append(road.curvature, road.curvature[-1])[None, :]
     places = _places().map(pieces + 1)(x, at_nodes)  # front, rear, steering room
-    room = np.stack([road.reach, road.reach, *np.full((2, pieces + 1), np.inf)])
-    floor = np.stack([-road.reach, -road.reach, *np.zeros((2, pieces + 1))])
+    reach = road.reach + grass_m
+    room = np.stack([reach, reach, *np.full((2, pieces + 1), np.inf)])
+    floor = np.stack([-reach, -reach, *np.zeros((2, pieces + 1))])
     smooth = 1e-4 * ca.sumsqr(u[2, :]) + 1e-3 * ca.sumsqr(u[:2, 1:] - u[:2, :-1])
     problem = {
         "x": ca.veccat(x, u, h),
@@ -113,14 +125,16 @@ def make_plan(
     return plan
 
 
-def _rates() -> ca.Function:
-    """(s, state)' on a piece of the road."""
+def _rates(grass: bool) -> ca.Function:
+    """(s, state)' on a piece of the road; ``grass`` begins, within some decimetres, at the reach."""
     x, u = ca.SX.sym("x", 6), ca.SX.sym("u", 3)
-    bend, gear, share = ca.SX.sym("bend"), ca.SX.sym("gear"), ca.SX.sym("share")
+    bend, gear, share, reach = (ca.SX.sym(name) for name in ("bend", "gear", "share", "reach"))
     n, m, along, side, spin, angle = ca.vertsplit(x)
     gas, brake_squared, steer_rate = ca.vertsplit(u)
     drive = gas * share * engine(gear, along)
-    body = tyres_and_air(along, side, spin, angle, drive, braking(brake_squared, gas))
+    axles = (ca.fabs(offset) - reach for offset in _offsets(n, m, bend))
+    ground = Grass(*((1.0 + ca.tanh(beyond / EDGE_WIDTH_M)) / 2 for beyond in axles)) if grass else TARMAC
+    body = tyres_and_air(along, side, spin, angle, drive, braking(brake_squared, gas), ground)
     s_rate = (along * ca.cos(m) - side * ca.sin(m)) / (1.0 - bend * n)
     rates = ca.vertcat(
         s_rate,
@@ -131,20 +145,25 @@ def _rates() -> ca.Function:
         body.spin,
         steer_rate,
     )
-    return ca.Function("rates", [x, u, bend, gear, share], [rates])
+    return ca.Function("rates", [x, u, bend, gear, share, reach], [rates])
 
 
 def _places() -> ca.Function:
     """Offsets of the front and rear axle, to second order in the car's length, and the room left for steering (times speed²)."""
     x, bend = ca.SX.sym("x", 6), ca.SX.sym("bend")
     n, m, along, side, _, angle = ca.vertsplit(x)
+    speed_squared = along**2 + side**2
+    room = car.STEER_SLIP + car.LOCK_OVER_SPEED / (speed_squared + 1.0)
+    return ca.Function("places", [x, bend], [ca.vertcat(*_offsets(n, m, bend), room - angle, room + angle)])
+
+
+def _offsets(n: ca.SX, m: ca.SX, bend: ca.SX) -> list[ca.SX]:
+    """Of the front and rear axle from the centre line, to second order in the car's length."""
     offsets = []
     for ahead in (car.FRONT_M, -car.REAR_M):
         right = n + ahead * ca.sin(m)
         offsets.append(right - bend * (ahead * ca.cos(m)) ** 2 / 2 / (1.0 - bend * right))
-    speed_squared = along**2 + side**2
-    room = car.STEER_SLIP + car.LOCK_OVER_SPEED / (speed_squared + 1.0)
-    return ca.Function("places", [x, bend], [ca.vertcat(*offsets, room - angle, room + angle)])
+    return offsets
 
 
 def first_guess(road: Road) -> tuple[Floats, Floats, Floats]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from laps.drive import STEP_S, Actions, Lap, follow, modes_along, on_the_grid, sampled
+from laps.drive import STEP_S, Actions, Lap, follow, modes_along, on_the_grid, run, sampled
 from laps.plan import Plan, first_guess, make_plan
-from laps.quasi_steady import Line, SteadyLap, racing_line, steady_lap
-from laps.road import EDGE_M, Floats, road_of
+from laps.quasi_steady import SteadyLap, racing_line, steady_lap
+from laps.road import EDGE_M, Floats, Road, road_of
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.registry import make
 from tmrld.envs.sim import car
@@ -37,31 +37,42 @@ class Reference:
     lap_s: float
     """Replayed in the environment."""
     plan: Plan
-    line: Line
+    plan_s: float
+    """The plan's own time, with the step for which the environment holds the first action back."""
     steady: SteadyLap
+    steady_s: float
+    """Likewise of the quasi-steady-state lap."""
     seconds: float
     """How long all that took."""
-
-    @property
-    def plan_s(self) -> float:
-        """The plan's own time, and the step for which the environment holds the first action back."""
-        return self.plan.lap_time_s + STEP_S
-
-    @property
-    def steady_s(self) -> float:
-        """The quasi-steady-state lap's time, and that step."""
-        return self.steady.lap_time_s + STEP_S
 
 
 def reference_lap(track: Track, say: Say) -> Reference:
     """Work out the fastest lap.  Raises RuntimeError when no drive reached the finish on tarmac."""
     began = time.monotonic()
-    line = racing_line(road_of(track, SPACING_M))
-    steady = steady_lap(line)
-    say(f"quasi-steady: {steady.lap_time_s:.3f} s")
+    _, steady, steady_s = quasi_steady_lap(track)
+    say(f"quasi-steady: {steady_s:.3f} s")
     plan = best_plan(track, say)
     lap, lap_s = best_drive(track, plan, say)
-    return Reference(track, lap, lap_s, plan, line, steady, time.monotonic() - began)
+    return Reference(track, lap, lap_s, plan, plan.lap_time_s + STEP_S, steady, steady_s, time.monotonic() - began)
+
+
+def quasi_steady_lap(track: Track) -> tuple[Road, SteadyLap, float]:
+    """The second estimate: the road it was made for, the lap, and its time with the step that the environment waits."""
+    road = road_of(track, SPACING_M)
+    steady = steady_lap(racing_line(road))
+    return road, steady, steady.lap_time_s + STEP_S
+
+
+def rerun(track: Track, actions: Actions) -> tuple[Lap, float]:
+    """Recorded actions driven once more.  Raises RuntimeError when the environment does not drive the same lap with them."""
+    lap = run(track, lambda step, _: actions[step], len(actions))
+    replayed = replay(track.name, actions)
+    if lap.lap_time_s is None or replayed is None or abs(lap.lap_time_s - replayed) > SAME_S:
+        raise RuntimeError(
+            f"the recorded lap of {track.name} is {_seconds(lap.lap_time_s)} on tarmac and {_seconds(replayed)} in the environment: "
+            "car or track have changed since it was recorded, make it again"
+        )
+    return lap, replayed
 
 
 def best_plan(track: Track, say: Say) -> Plan:
@@ -76,6 +87,13 @@ def best_plan(track: Track, say: Say) -> Plan:
         guess = plan.time, plan.states, plan.controls
         gears, share = modes_along(plan)
     return plan
+
+
+def grass_plan(plan: Plan, grass_m: float, say: Say) -> Plan:
+    """The plan again, with up to ``grass_m`` metres of grass to use, from a guess that cuts every corner over it."""
+    states = plan.states.copy()
+    states[:, 0] *= (plan.road.reach + grass_m) / plan.road.reach
+    return make_plan(plan.road, plan.gears, plan.share, (plan.time, states, plan.controls), say, grass_m)
 
 
 def best_drive(track: Track, plan: Plan, say: Say) -> tuple[Lap, float]:
