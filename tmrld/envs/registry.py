@@ -114,7 +114,7 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
 
 
 def track_of(options: EnvironmentOptions) -> Line | None:
-    """The track that these options drive on, for maps; None where there is none, it is not known, or it changes.  Raises WorldError."""
+    """The track that these options drive on, for maps; None where none is known, or each episode has another.  Raises WorldError."""
     if options.id not in OURS or options.game != "sim":
         return None
     from tmrld.envs.sim.tracks import changes, named
