@@ -112,7 +112,6 @@ class Grid:
     actions: Floats
     gains: Floats
     """(n, 3, 7): change of the action per difference of the state."""
-    converged: bool
 
 
 def on_the_grid(
@@ -165,7 +164,7 @@ def on_the_grid(
     new_actions = values[7 * (count + 1) :].reshape(-1, 3)
     say(f"grid: {-float(found['f']):+.2f} m at step {count} after {stats['iter_count']} iterations ({stats['return_status']})")
     gains = _feedback(step, new_states, new_actions, modes)
-    return Grid(new_states, new_actions, gains, bool(stats["success"]))
+    return Grid(new_states, new_actions, gains)
 
 
 def follow(track: Track, grid: Grid) -> Lap:

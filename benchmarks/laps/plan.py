@@ -1,12 +1,13 @@
 """The fastest lap of the smooth car, by direct collocation over the road's arc length.
 
-Curvilinear coordinates (Limebeer and Perantoni, "Optimal control of a Formula One car on a three-dimensional track", 2015, without
-the third dimension): ``n`` metres to the right of the centre line, ``m`` radians clockwise of its heading, and with curvature k
+Curvilinear coordinates (Limebeer and Perantoni, "Optimal control of a Formula One car on a three-dimensional track, part 2", J. Dyn.
+Sys. Meas. Control 137, 2015, without the third dimension): ``n`` metres to the right of the centre line, ``m`` radians clockwise of
+its heading, and with curvature k
 
     s' = (along cos m - side sin m) / (1 - k n),    n' = along sin m + side cos m,    m' = spin - k s'
 
 The nodes lie at fixed places s.  The time between two of them is a variable, and time, not s, is what the trapezoidal rule steps
-over: so a standing start is nothing special.  The gear in each place and the pauses between gears are given; `drive.gears_along`
+over: so a standing start is nothing special.  The gear in each place and the pauses between gears are given; `drive.modes_along`
 finds them by driving the plan, and the plan is made again for them.
 """
 
@@ -41,17 +42,11 @@ class Plan:
     share: Floats
     """Share of the engine's power on each piece: below 1 where a shift interrupts it."""
     gears: Floats
-    converged: bool
 
     @property
     def lap_time_s(self) -> float:
         """From a standing start to the finish line."""
         return float(self.time[-1])
-
-    @property
-    def speed(self) -> Floats:
-        """At each node, m/s."""
-        return np.asarray(np.hypot(self.states[:, 2], self.states[:, 3]))
 
 
 def make_plan(
@@ -119,7 +114,6 @@ def make_plan(
         values[cut[0] : cut[1]].reshape(-1, 3),
         share,
         gears,
-        bool(stats["success"]),
     )
     say(f"plan: {plan.lap_time_s:.3f} s after {stats['iter_count']} iterations ({stats['return_status']})")
     return plan

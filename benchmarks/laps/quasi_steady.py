@@ -140,12 +140,10 @@ def _slip(share: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Line:
-    """A line to drive along: its own arc length, curvature (1/m) at each place, and offset from the road's centre."""
+    """A line to drive along: places by its own arc length, metres, and its curvature at each of them, 1/m."""
 
     s: Floats
     curvature: Floats
-    offset: Floats
-    converged: bool
 
 
 def racing_line(road: Road) -> Line:
@@ -205,7 +203,7 @@ def racing_line(road: Road) -> Line:
     n, m, _, curvature = np.asarray(found["x"]).ravel()[: 4 * (pieces + 1)].reshape(-1, 4).T
     ends = np.stack([n[:-1], n[1:]]), np.stack([m[:-1], m[1:]])
     metres = lengths[0] * ((1.0 - road.curvature * ends[0]) / np.cos(ends[1])).mean(axis=0)
-    return Line(np.append(0.0, np.cumsum(metres)), curvature, n, bool(solver.stats()["success"]))
+    return Line(np.append(0.0, np.cumsum(metres)), curvature)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,14 @@ from reference_lap import Row, complaints, read_table, recorded_actions
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim import car
 from tmrld.envs.sim.car import Car
-from tmrld.envs.sim.tracks import named
+from tmrld.envs.sim.tracks import BUNDLED, named
 
 SCRIPT = Path(reference_lap.__file__)
 ROW = Row("somewhere", 650.0, lap_s=20.0, plan_s=19.9, quasi_steady_s=20.1, steps=400, seconds=60.0)
+
+
+def test_every_bundled_track_has_a_reference_lap() -> None:
+    assert list(read_table()) == list(BUNDLED)
 
 
 @pytest.mark.parametrize("track", read_table())
@@ -97,7 +101,7 @@ def test_a_time_step_in_symbols_is_a_time_step_of_the_car() -> None:
 
 def test_a_quasi_steady_straight_is_driven_at_full_gas() -> None:
     s = np.arange(0.0, 401.0, 2.0)
-    line = Line(s, np.zeros(len(s)), np.zeros(len(s)), True)
+    line = Line(s, np.zeros(len(s)))
     machine, time = Car(), 0.0
     while machine.z < s[-1]:
         machine.step(0.001, 1.0, 0.0, 0.0)
@@ -112,7 +116,7 @@ def test_a_quasi_steady_circle_is_driven_at_the_front_tyres_limit(radius: float)
     assert speed**2 / radius == pytest.approx(2.0 * car.AXLE_LOAD * car.GRIP, rel=0.03)
     laps = 40.0
     s = np.linspace(0.0, laps * 2.0 * math.pi * radius, 4000)
-    lap = steady_lap(Line(s, np.full(len(s), 1.0 / radius), np.zeros(len(s)), True))
+    lap = steady_lap(Line(s, np.full(len(s), 1.0 / radius)))
     assert np.all(lap.speed <= speed + 1e-6)
     assert lap.speed[-1] > 0.9 * speed
 
