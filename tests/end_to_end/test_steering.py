@@ -89,9 +89,7 @@ def test_a_change_that_needs_it_restarts_only_the_engine_it_concerns(cluster: Cl
     desk = Desk(cluster)
     trainer, worker, before = cluster.programs["t"].engine(), cluster.programs["w"].engine(), desk.updates()
     edit = desk.do("run", "config", "set", "demo", "environment.reward.end_of_track=50")
-    assert edit["changes"] == [
-        {"path": "environment.reward.end_of_track", "before": 10.0, "after": 50.0, "applies": "restart"}
-    ]
+    assert edit["changes"] == [{"path": "environment.reward.end_of_track", "before": 10.0, "after": 50.0, "applies": "restart"}]
     await_that(lambda: cluster.programs["w"].engines() not in ([], [worker]), "the worker has another engine")
     await_that(lambda: desk.updates() > before, "it goes on")
     assert cluster.programs["t"].engine() == trainer
