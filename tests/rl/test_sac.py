@@ -251,3 +251,18 @@ def test_it_learns_what_to_do_where() -> None:
     positions = torch.linspace(-0.9, 0.9, 7)[:, None]
     actions = sac.policy({"vector": sac.normaliser(positions)}).mode()
     torch.testing.assert_close(actions, 0.5 * positions, atol=0.15, rtol=0.0)
+
+
+@pytest.mark.parametrize("average", [1, 3, 100])
+def test_the_policy_that_drives_is_an_average_of_those_that_were(average: int) -> None:
+    replay, rng = filled(point_spec()), np.random.default_rng(0)
+    algorithm = SAC(AlgorithmOptions(policy_average=average), SMALL, point_spec(), seed=0)
+    expected = np.zeros_like(algorithm.policy.head.weight.detach().numpy())
+
+    for update in range(1, 61):
+        train(algorithm, replay, 1, rng)
+        newest = algorithm.policy.head.weight.detach().numpy()
+        expected += (newest - expected) / max(1, min(average, update // 10))
+
+    np.testing.assert_allclose(algorithm.policy_tensors()["head.weight"], expected, rtol=1e-5, atol=1e-7)
+    assert (average == 1) == np.array_equal(algorithm.policy_tensors()["head.weight"], newest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -37,8 +37,10 @@ class Road(gymnasium.Env[Any, Any]):
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
     observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
     closed = 0
+    starts: ClassVar[list[dict[str, Any] | None]] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        Road.starts.append(options)
         self._left = 10 if seed is None else 3 + seed % 4
         self._place = np.full(1, 0.1 * (seed or 0), np.float32)
         return self._place.copy(), {"track": "winding"}
@@ -103,6 +105,15 @@ def driven(cars: int, *messages: Message) -> Port:
     port = Port(*messages)
     WorkerEngine(port, "demo", "w", config(), 0, cars).run()  # type: ignore[arg-type]  # all that it needs of a port
     return port
+
+
+@pytest.mark.parametrize("perturbed", [True, False])
+def test_training_starts_as_evaluation_does_unless_told_otherwise(perturbed: bool) -> None:
+    plain = config() | {"collection": {"perturbed_starts": perturbed}, "evaluation": {"offset_m": 2.0}}
+    told = run_config(plain)
+    Road.starts.clear()
+    driven(1, Assign("demo", told.model_dump(mode="json"), 1, "running"), Allowance("demo", "", 25))
+    assert Road.starts == [told.evaluation.start if perturbed else None] * 3
 
 
 @pytest.mark.parametrize("cars", [1, 3, 5, 64])

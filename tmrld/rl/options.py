@@ -92,6 +92,14 @@ class AlgorithmOptions(BaseModel):
         "TMRL REDQ_Q_UPDATES_PER_POLICY_UPDATE.",
         json_schema_extra=live("updates"),
     )
+    policy_average: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Updates over which the policy that drives is averaged, at most the last tenth of all; 1 drives "
+        "with the newest.  An average lacks the whims of single updates.  Polyak and Juditsky 1992 (SIAM J. Control Optim. 30, 838).",
+        json_schema_extra=live("updates"),
+    )
     reward_scale: float = Field(
         default=1.0,
         gt=0.0,

@@ -64,6 +64,11 @@ def actor_loss(alpha: Tensor, log_prob: Tensor, value: Tensor) -> Tensor:
     return (alpha * log_prob - value).mean()
 
 
+def average_horizon(longest: int, updates: int) -> int:
+    """Over how many updates the policy is averaged after so many: a tenth of them, so that a young policy is not held back."""
+    return max(1, min(longest, updates // 10))
+
+
 class SAC:
     """Learns a `Policy` from batches; an Algorithm (tmrld.rl.algorithm)."""
 
@@ -78,9 +83,11 @@ class SAC:
         self._noise = torch.Generator(self._device).manual_seed(seed)
         self.normaliser = Normaliser(vector_size(spec)).to(self._device)
         self.policy = Policy(spec, network, initial).to(self._device)
+        self.averaged_policy = deepcopy(self.policy).requires_grad_(False)
         self.critics = Critics(spec, network, CRITICS, initial).to(self._device)
         self.target_critics = deepcopy(self.critics).requires_grad_(False)
         self._policy_parameters = list(self.policy.parameters())
+        self._averaged_parameters = list(self.averaged_policy.parameters())
         self._critic_parameters = list(self.critics.parameters())
         self._target_parameters = list(self.target_critics.parameters())
         self._policy_optimizer = Adam(self._policy_parameters, lr=options.learning_rate_actor, fused=True)
@@ -129,6 +136,8 @@ class SAC:
         value = self.critics(observation, action).amin(dim=0)
         loss = actor_loss(self.temperature.alpha, log_prob, value)
         descend(self._policy_optimizer, self._policy_parameters, loss)
+        horizon = average_horizon(self.options.policy_average, self.updates)
+        move_towards(self._averaged_parameters, self._policy_parameters, 1.0 / horizon)
         alpha = self.temperature.alpha.clone()
         temperature_loss = self.temperature.update(log_prob.detach())
         self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
@@ -138,8 +147,8 @@ class SAC:
         return self._critic_averages.take() | self._policy_averages.take()
 
     def policy_tensors(self) -> dict[str, Array]:
-        """The parameters of the policy, by their names in `Policy`, for inputs that are not normalised."""
-        tensors = dict(self.policy.state_dict())
+        """The parameters of the averaged policy, by their names in `Policy`, for inputs that are not normalised."""
+        tensors = dict(self.averaged_policy.state_dict())
         weight, bias = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
         tensors[weight], tensors[bias] = self.normaliser.folded(tensors[weight], tensors[bias])
         return {name: snapshots.to_array(tensor) for name, tensor in tensors.items()}
@@ -165,6 +174,7 @@ class SAC:
         arrays = {
             **snapshots.module_arrays("normaliser", self.normaliser),
             **snapshots.module_arrays("policy", self.policy),
+            **snapshots.module_arrays("averaged_policy", self.averaged_policy),
             **snapshots.module_arrays("critics", self.critics),
             **snapshots.module_arrays("target_critics", self.target_critics),
             **snapshots.adam_arrays("policy_optimizer", self._policy_optimizer),
@@ -190,6 +200,7 @@ class SAC:
             raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses sac")
         snapshots.restore_module("normaliser", self.normaliser, arrays)
         snapshots.restore_module("policy", self.policy, arrays)
+        snapshots.restore_module("averaged_policy", self.averaged_policy, arrays)
         snapshots.restore_module("critics", self.critics, arrays)
         snapshots.restore_module("target_critics", self.target_critics, arrays)
         snapshots.restore_adam("policy_optimizer", self._policy_optimizer, arrays)

@@ -48,7 +48,7 @@ def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *
         choose = chooser(policy, spec, seed)
         clock = None if options.clock == "lockstep" else time.monotonic
         for number in range(seed, seed + episodes):
-            plan = EpisodePlan("", "", options.track, "evaluation", number, perturbed_start() if perturbed else None)
+            plan = EpisodePlan("", "", options.track, "evaluation", number, EvaluationOptions().start if perturbed else None)
             started = time.perf_counter()
             episode = Episode(environment, spec, plan, CollectionOptions(), clock)
             while not episode.ended:
@@ -57,12 +57,6 @@ def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *
                     yield Drive(number, chunk.summary, time.perf_counter() - started)
     finally:
         environment.close()
-
-
-def perturbed_start() -> dict[str, Any]:
-    """The options of a reset that starts as evaluation does."""
-    evaluation = EvaluationOptions()
-    return {"perturb": {"offset_m": evaluation.offset_m, "heading_deg": evaluation.heading_deg, "grip": evaluation.grip}}
 
 
 def chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:

@@ -153,11 +153,12 @@ class WorkerEngine:
 
     def _train(self) -> None:
         """Training episodes in all cars; a single car returns after one when an evaluation is due."""
-        plan = EpisodePlan(self._run, self._worker, self._options.track, "train")
 
         def begin(environment: Environment) -> Episode | None:
-            may_begin = self._room_to_train(1) > 0 and not self._must_evaluate
-            return self._episode(environment, plan) if may_begin else None
+            if self._room_to_train(1) == 0 or self._must_evaluate:
+                return None
+            start = self._evaluation.start if self._collection.perturbed_starts else None
+            return self._episode(environment, EpisodePlan(self._run, self._worker, self._options.track, "train", None, start))
 
         self._drive(self._environments, begin, self._choose, _Gate(self, self._room_to_train, self._hold_training))
 
@@ -166,18 +167,13 @@ class WorkerEngine:
         actor, version, episodes = self._actor, self._version, self._evaluation_due
         assert actor is not None
         self._evaluation_due = 0
-        perturb = {
-            "offset_m": self._evaluation.offset_m,
-            "heading_deg": self._evaluation.heading_deg,
-            "grip": self._evaluation.grip,
-        }
         seeds = iter(range(self._evaluation.first_seed, self._evaluation.first_seed + episodes))
 
         def begin(environment: Environment) -> Episode | None:
             seed = next(seeds, None)
             if seed is None:
                 return None
-            plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, {"perturb": perturb})
+            plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, self._evaluation.start)
             return self._episode(environment, plan)
 
         def choose(driven: Sequence[Episode]) -> list[Choice]:

@@ -18,8 +18,9 @@ from tmrld.envs.sim.randomness import conditions
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.storage.files import explaining
-from tmrld.worker.driving import chooser, perturbed_start
+from tmrld.worker.driving import chooser
 from tmrld.worker.episode import Choice
+from tmrld.worker.options import EvaluationOptions
 
 
 def check_has_picture(options: EnvironmentOptions) -> None:
@@ -41,7 +42,7 @@ def filmed(options: EnvironmentOptions, policy: str, seed: int, *, perturbed: bo
     try:
         spec = describe(environment, options)
         choose = _replay(Path(policy), spec) if policy.endswith(".csv") else _actions_of(chooser(policy, spec, seed))
-        observation, info = environment.reset(seed=seed, options=perturbed_start() if perturbed else None)
+        observation, info = environment.reset(seed=seed, options=EvaluationOptions().start if perturbed else None)
         began = time.monotonic()
         scenes: list[Scene] = []
         score, ended = 0.0, False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,12 @@ class CollectionOptions(BaseModel):
     )
     compression: Literal["none", "zstd"] = Field(
         "none", description="Compression of chunks; zstd pays for images.", json_schema_extra=live()
+    )
+    perturbed_starts: bool = Field(
+        True,
+        description="Whether training episodes start as evaluation does: a little off, askew, on other tyres.  A policy that knows "
+        "one start alone fails beside its own line.",
+        json_schema_extra=live(),
     )
     info: tuple[str, ...] = Field(
         (),
@@ -46,3 +52,8 @@ class EvaluationOptions(BaseModel):
     first_seed: int = Field(
         0, ge=0, lt=2**31, description="Seed of the first episode of each evaluation.", json_schema_extra=live()
     )
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The options of a reset that starts so, by its seed."""
+        return {"perturb": {"offset_m": self.offset_m, "heading_deg": self.heading_deg, "grip": self.grip}}
