@@ -42,6 +42,8 @@ class Plan:
     share: Floats
     """Share of the engine's power on each piece: below 1 where a shift interrupts it."""
     gears: Floats
+    solved: bool
+    """Whether the solver came to an end; else this is where it stood when its iterations were used up."""
 
     @property
     def lap_time_s(self) -> float:
@@ -114,6 +116,7 @@ def make_plan(
         values[cut[0] : cut[1]].reshape(-1, 3),
         share,
         gears,
+        bool(stats["success"]),
     )
     say(f"plan: {plan.lap_time_s:.3f} s after {stats['iter_count']} iterations ({stats['return_status']})")
     return plan
