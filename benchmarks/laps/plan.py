@@ -89,7 +89,7 @@ def make_plan(
         "ipopt",
         problem,
         {
-            "ipopt": {"max_iter": 200, "tol": 1e-5, "acceptable_tol": 1e-4, "print_level": 0, "sb": "yes"},
+            "ipopt": {"max_iter": 600, "tol": 1e-5, "acceptable_tol": 1e-4, "print_level": 0, "sb": "yes"},
             "print_time": False,
         },
     )
