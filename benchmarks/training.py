@@ -47,12 +47,18 @@ def reference_lap_s(track: str) -> float:
 
 
 def tmrld(*arguments: str, limit_min: float | None = None) -> dict[str, Any]:
-    """Run the command line; returns the JSON object of its last line.  It is asked to stop after ``limit_min`` minutes."""
+    """Run the command line; returns the JSON object of its last line.  It is asked to stop after ``limit_min`` minutes.
+
+    Ends this program with a sentence when the command fails.
+    """
     process = subprocess.Popen([sys.executable, "-m", "tmrld", *arguments], stdout=subprocess.PIPE, text=True)
     try:
         output, _ = process.communicate(timeout=None if limit_min is None else 60 * limit_min)
     except subprocess.TimeoutExpired:
         process.terminate()
         output, _ = process.communicate(timeout=30)
-    summary: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    lines = output.strip().splitlines()
+    if process.returncode or not lines:
+        sys.exit(f"`tmrld {' '.join(arguments[:2])} …` ended with code {process.returncode}: see what it said above")
+    summary: dict[str, Any] = json.loads(lines[-1])
     return summary
