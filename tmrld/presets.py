@@ -44,7 +44,7 @@ PRESETS = (
         "one track. It takes several times as long to learn, and drives tracks that it has never seen.",
         {
             "environment": {"track": "medium-650-any", "max_steps": 1500},
-            "algorithm": {"gamma": 0.99},
+            "algorithm": {"gamma": 0.99, "update_to_data": 0.2},
             "training": {"evaluation_interval_updates": 4000},
         },
     ),

@@ -30,7 +30,7 @@ ROW = Row("somewhere", 650.0, lap_s=20.0, plan_s=19.9, quasi_steady_s=20.1, step
 
 
 def test_every_bundled_track_has_a_reference_lap() -> None:
-    assert list(read_table()) == list(BUNDLED)
+    assert list(read_table())[: len(BUNDLED)] == list(BUNDLED)  # behind them, generated ones
 
 
 @pytest.mark.parametrize("track", read_table())
