@@ -3,7 +3,7 @@
 One long run of `tmrld up` with the preset of random tracks, in rounds of some minutes: after each, its newest weights drive tracks
 of seeds that are kept out of training.  The last round counts; the rounds before are the learning curve, in the CSV and the plot.
 
-    python benchmarks/generalise.py --minutes 40 --rounds 8 --csv benchmarks/results/generalise.csv
+    python benchmarks/generalise.py --minutes 15 --rounds 3 --csv benchmarks/results/generalise.csv
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ EPISODES = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=40.0, help="of training altogether (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="how often to look (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of training altogether (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often to look (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: %(default)s)")
     parser.add_argument("--tracks", default="medium-650", help="difficulty and length (default: %(default)s)")
     parser.add_argument("--csv", type=Path, help="where to keep a line per round; the plot lies beside it, as .png")

@@ -5,7 +5,7 @@ and that one that sees four learned to brake, take the apex and accelerate again
 each, so that a busy hour of the machine hits both; then the newest weights drive 20 laps from perturbed starts, and one lap each is
 drawn: speed and brake over the way, by which the claim can be judged.
 
-    python benchmarks/history.py --minutes 10 --rounds 5 --csv benchmarks/results/history.csv
+    python benchmarks/history.py --minutes 5 --rounds 2 --csv benchmarks/results/history.csv
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def track_points() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training for each (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns that each takes (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training for each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="turns that each takes (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="how many pairs of runs (default: %(default)s)")
     parser.add_argument("--csv", type=Path, help="where to keep a line per run and round; the plot lies beside it, as .png")
     options = parser.parse_args()
