@@ -89,11 +89,6 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         self._info = info
         return self._own(observation), reward, terminated, truncated, info
 
-    @property
-    def newest_info(self) -> dict[str, Any]:
-        """The info that belongs to the newest observation."""
-        return self._info
-
     def render(self) -> NDArray[np.uint8] | None:
         """The frame that belongs to the newest observation, RGB (height, width, 3), if ``render_mode`` is "rgb_array"."""
         if self.render_mode is None:
