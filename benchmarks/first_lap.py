@@ -11,7 +11,6 @@ not the best it ever had, drive 20 episodes from perturbed starts, and the media
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from report import print_report
-from training import drive, newest_weights, reference_lap_s, train
+from training import drive, keep, newest_weights, reference_lap_s, train
 
 FIRST_LAP_TARGET_S = 120.0
 LAP_RATIO_TARGET = 1.20
@@ -92,11 +91,7 @@ def main() -> None:
         ratio = "" if done.lap_ratio is None else f"{done.lap_ratio:.3f}"
         counts = f"{done.updates:8,d} {done.transitions:12,d} {done.updates_per_s:10.1f}"
         print(f"{seed:4d} {first:>10} {counts} {laps:>9} {lap:>11} {ratio}", flush=True)
-    if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(asdict(runs[0])))
-            writer.writeheader()
-            writer.writerows(asdict(each) for each in runs)
+    keep(options.csv, [asdict(each) for each in runs])
 
     first_laps = [each.first_lap_s for each in runs]
     slowest = None if None in first_laps else max(value for value in first_laps if value is not None)

@@ -9,7 +9,6 @@ of seeds that are kept out of training.  The last round counts; the rounds befor
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from plotting import learning_curve
 from report import print_report
-from training import drive, newest_weights, reference_lap_s, train
+from training import drive, keep, newest_weights, reference_lap_s, train
 
 from tmrld.presets import preset
 
@@ -64,11 +63,7 @@ def main() -> None:
             rows.append(row)
             counts = f"{row['minutes']:8.1f} {row['updates']:9,d} {row['transitions']:12,d}"
             print(f"{counts} {finished:9.0%} {ratio:10.3f}", flush=True)
-            if options.csv is not None:
-                with options.csv.open("w", newline="") as file:
-                    writer = csv.DictWriter(file, list(row))
-                    writer.writeheader()
-                    writer.writerows(rows)
+            keep(options.csv, rows)
     if options.csv is not None:
         curves = {
             "finished": [row["unseen_finish_rate"] for row in rows],

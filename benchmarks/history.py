@@ -11,7 +11,6 @@ drawn: speed and brake over the way, by which the claim can be judged.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from plotting import speed_profiles
 from report import print_report
-from training import FIRST_SEED, drive, newest_weights, reference_lap_s, train
+from training import FIRST_SEED, drive, keep, newest_weights, reference_lap_s, train
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.registry import describe, make
@@ -117,11 +116,7 @@ def main() -> None:
                     rows.append(row)
                     counts = f"{seed:4d} {frames:6d} {row['minutes']:8.1f} {row['updates']:9,d}"
                     print(f"{counts} {row['finished']:>6}/{EPISODES} {row['lap_ratio']:>10}", flush=True)
-                    if options.csv is not None:
-                        with options.csv.open("w", newline="") as file:
-                            writer = csv.DictWriter(file, list(row))
-                            writer.writeheader()
-                            writer.writerows(rows)
+                    keep(options.csv, rows)
     if options.csv is not None:
         speed_profiles(options.csv.with_suffix(".png"), {f"LIDAR frames: {frames}": lap for frames, lap in laps.items()})
     results = []

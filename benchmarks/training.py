@@ -6,7 +6,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,15 @@ def drive(weights: Path, track: str, episodes: int, settings: Mapping[str, Any] 
     flags = [part for path, value in (settings or {}).items() for part in ("--set", f"run.{path}={value}")]
     command = ("env", "run", "tmrld/TM20Lidar-v0", "--policy", str(weights), "--track", track, "--perturbed", "--json")
     return tmrld(*command, "--episodes", str(episodes), "--seed", str(FIRST_SEED), *flags)
+
+
+def keep(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows as CSV, the keys of the first as its header; does nothing without a path."""
+    if path is not None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def reference_lap_s(track: str) -> float:
