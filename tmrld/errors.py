@@ -10,6 +10,7 @@
     ├── NotFound               the thing that was named does not exist
     ├── Conflict               the thing exists, but its state forbids what was asked
     ├── ProtocolError          the peer sent something the protocol does not allow; the link is closed with its code
+    ├── GameError              the game, its window, its plugin or the controls cannot be reached, or were lost
     ├── LinkError              a connection could not be made or was lost
     │   ├── Refused              the other side said no (token, key, version, role): trying again will not help
     │   └── LinkLost             the line broke: trying again will
@@ -51,6 +52,10 @@ class NotFound(TmrldError):
 
 class Conflict(TmrldError):
     """The request is sound, but the state of its object forbids it."""
+
+
+class GameError(TmrldError):
+    """The game, its window, the plugin in it or the controls cannot be reached, or were lost while driving."""
 
 
 class ProtocolError(TmrldError):

@@ -148,6 +148,60 @@ class RandomisationOptions(BaseModel):
     )
 
 
+class TrackmaniaOptions(BaseModel):
+    """How TrackMania 2020 itself is seen and driven; the simulator has no use for any of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    controls: Literal["gamepad", "keyboard", "none"] = Field(
+        "gamepad",
+        description="gamepad: a virtual XBox 360 pad, with analog triggers and stick; keyboard: the arrow keys, on or off; none: a "
+        "person drives (TMRL: VIRTUAL_GAMEPAD).",
+        json_schema_extra=restart(),
+    )
+    sleep_at_reset_s: float = Field(
+        1.5,
+        ge=0,
+        le=60,
+        description="How long a reset waits until the race has begun, in seconds (TMRL: SLEEP_TIME_AT_RESET).",
+        json_schema_extra=restart("s"),
+    )
+    save_replays: bool = Field(
+        False,
+        description="Whether the game saves a replay of every episode (TMRL: save_replays); needs the plugin for it.",
+        json_schema_extra=restart(),
+    )
+    window_title: str = Field(
+        "Trackmania", min_length=1, max_length=200, description="Title of the game's window, exactly.", json_schema_extra=restart()
+    )
+    telemetry_host: str = Field(
+        "127.0.0.1", min_length=1, max_length=253, description="Where the plugin in the game listens.", json_schema_extra=restart()
+    )
+    telemetry_port: int = Field(
+        9000, ge=1, le=65535, description="Port of the plugin that tells speed and place.", json_schema_extra=restart()
+    )
+    replay_port: int = Field(
+        10000, ge=1, le=65535, description="Port of the plugin that saves replays.", json_schema_extra=restart()
+    )
+    telemetry_stall_s: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="A silence of the plugin longer than this, in seconds, is an error (TMRL: 10).",
+        json_schema_extra=restart("s"),
+    )
+    speed_unit: Literal["m/s", "km/h"] = Field(
+        "m/s", description="The unit in which the plugin tells the speed.", json_schema_extra=restart()
+    )
+    hand_back_s: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="A key that a person presses stops the policy; it drives again when no key was touched for this long, in seconds.",
+        json_schema_extra=restart("s"),
+    )
+
+
 class EnvironmentOptions(BaseModel):
     """The world of a run: TrackMania, its simulator, or any Gymnasium environment."""
 
@@ -170,15 +224,22 @@ class EnvironmentOptions(BaseModel):
     )
     clock: Literal["lockstep", "realtime"] = Field(
         "lockstep",
+        validate_default=True,
         description="lockstep: the simulator waits for the driver and runs as fast as it can; realtime: the wall clock.",
         json_schema_extra=restart(),
+    )
+    compat: Literal["none", "tmrl"] = Field(
+        "none",
+        description="tmrl: observation and reward are those of TMRL 0.7.1 to the last bit, faults included, for policies trained there.",
+        json_schema_extra=new_run(),
     )
     track: str = Field(
         "default",
         min_length=1,
-        max_length=200,
+        max_length=1000,
         description="Name of the track to drive.  The simulator brings those of `tmrld track list`, and generates others by "
-        "difficulty, length and seed, as in medium-650-17; medium-650-any is another one for each episode.",
+        "difficulty, length and seed, as in medium-650-17; medium-650-any is another one for each episode.  For the game, the path "
+        "of a file with its line: .npy, or text with x, y, z per line.",
         json_schema_extra=restart(),
     )
     history: int = Field(
@@ -223,6 +284,19 @@ class EnvironmentOptions(BaseModel):
         description="Episodes are truncated after this many steps (rtgym: ep_max_length).",
         json_schema_extra=restart("steps"),
     )
+    reset_action_buffer: bool = Field(
+        True,
+        description="Whether an episode begins with an empty buffer of actions (rtgym: reset_act_buf).",
+        json_schema_extra=new_run(),
+    )
+    wait_on_done: bool = Field(
+        True,
+        description="Whether the world pauses at the end of an episode (rtgym: wait_on_done).",
+        json_schema_extra=restart(),
+    )
+    benchmark: bool = Field(
+        False, description="Whether rtgym measures how long its steps take (rtgym: benchmark).", json_schema_extra=restart()
+    )
     window_width: Annotated[int, Field(ge=64, le=7680)] | Literal["auto"] = Field(
         "auto",
         description="Width of the game's window in pixels; auto is 256 for images, 958 for the LIDAR (TMRL: WINDOW_WIDTH).",
@@ -253,9 +327,20 @@ class EnvironmentOptions(BaseModel):
         json_schema_extra=new_run(),
     )
     reward: RewardOptions = Field(default_factory=RewardOptions, description="What is paid, and when an episode ends.")
+    trackmania: TrackmaniaOptions = Field(
+        default_factory=TrackmaniaOptions, description="How TrackMania 2020 itself is seen and driven."
+    )
     randomisation: RandomisationOptions = Field(
         default_factory=RandomisationOptions, description="What differs from episode to episode in the simulator."
     )
+
+    @field_validator("clock")
+    @classmethod
+    def _keeps_time(cls, clock: str, others: ValidationInfo) -> str:
+        """The game waits for nobody."""
+        if clock == "lockstep" and others.data.get("game") == "trackmania" and others.data.get("id") in OURS:
+            raise ValueError("the game waits for no driver: set it to 'realtime', or game to 'sim'")
+        return clock
 
     @field_validator("randomisation")
     @classmethod

@@ -60,8 +60,9 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
                 **(LOCKSTEP if self._lockstep else pace),
                 "ep_max_length": options.max_steps,
                 "act_buf_len": options.action_buffer,
-                "reset_act_buf": True,
-                "wait_on_done": True,
+                "reset_act_buf": options.reset_action_buffer,
+                "wait_on_done": options.wait_on_done,
+                "benchmark": options.benchmark,
             }
         )
         self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
@@ -87,7 +88,23 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         observation, reward, terminated, truncated, info = super().step(self._checked(action))
         self._guard.raise_error()
         self._info = info
+        if info.get("user_drives") and not (terminated or truncated):
+            truncated = True  # what happens from here on is not the policy's doing
+            self.running = False
+            self.wait()
         return self._own(observation), reward, terminated, truncated, info
+
+    @property
+    def user_drives(self) -> bool:
+        """Whether a person has taken the controls over: an episode that begins now would not be the policy's."""
+        return bool(getattr(self._guard.interface, "user_drives", False))
+
+    def release(self) -> None:
+        """Let go of the controls at once, in the middle of an episode: nobody drives until the next reset."""
+        if not self._closed:
+            self.stop()
+            self.is_waiting = True
+            self._guard.release()
 
     def render(self) -> NDArray[np.uint8] | None:
         """The frame that belongs to the newest observation, RGB (height, width, 3), if ``render_mode`` is "rgb_array"."""
@@ -101,6 +118,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         if not self._closed:
             self._closed = True
             RealTimeEnvTS.__del__(self)
+            self._guard.close()
 
     def _initialize_time(self) -> None:
         """Called by rtgym within each reset.  The first time step cannot be late."""
@@ -164,7 +182,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     """Passes every call on.  An exception is kept for the caller's thread: rtgym's own thread would die of it unheard."""
 
     def __init__(self, interface: RealTimeGymInterface) -> None:
-        self._interface = interface
+        self.interface = interface
         self._error: Exception | None = None
         self._last: list[Any] = []
         self.get_observation_space = interface.get_observation_space
@@ -179,14 +197,14 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     def send_control(self, control: NDArray[np.float32] | None) -> None:
         if self._error is None:
             try:
-                self._interface.send_control(control)
+                self.interface.send_control(control)
             except Exception as error:
                 self._error = error
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[Any], dict[str, Any]]:
         self._error = None
         try:
-            self._last, info = self._interface.reset(seed=seed, options=options)
+            self._last, info = self.interface.reset(seed=seed, options=options)
         except Exception as error:
             self._error = error
             return [], {}
@@ -195,7 +213,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     def get_obs_rew_terminated_info(self) -> tuple[list[Any], float, bool, dict[str, Any]]:
         if self._error is None:
             try:
-                result: tuple[list[Any], float, bool, dict[str, Any]] = self._interface.get_obs_rew_terminated_info()
+                result: tuple[list[Any], float, bool, dict[str, Any]] = self.interface.get_obs_rew_terminated_info()
             except Exception as error:
                 self._error = error
             else:
@@ -205,12 +223,20 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     def wait(self) -> None:
         if self._error is None:
             try:
-                self._interface.wait()
+                self.interface.wait()
             except Exception as error:
                 self._error = error
 
+    def release(self) -> None:
+        """Let go of what the interface holds, if it knows how to."""
+        getattr(self.interface, "release", lambda: None)()
+
+    def close(self) -> None:
+        """Let go of the interface's world, if it has one."""
+        getattr(self.interface, "close", lambda: None)()
+
     def picture(self, info: dict[str, Any]) -> NDArray[np.uint8]:
-        picture = getattr(self._interface, "picture", None)
+        picture = getattr(self.interface, "picture", None)
         if picture is None:
             raise WorldError("this environment has no picture to render")
         frame: NDArray[np.uint8] = picture(info)

@@ -139,8 +139,10 @@ def tm20(id: str, render_mode: str | None = None, **settings: Any) -> Env:
     options = _options(id, settings)
     if render_mode not in (None, *RENDER_MODES):
         raise WorldError(f"render_mode {render_mode!r} is not one of {', '.join(RENDER_MODES)}")
-    if options.game != "sim":
-        raise WorldError("game='trackmania' is not available in this version: drive in the simulator with game='sim'")
+    if options.game == "trackmania":
+        from tmrld.envs.trackmania.game import game_interface
+
+        return PacedEnv(game_interface(options), options, render_mode)
     from tmrld.envs.sim.env import sim_interface
 
     return PacedEnv(sim_interface(options), options, render_mode)

@@ -17,7 +17,6 @@ from tmrld.envs.sim.timing import Lockstep, Timing, WallClock
 from tmrld.envs.sim.tracks import named
 from tmrld.envs.sim.world import SimWorld
 from tmrld.envs.trackmania.interface import TrackmaniaInterface
-from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.errors import WorldError
 
 
@@ -25,7 +24,7 @@ class SimInterface(TrackmaniaInterface):
     """The simulator's side of a flavour, with a picture to look at."""
 
     def __init__(self, world: SimWorld, options: EnvironmentOptions) -> None:
-        super().__init__(world, flavour_spec(options), options.reward)
+        super().__init__(world, options)
         self._sim = world
         self._camera = camera(*options.window)
 

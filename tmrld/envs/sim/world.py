@@ -83,6 +83,15 @@ class SimWorld:
     def pause(self) -> None:
         """Between episodes the car stays where it is: only a reset matters."""
 
+    user_drives = False
+    """Nobody else has controls here."""
+
+    def release(self) -> None:
+        """Nothing outside this process is held."""
+
+    def close(self) -> None:
+        """Nothing outside this process is held."""
+
     def _enter(self, track: Track) -> None:
         self.track = track
         """The track of this episode."""

@@ -17,10 +17,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from rtgym import RealTimeGymInterface
 
-from tmrld.envs.options import RewardOptions
+from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.trackmania.reward import REWARD_TERMS, Progress
-from tmrld.envs.trackmania.spec import ACTION_SIZE, MAX_SPEED_KMH, action_space, frame_space
-from tmrld.payloads import EnvSpec
+from tmrld.envs.trackmania.spec import ACTION_SIZE, MAX_SPEED_KMH, action_space, flavour_spec, frame_space
 
 MISSED_M = 10.0
 """A checkpoint counts as missed when the car is so far past it; a lap without it is none, so the episode ends."""
@@ -78,6 +77,16 @@ class World(Protocol):
     def pause(self) -> None:
         """Nobody drives until the next reset."""
 
+    @property
+    def user_drives(self) -> bool:
+        """Whether a person has taken the controls over, so that what is chosen here is not obeyed."""
+
+    def release(self) -> None:
+        """Let go of the controls at once, wherever the car is."""
+
+    def close(self) -> None:
+        """Let go of what lies outside this process."""
+
 
 READINGS: dict[str, Callable[[Moment, Progress], float]] = {
     "speed": lambda moment, progress: min(moment.speed * 3.6, MAX_SPEED_KMH),
@@ -91,12 +100,13 @@ READINGS: dict[str, Callable[[Moment, Progress], float]] = {
 class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     """A flavour as an rtgym interface.  Spaces: `tmrld.envs.trackmania.spec`; reward: `tmrld.envs.trackmania.reward`."""
 
-    def __init__(self, world: World, spec: EnvSpec, reward: RewardOptions) -> None:
+    def __init__(self, world: World, options: EnvironmentOptions) -> None:
+        spec = flavour_spec(options)
         self._world = world
         self._spec = spec
-        self._reward = reward
+        self._reward = options.reward
         self._track = world.track
-        self._progress = Progress(self._track.line, reward)
+        self._progress = Progress(self._track.line, self._reward)
         *numbers, seen = spec.parts
         self._readings = [READINGS[part.name] for part in numbers]
         self._history = seen.observed_shape
@@ -143,6 +153,19 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
         """Between episodes nobody drives."""
         self._world.pause()
 
+    @property
+    def user_drives(self) -> bool:
+        """Whether a person has taken the controls over."""
+        return self._world.user_drives
+
+    def release(self) -> None:
+        """Let go of the controls at once."""
+        self._world.release()
+
+    def close(self) -> None:
+        """Let go of the world."""
+        self._world.close()
+
     def _observation(self, moment: Moment) -> Observation:
         progress = self._progress
         observation: Observation = [np.array((reading(moment, progress),), np.float32) for reading in self._readings]
@@ -161,5 +184,6 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
             "finished": moment.finished,
             "lap_time_s": moment.lap_time_s,
             "track": self._track.name,
+            "user_drives": self._world.user_drives,
             "reward_terms": terms,
         }
