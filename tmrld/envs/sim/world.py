@@ -177,6 +177,7 @@ class SimWorld:
             finished=self._lap_time_s is not None,
             lap_time_s=self._lap_time_s,
             next_gate_m=self._gates[self._next_gate].metres if self._next_gate < len(self._gates) else math.inf,
+            held=self._controls,
         )
 
 

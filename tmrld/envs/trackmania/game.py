@@ -144,6 +144,7 @@ class GameWorld:
         self._scale = 1.0 / 3.6 if self._options.speed_unit == "km/h" else 1.0
         self._enter = enter
         self._parts: Parts | None = None
+        self._image: NDArray[np.uint8] | None = None
         self._place: tuple[float, float] | None = None
         self._heading = 0.0
         self._began = 0.0
@@ -202,6 +203,12 @@ class GameWorld:
             time.sleep(POP_UP_S)
             parts.controls.close_pop_up()
 
+    def picture(self) -> NDArray[np.uint8]:
+        """The picture that was taken last, as RGB (height, width, 3).  Raises WorldError before the first reset."""
+        if self._image is None:
+            raise WorldError("the game has not been looked at: reset the environment first")
+        return np.ascontiguousarray(self._image[:, :, 2::-1])
+
     def release(self) -> None:
         """Let go of everything at once, wherever the car is."""
         if self._parts is not None:
@@ -239,6 +246,7 @@ class GameWorld:
                 self._place = record.x, record.z
         else:
             self._place = record.x, record.z
+        self._image = image
         if record.finished and self._lap_time_s is None:
             self._lap_time_s = record.received - self._began
         return Moment(
@@ -252,13 +260,26 @@ class GameWorld:
             seen=self._eye(image),
             finished=record.finished,
             lap_time_s=self._lap_time_s,
+            held=(record.gas, record.braking, record.steer),
         )
 
 
-def game_interface(options: EnvironmentOptions) -> TrackmaniaInterface:
+class GameInterface(TrackmaniaInterface):
+    """The game's side of a flavour, with a picture to look at."""
+
+    def __init__(self, world: GameWorld, options: EnvironmentOptions) -> None:
+        super().__init__(world, options)
+        self._game = world
+
+    def picture(self, _info: dict[str, Any]) -> NDArray[np.uint8]:
+        """What the newest observation was made from: RGB, the window's (height, width, 3)."""
+        return self._game.picture()
+
+
+def game_interface(options: EnvironmentOptions) -> GameInterface:
     """The game as an rtgym interface.  Raises WorldError on a track that cannot be read; the game is reached at the first reset."""
     world = GameWorld(course_of(options.track), eye_of(options), options, lambda: _enter(options.trackmania, options.time_step_s))
-    return TrackmaniaInterface(world, options)
+    return GameInterface(world, options)
 
 
 def _enter(options: TrackmaniaOptions, step_s: float) -> Parts:

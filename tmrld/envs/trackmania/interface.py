@@ -44,6 +44,8 @@ class Moment:
     lap_time_s: float | None
     next_gate_m: float = math.inf
     """Where along the line the next checkpoint lies that a lap needs, in metres; never reached where that is unknown."""
+    held: tuple[float, float, float] | None = None
+    """Gas, brake and steer as the car obeys them, whoever drives; None where nobody can tell."""
 
 
 class Course(Protocol):
@@ -183,6 +185,7 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
             "progress": 1.0 if moment.finished else self._progress.share,
             "finished": moment.finished,
             "lap_time_s": moment.lap_time_s,
+            "held": moment.held,
             "track": self._track.name,
             "user_drives": self._world.user_drives,
             "reward_terms": terms,
