@@ -222,7 +222,8 @@ class Daemon:
 
         options = self.settings.worker
         spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=options.spool_bytes)
-        return WorkerRole(name, Outbox(spool, options.memory_bytes), self.feed, options.environments)
+        outbox = Outbox(spool, options.memory_bytes)
+        return WorkerRole(name, outbox, self.feed, options.environments, on_relay_lost=options.on_relay_lost)
 
     def _start_peer(self, role: str, member: _PeerRole, access: _Access) -> None:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)

@@ -72,6 +72,10 @@ class WorkerSettings(BaseModel):
         description="How many cars its engine drives in lockstep, each through episodes of its own, with one call of the policy for "
         "all; in real time there can be only one.",
     )
+    on_relay_lost: Literal["drive", "pause"] = Field(
+        "drive",
+        description="What the car does while the relay cannot be reached: drive on, and keep the samples; or pause, controls released.",
+    )
     memory_bytes: int = Field(
         64 * 2**20, ge=2**20, description="Unacknowledged samples kept in memory before they go to the spool."
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from tests.support import robot
 from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
 from tmrld.configuration import run_config
@@ -148,6 +149,54 @@ def test_a_trainer_repeats_its_grant_on_a_new_link_though_it_still_waits_for_a_w
             async with linked(role, "trainer", "t") as relay:
                 assert await relay.hear(Grant) == granted
                 await relay.say(assign, Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_worker_that_is_told_to_lets_go_of_the_controls_while_the_relay_is_lost(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    environment = {"id": robot.ID, "kwargs": {"diary": str(diary)}, "clock": "realtime", "max_steps": 100_000}
+    plain = run_config({"environment": environment}).model_dump(mode="json")
+
+    async def until(condition: Callable[[list[str]], bool]) -> None:
+        while not condition(robot.diary(diary)):
+            await asyncio.sleep(0.01)
+
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), on_relay_lost="pause")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", plain, 1, "running"))
+                await until(lambda done: done.count("control") > 3)
+                assert "release" not in robot.diary(diary)
+            await until(lambda done: done[-1] == "release")
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", plain, 1, "running"))
+                await until(lambda done: done[-1] == "control")
+        finally:
+            await role.close()
+        assert robot.diary(diary)[-1] == "close"
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_worker_drives_on_while_the_relay_is_lost(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    environment = {"id": robot.ID, "kwargs": {"diary": str(diary)}, "clock": "realtime", "max_steps": 100_000}
+    plain = run_config({"environment": environment}).model_dump(mode="json")
+
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", plain, 1, "running"))
+                await relay.hear(ChunkMessage)
+            driven = robot.diary(diary).count("control")
+            while robot.diary(diary).count("control") < driven + 20:
+                await asyncio.sleep(0.01)
+            assert "release" not in robot.diary(diary)
         finally:
             await role.close()
 

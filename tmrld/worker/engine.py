@@ -52,6 +52,11 @@ STATUS_INTERVAL_S = 1.0
 LEAST_CHUNK_SHARE = 0.25
 """Of a full chunk: so much is to be there for each car that shares an allowance."""
 
+TAKEN_OVER = (
+    "a person has pressed a key and drives: the policy goes on when no key was touched for the time of "
+    "environment.trackmania.hand_back_s"
+)
+
 Begin = Callable[[Environment], Episode | None]
 Choose = Callable[[Sequence[Episode]], Sequence[Choice]]
 Room = Callable[[int], int]
@@ -103,7 +108,9 @@ class WorkerEngine:
             self._port.send(track_line(self._run, track))
         try:
             while True:
-                self._await_permission(lambda: self._room_to_train(1) > 0 or self._must_evaluate)
+                if self._user_drives:
+                    self._report({})
+                self._await_permission(self._may_begin)
                 if self._must_evaluate:
                     self._evaluate()
                 else:
@@ -115,6 +122,15 @@ class WorkerEngine:
                 self._previews.close()
             for environment in self._environments + self._own_for_evaluation:
                 environment.close()
+
+    def _may_begin(self) -> bool:
+        """Whether there is something to drive, and nobody else at the wheel."""
+        return (self._room_to_train(1) > 0 or self._must_evaluate) and not self._user_drives
+
+    @property
+    def _user_drives(self) -> bool:
+        """Whether a person has taken the controls over, which are then left alone."""
+        return any(_paced(environment, "user_drives", False) for environment in self._environments)
 
     def _room_to_train(self, steps: int) -> int:
         """How many of these training steps, one per car, may be taken now: in lockstep never one more than is allowed."""
@@ -155,7 +171,7 @@ class WorkerEngine:
         """Training episodes in all cars; a single car returns after one when an evaluation is due."""
 
         def begin(environment: Environment) -> Episode | None:
-            if self._room_to_train(1) == 0 or self._must_evaluate:
+            if self._room_to_train(1) == 0 or self._must_evaluate or self._user_drives:
                 return None
             start = self._evaluation.start if self._collection.perturbed_starts else None
             return self._episode(environment, EpisodePlan(self._run, self._worker, self._options.track, "train", None, start))
@@ -170,7 +186,7 @@ class WorkerEngine:
         seeds = iter(range(self._evaluation.first_seed, self._evaluation.first_seed + episodes))
 
         def begin(environment: Environment) -> Episode | None:
-            seed = next(seeds, None)
+            seed = None if self._user_drives else next(seeds, None)
             if seed is None:
                 return None
             plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, self._evaluation.start)
@@ -197,6 +213,9 @@ class WorkerEngine:
         shown = choose if self._previews is None else self._shown(choose, self._previews, environments[0])
         for chunk in drive(environments, begin, shown, gate):
             self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
+        if not self._lockstep:
+            for environment in environments:  # an episode that was cut off leaves the controls as they were
+                _paced(environment, "release", lambda: None)()
 
     def _shown(self, choose: Choose, previews: Previews, first: Env) -> Choose:
         """The same choices; those for the first car are shown to whoever watches."""
@@ -295,9 +314,11 @@ class WorkerEngine:
             self._evaluation_due = message.evaluate
 
     def _report(self, values: dict[str, float]) -> None:
-        state = "driving" if self._running else "paused"
+        state, detail = ("driving", "") if self._running else ("paused", "")
+        if self._running and self._user_drives:
+            state, detail = "waiting", TAKEN_OVER
         values["produced"] = self._produced
-        self._port.send(Status(self._run, state, "", values))
+        self._port.send(Status(self._run, state, detail, values))
 
 
 def track_line(run: str, track: Line) -> TrackLine:
@@ -350,6 +371,12 @@ class _Meter:
     def idle(self, seconds: float) -> None:
         """Count time spent waiting for allowance."""
         self._idle_s += seconds
+
+
+def _paced(environment: Env | Environment, name: str, default: Any) -> Any:
+    """What a `PacedEnv` has by that name; other environments have nobody else at the wheel, and nothing to let go of."""
+    paced = getattr(environment, "unwrapped", environment)
+    return getattr(paced, name) if isinstance(paced, PacedEnv) else default
 
 
 def _make(options: EnvironmentOptions, cars: int) -> list[Env]:

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import logging
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from tmrld.configuration import WORKER_GROUPS, changes, need_restart
 from tmrld.engines.entry import FAILED
@@ -46,13 +46,25 @@ RETRY_SPOOL_S = 5.0
 
 
 class WorkerRole:
-    """One worker, whose engine drives ``environments`` cars.  `serve` runs once per link; the engine drives on between links."""
+    """One worker, whose engine drives ``environments`` cars.  `serve` runs once per link.
 
-    def __init__(self, name: str, outbox: Outbox, feed: Feed, environments: int = 1) -> None:
+    Between links the engine drives on, or with ``on_relay_lost="pause"`` lets go of the controls until the relay is back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        outbox: Outbox,
+        feed: Feed,
+        environments: int = 1,
+        *,
+        on_relay_lost: Literal["drive", "pause"] = "drive",
+    ) -> None:
         self._name = name
         self._outbox = outbox
         self._feed = feed
         self._environments = environments
+        self._needs_relay = on_relay_lost == "pause"
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
@@ -96,6 +108,9 @@ class WorkerRole:
                 await self._from_relay(message)
         finally:
             self._link = None
+            if self._needs_relay:
+                log.warning("the relay is lost: the engine pauses until it is back (worker.on_relay_lost)")
+                await self._to_engine(self._order)
             for task in sending:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, LinkError, ProtocolError):
@@ -220,9 +235,15 @@ class WorkerRole:
 
     async def _brief(self) -> None:
         """A new engine process knows nothing: tell it what it needs."""
-        for message in (self._assigned, self._allowance, self._weights, self._preview):
+        for message in (self._order, self._allowance, self._weights, self._preview):
             if message is not None:
                 await self._to_engine(message)
+
+    @property
+    def _order(self) -> Assign:
+        """What the engine is to do now: what was assigned, unless it takes a relay to drive and there is none."""
+        waits = self._needs_relay and self._link is None
+        return dataclasses.replace(self._assigned, state="paused") if waits else self._assigned
 
     async def _to_engine(self, message: Message) -> None:
         if self._engine is not None:
@@ -271,7 +292,7 @@ class WorkerRole:
                 await self._room.wait()
         if paused:
             log.info("there is room again: collection goes on")
-            await self._to_engine(self._assigned)
+            await self._to_engine(self._order)
         self._filled.set()
 
     def _tell(self, event: EngineEvent) -> None:

@@ -1,0 +1,62 @@
+"""A real-time robot of the tests' own: an rtgym interface that writes down what is done to it, a word per line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from rtgym import RealTimeGymInterface
+
+ID = f"{__name__}:Robot"
+
+
+class Robot(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
+    """Shows how many controls it was given.  While a file ``taken`` lies beside ``diary``, a person has the controls."""
+
+    def __init__(self, diary: str) -> None:
+        self._diary = Path(diary)
+        self._count = 0
+
+    @property
+    def user_drives(self) -> bool:
+        return self._diary.with_name("taken").exists()
+
+    def get_observation_space(self) -> Any:
+        return spaces.Tuple((spaces.Box(0, 1e9, (1,), np.float32),))
+
+    def get_action_space(self) -> Any:
+        return spaces.Box(-1, 1, (1,), np.float32)
+
+    def get_default_action(self) -> Any:
+        return np.zeros(1, np.float32)
+
+    def reset(self, seed: Any = None, options: Any = None) -> Any:
+        self._write("reset")
+        return [np.zeros(1, np.float32)], {}
+
+    def send_control(self, control: Any) -> None:
+        self._count += 1
+        self._write("control")
+
+    def get_obs_rew_terminated_info(self) -> Any:
+        return [np.full(1, self._count, np.float32)], 1.0, False, {"user_drives": self.user_drives}
+
+    def wait(self) -> None:
+        self._write("wait")
+
+    def release(self) -> None:
+        self._write("release")
+
+    def close(self) -> None:
+        self._write("close")
+
+    def _write(self, word: str) -> None:
+        with self._diary.open("a") as file:
+            file.write(f"{word}\n")
+
+
+def diary(path: Path) -> list[str]:
+    """What was done to the robot so far."""
+    return path.read_text().split() if path.exists() else []
