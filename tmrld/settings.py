@@ -74,7 +74,7 @@ class WorkerSettings(BaseModel):
     )
     on_relay_lost: Literal["drive", "pause"] = Field(
         "drive",
-        description="What the car does while the relay cannot be reached: drive on, and keep the samples; or pause, controls released.",
+        description="What happens while the relay cannot be reached: drive on, and keep the samples; or pause, hands off.",
     )
     memory_bytes: int = Field(
         64 * 2**20, ge=2**20, description="Unacknowledged samples kept in memory before they go to the spool."

@@ -161,8 +161,7 @@ def test_a_worker_that_is_told_to_lets_go_of_the_controls_while_the_relay_is_los
     plain = run_config({"environment": environment}).model_dump(mode="json")
 
     async def until(condition: Callable[[list[str]], bool]) -> None:
-        while not condition(robot.diary(diary)):
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(robot.await_diary, diary, condition)
 
     async def scene() -> None:
         role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), on_relay_lost="pause")
@@ -194,8 +193,7 @@ def test_a_worker_drives_on_while_the_relay_is_lost(tmp_path: Path) -> None:
                 await relay.say(Assign("demo", plain, 1, "running"))
                 await relay.hear(ChunkMessage)
             driven = robot.diary(diary).count("control")
-            while robot.diary(diary).count("control") < driven + 20:
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(robot.await_diary, diary, lambda done: done.count("control") > driven + 20)
             assert "release" not in robot.diary(diary)
         finally:
             await role.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,14 @@ class Robot(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     def _write(self, word: str) -> None:
         with self._diary.open("a") as file:
             file.write(f"{word}\n")
+
+
+def await_diary(path: Path, condition: Callable[[list[str]], bool], patience_s: float = 30.0) -> None:
+    """Wait until what was done to the robot is as it should be."""
+    deadline = time.monotonic() + patience_s
+    while not condition(done := diary(path)):
+        assert time.monotonic() < deadline, f"still not so after {patience_s} s: {done[-20:]}"
+        time.sleep(0.01)
 
 
 def diary(path: Path) -> list[str]:

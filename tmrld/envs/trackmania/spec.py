@@ -1,22 +1,23 @@
 """The flavours of TrackMania's environment as data, and their Gymnasium spaces.
 
-=============================  ==========  ==================  ===================================================================
-flavour                        part        shape               unit, range: what it is
-=============================  ==========  ==================  ===================================================================
-all                            `speed`     (1,)                km/h, 0 to 1000: as the game displays it
-`tmrld/TM20Full-v0`            `gear`      (1,)                0 (reverse) to 6
-`tmrld/TM20Full-v0`            `rpm`       (1,)                revolutions per minute, 0 to inf
-`tmrld/TM20Full-v0`            `images`    (4, 64, 64)         uint8: the newest frames, oldest first; (4, 64, 64, 3) when in RGB
-`tmrld/TM20LidarProgress-v0`   `progress`  (1,)                0 to 1: how much of the line lies behind the car
-both with LIDAR                `lidar`     (4, 19)             pixels, 0 to inf: the newest measurements; beam 0 looks right, 18 left
-all                            actions     (3,), twice         -1 to 1: the two newest, newest last: gas, brake, steer (+1 is right)
-=============================  ==========  ==================  ===================================================================
+=============================  ==========  ==========================================================
+flavour                        part        shape
+=============================  ==========  ==========================================================
+all                            `speed`     (1,)
+`tmrld/TM20Full-v0`            `gear`      (1,)
+`tmrld/TM20Full-v0`            `rpm`       (1,)
+`tmrld/TM20Full-v0`            `images`    (4, 64, 64), or (4, 64, 64, 3) when in RGB; oldest first
+`tmrld/TM20LidarProgress-v0`   `progress`  (1,)
+both with LIDAR                `lidar`     (4, 19); oldest first
+all                            actions     (3,), twice; newest last
+=============================  ==========  ==========================================================
 
-The parts come in that order.  Action: ``Box(-1, 1, (3,))``: gas and brake (below 0 is none), steer (+1 is full right).
+The parts come in that order; `MEANINGS` says what each is, and in which unit.  Action: ``Box(-1, 1, (3,))``, see `ACTIONS`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,32 @@ SPEED = PartSpec("speed", (1,), low=0.0, high=MAX_SPEED_KMH, scale=100.0)
 GEAR = PartSpec("gear", (1,), low=0.0, high=6.0, scale=3.0)
 RPM = PartSpec("rpm", (1,), low=0.0, scale=10_000.0)
 PROGRESS = PartSpec("progress", (1,), low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a number is: its unit ("" for none), and a line for people."""
+
+    unit: str
+    text: str
+
+
+MEANINGS = {
+    "speed": Meaning("km/h", "how fast the car drives, as the game displays it"),
+    "gear": Meaning("", "the gear; 0 is reverse"),
+    "rpm": Meaning("1/min", "revolutions of the engine"),
+    "images": Meaning("levels", "the newest pictures of the window, made small; the oldest first"),
+    "progress": Meaning("", "the share of the track's line that lies behind the car"),
+    "lidar": Meaning("px", "how far the road reaches in the picture, from beam 0 (right) to 18 (left); the oldest frame first"),
+}
+"""Of each part of an observation."""
+
+ACTIONS = {
+    "gas": Meaning("", "the right pedal; below 0 is none"),
+    "brake": Meaning("", "the left pedal; below 0 is none"),
+    "steer": Meaning("", "the wheel; +1 is full right"),
+}
+"""Of each number of an action, in order."""
 
 
 def flavour_spec(options: EnvironmentOptions) -> EnvSpec:
