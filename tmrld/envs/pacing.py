@@ -95,6 +95,15 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         return self._own(observation), reward, terminated, truncated, info
 
     @property
+    def interface(self) -> RealTimeGymInterface:
+        """What is driven; another one may take its place between episodes, such as one that measures it."""
+        return self._guard.interface
+
+    @interface.setter
+    def interface(self, interface: RealTimeGymInterface) -> None:
+        self._guard.interface = interface
+
+    @property
     def user_drives(self) -> bool:
         """Whether a person has taken the controls over: an episode that begins now would not be the policy's."""
         return bool(getattr(self._guard.interface, "user_drives", False))
