@@ -105,7 +105,7 @@ def complaint(state: State, host: str, port: int, age_s: float | None, detail: s
         case State.TRYING:
             return f"the plugin at {where} has not answered yet ({last}): wait, or look whether the game runs"
         case State.UNKNOWN_HOST:
-            return f"there is no host {host!r} ({detail}; {last}): set trackmania.telemetry_host to where the game runs"
+            return f"there is no host {host!r} ({detail}; {last}): set environment.trackmania.telemetry_host to where the game runs"
         case State.REFUSED:
             return (
                 f"nothing listens at {where}, where the plugin should ({last}): start the game with OpenPlanet, and load the "
@@ -134,7 +134,7 @@ def complaint(state: State, host: str, port: int, age_s: float | None, detail: s
         case State.NONSENSE:
             return (
                 f"what {where} sends is no record of the plugin ({detail}; {last}): another program has this port, or the plugin "
-                f"another version: load {PLUGIN}, or set trackmania.telemetry_port"
+                f"another version: load {PLUGIN}, or set environment.trackmania.telemetry_port"
             )
 
 
