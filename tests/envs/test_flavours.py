@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID, OURS, EnvironmentOptions, RewardOptions
 from tmrld.envs.registry import describe, known, make, newest_frames, track_of, view_of
 from tmrld.envs.sim.tracks import BUNDLED
-from tmrld.errors import WorldError
 from tmrld.payloads import EnvSpec
 
 GAS = np.array((1.0, 0.0, 0.0), np.float32)
@@ -185,9 +184,9 @@ def test_tracks_are_checked_and_drawn_for_every_flavour(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", OURS)
-def test_the_game_itself_is_said_to_be_missing(id: str) -> None:
-    with pytest.raises(WorldError, match="not available in this version"):
-        make(EnvironmentOptions(id=id, game="trackmania"))
+def test_the_game_itself_waits_for_no_driver(id: str) -> None:
+    with pytest.raises(ValidationError, match="the game waits for no driver: set it to 'realtime', or game to 'sim'"):
+        EnvironmentOptions(id=id, game="trackmania")
 
 
 def test_a_flavour_that_is_misspelt_is_answered_with_the_nearest() -> None:
