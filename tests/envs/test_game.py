@@ -278,14 +278,15 @@ def test_each_flavour_is_an_environment(id: str, line: Path, monkeypatch: pytest
     env = make(options(line, id, time_step_s=0.02, start_obs_capture_s=0.01))
     observation, info = env.reset(seed=1)
     assert observation in env.observation_space
-    total, ends = 0.0, (False, False)
-    while not any(ends):
-        observation, reward, *ends, info = env.step(np.array([1.0, -1.0, 0.5], np.float32))  # type: ignore[assignment]
+    total = 0.0
+    terminated = truncated = False
+    while not (terminated or truncated):
+        observation, reward, terminated, truncated, info = env.step(np.array([1.0, -1.0, 0.5], np.float32))
         assert observation in env.observation_space
         total += float(reward)
     env.close()
 
-    assert ends == [False, True]
+    assert truncated
     assert total == pytest.approx(info["progress"] * 499 / 100)
     assert info["track"] == "oval"
     assert observation[0][0] == pytest.approx(180.0)
