@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.registry import describe, make
+from tmrld.envs.options import FULL_ID, OURS, EnvironmentOptions
+from tmrld.envs.registry import Env, describe, make
 from tmrld.envs.sim.scripted import scripted
-from tmrld.errors import BadInput
+from tmrld.envs.trackmania.game import course_of
+from tmrld.errors import BadInput, GameError
 from tmrld.payloads import EnvSpec, EpisodeSummary, Weights
 from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
 from tmrld.storage.files import read_file
 from tmrld.worker.episode import Choice, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
+
+Choose = Callable[[Any, Mapping[str, Any]], Choice]
+"""Who drives: an observation and its info in, what is done about it out."""
+
+LOOK_S = 0.1
+"""How often it is looked whether a person has let go of the controls, or has begun the race."""
+AT_START_M = 30.0
+"""A car that is no further from where the line begins stands at the start."""
+PATIENCE_S = 10.0
+LONGEST_S = 600.0
+"""What a person gets at least: without new ground, and for an episode."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,8 @@ class Drive:
     seed: int
     summary: EpisodeSummary
     seconds: float
+    taken_over: bool = False
+    """Whether it ended because a person took the controls over."""
 
     @property
     def steps_per_s(self) -> float:
@@ -36,34 +51,166 @@ class Drive:
         return self.summary.steps / max(self.seconds, 1e-9)
 
 
-def drives(options: EnvironmentOptions, policy: str, episodes: int, seed: int, *, perturbed: bool) -> Iterator[Drive]:
+class Audience(Protocol):
+    """Whoever watches what is driven.  All is called in the thread that drives, which waits for nothing else."""
+
+    def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
+        """Called before each episode, and may reset the environment to look at it; False ends the driving."""
+
+    def see(self, episode: Episode, choice: Choice | None) -> bool:
+        """Called after an episode's reset, without a choice, and after each step; False gives this episode up."""
+
+
+class Nobody:
+    """Lets everything happen."""
+
+    def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
+        return True
+
+    def see(self, episode: Episode, choice: Choice | None) -> bool:
+        return True
+
+
+def drives(
+    options: EnvironmentOptions,
+    policy: str,
+    episodes: int,
+    seed: int,
+    *,
+    perturbed: bool,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Drive]:
     """Drive episodes with consecutive seeds, and yield each as it ends.
 
-    ``policy`` is "random", "scripted" (our simulator's LIDAR flavours only), or the path of a weights file.  ``perturbed`` starts
-    are those of evaluation episodes.  Raises BadInput for a policy that cannot drive here.
+    ``policy`` is one of those of `chooser`.  ``perturbed`` starts are those of evaluation episodes.  ``say`` is told what is waited
+    for.  Raises BadInput for a policy that cannot drive here.
     """
     environment = make(options)
     try:
-        spec = describe(environment, options)
-        choose = chooser(policy, spec, seed)
-        clock = None if options.clock == "lockstep" else time.monotonic
-        for number in range(seed, seed + episodes):
-            plan = EpisodePlan("", "", options.track, "evaluation", number, EvaluationOptions().start if perturbed else None)
-            started = time.perf_counter()
-            episode = Episode(environment, spec, plan, CollectionOptions(), clock)
-            while not episode.ended:
-                chunk = episode.step(choose(episode.observation))
-                if chunk is not None and chunk.summary is not None:
-                    yield Drive(number, chunk.summary, time.perf_counter() - started)
+        choose = chooser(policy, describe(environment, options), seed)
+        yield from driven(environment, options, choose, range(seed, seed + episodes), perturbed=perturbed, say=say)
     finally:
         environment.close()
 
 
-def chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
-    """Who drives: "random", "scripted", or the path of a weights file, as for `drives`.  Raises BadInput or WeightsError."""
+def driven(
+    environment: Env,
+    options: EnvironmentOptions,
+    choose: Choose,
+    seeds: Iterable[int],
+    *,
+    perturbed: bool = False,
+    audience: Audience | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Drive]:
+    """Drive an episode for each seed in ``environment``, which `make` has made of ``options``, and yield each as it ends.
+
+    While a person has the controls of a game that a policy is to drive, no episode begins.  One that the audience gives up is
+    driven again.
+    """
+    spec = describe(environment, options)
+    clock = None if options.clock == "lockstep" else time.monotonic
+    start = EvaluationOptions().start if perturbed else None
+    audience = audience or Nobody()
+    by_hand = drives_the_game(options)
+    for seed in seeds:
+        drive = None
+        while drive is None:
+            _await_hands_off(environment, options, say)
+            if by_hand:
+                _await_race(environment, options, say)
+            if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
+                return
+            began = time.perf_counter()
+            plan = EpisodePlan("", "", options.track, "evaluation", seed, start)
+            episode = Episode(environment, spec, plan, CollectionOptions(), clock)
+            summary = _drive(episode, choose, audience)
+            if summary is not None:
+                drive = Drive(seed, summary, time.perf_counter() - began, bool(episode.info.get("user_drives")))
+        yield drive
+
+
+def _drive(episode: Episode, choose: Choose, audience: Audience) -> EpisodeSummary | None:
+    """Drive an episode to its end, or until the audience gives it up."""
+    goes_on = audience.see(episode, None)
+    while goes_on:
+        choice = choose(episode.observation, episode.info)
+        chunk = episode.step(choice)
+        goes_on = audience.see(episode, choice)
+        if chunk is not None and chunk.summary is not None:
+            return chunk.summary
+    return None
+
+
+def _await_hands_off(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
+    """Wait until a person who has taken the controls over is done."""
+    own = environment.unwrapped
+    if getattr(own, "user_drives", False):
+        patience_s = options.trackmania.hand_back_s
+        say(f"a person drives: the next episode begins when no key was touched for {patience_s:g} s")
+        while getattr(own, "user_drives", False):
+            time.sleep(LOOK_S)
+
+
+def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
+    """Wait until a person has begun the race in the game anew; on the way there they may walk through its menus."""
+    first = course_of(options.track).line[0]
+    told = False
+    while True:
+        try:
+            info = environment.reset()[1]
+        except GameError:
+            if not told:
+                raise
+        else:
+            if not info["finished"] and math.dist((info["x"], info["z"]), (first[0], first[2])) < AT_START_M:
+                return
+        if not told:
+            say("begin the race in the game: the episode begins when the car stands at the start")
+            told = True
+        time.sleep(LOOK_S)
+
+
+# Who drives
+
+
+def drives_the_game(options: EnvironmentOptions) -> bool:
+    """Whether a person drives, in the game itself."""
+    return options.id in OURS and options.game == "trackmania" and options.trackmania.controls == "none"
+
+
+def for_a_person(options: EnvironmentOptions) -> EnvironmentOptions:
+    """The same for a person: in real time, nothing is sent to the game, and an episode is not over so soon.
+
+    Raises BadInput where no person can drive.
+    """
+    if options.id not in OURS:
+        raise BadInput(f"{options.id} cannot be driven by hand: only {', '.join(OURS)} can")
+    step_s = options.time_step_s
+    patience = max(options.reward.failure_countdown, round(PATIENCE_S / step_s))
+    return options.model_copy(
+        update={
+            "clock": "realtime",
+            "max_steps": max(options.max_steps, round(LONGEST_S / step_s)),
+            "reward": options.reward.model_copy(update={"failure_countdown": patience}),
+            "trackmania": options.trackmania.model_copy(update={"controls": "none"}),
+        }
+    )
+
+
+def usual_policy(options: EnvironmentOptions) -> str:
+    """Who drives where nobody is named: the scripted driver where it sees enough."""
+    return "scripted" if options.id in OURS and options.id != FULL_ID else "random"
+
+
+def chooser(policy: str, spec: EnvSpec, seed: int) -> Choose:
+    """Who drives: "random"; "scripted" (our LIDAR flavours); "human", in the game itself; or the path of a weights file.
+
+    Raises BadInput or WeightsError.
+    """
     random = np.random.default_rng(seed)
     if policy == "random":
-        return lambda _observation: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
+        return lambda _observation, _info: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
     if policy == "scripted":
         names = [part.name for part in spec.parts]
         if "speed" not in names or "lidar" not in names:
@@ -71,13 +218,16 @@ def chooser(policy: str, spec: EnvSpec, seed: int) -> Callable[[Any], Choice]:
                 f"the scripted policy drives by speed and lidar, which {spec.id} does not show: use random, or a weights file"
             )
         speed, lidar = names.index("speed"), names.index("lidar")
-        return lambda observation: Choice(scripted((observation[speed], observation[lidar])), "scripted")
+        return lambda observation, _info: Choice(scripted((observation[speed], observation[lidar])), "scripted")
+    if policy == "human":
+        return lambda _observation, info: Choice(np.array(info["held"], np.float32), "human")
     path = Path(policy)
     if not path.is_file():
         raise BadInput(
-            f"--policy {policy!r} is neither random nor scripted nor a file: give the path of a downloaded weights file"
+            f"--policy {policy!r} is neither random nor scripted nor a file: give the path of a downloaded weights file, or "
+            "human to drive yourself"
         )
     data = read_file(path)
     manifest, _ = unpack(data)
     actor = load_actor(Weights(manifest, data), spec)
-    return lambda observation: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)
+    return lambda observation, _info: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)

@@ -18,8 +18,7 @@ from tmrld.envs.sim.randomness import conditions
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.storage.files import explaining
-from tmrld.worker.driving import chooser
-from tmrld.worker.episode import Choice
+from tmrld.worker.driving import Choose, chooser
 from tmrld.worker.options import EvaluationOptions
 
 
@@ -60,8 +59,8 @@ def filmed(options: EnvironmentOptions, policy: str, seed: int, *, perturbed: bo
     return Film(options, scenes, caption, look_of(conditions(options.randomisation, seed)))
 
 
-def _actions_of(choose: Callable[[Any], Choice]) -> Callable[[Any], Array]:
-    return lambda observation: choose(observation).action
+def _actions_of(choose: Choose) -> Callable[[Any], Array]:
+    return lambda observation: choose(observation, {}).action
 
 
 def _replay(path: Path, spec: EnvSpec) -> Callable[[Any], Array]:

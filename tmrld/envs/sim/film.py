@@ -21,8 +21,7 @@ from tmrld.envs.sim.charts import Chart, Curve
 from tmrld.envs.sim.drawing import SCALE, Colour
 from tmrld.envs.sim.map import TrackMap
 from tmrld.envs.sim.tracks import named
-from tmrld.envs.sim.view import View
-from tmrld.envs.trackmania.lidar import FIRST_PIXEL
+from tmrld.envs.sim.view import View, beam_colour
 from tmrld.errors import BadInput
 
 WIDTH, HEIGHT = 1280, 720
@@ -35,8 +34,6 @@ TELEMETRY = (MARGIN, MIDDLE + MARGIN, WIDTH - MARGIN, HEIGHT - MARGIN)
 FRAMES_SHOWN = 4
 """Of the images that a policy sees, the newest so many are shown."""
 FRAME_GAP = 8
-NEAR_BEAM, FAR_BEAM = 30.0, 330.0
-"""Beams are coloured from red to green between these distances, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,7 @@ class Film:
         if lidar is not None:
             draw = ImageDraw.Draw(image, "RGBA")
             for line, distance in zip(self._view.beams(lidar), lidar.tolist(), strict=True):
-                colour = drawing.speed_colour((distance + FIRST_PIXEL - NEAR_BEAM) / (FAR_BEAM - NEAR_BEAM))
+                colour = beam_colour(distance)
                 draw.line(line, (*colour, 170), 3)
                 x, y = line[2:]
                 draw.ellipse((x - 6, y - 6, x + 6, y + 6), (*colour, 255), (*drawing.BACKGROUND, 255), 2)

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim.camera import PLAIN, Look, camera
+from tmrld.envs.sim.drawing import Colour, speed_colour
 from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.tracks import named
-from tmrld.envs.trackmania.lidar import beam_pixels
+from tmrld.envs.trackmania.lidar import FIRST_PIXEL, beam_pixels
 
 WIDTH = 480
 """Of the picture, in pixels, if the window is no smaller; its shape is the window's."""
+NEAR_BEAM, FAR_BEAM = 30.0, 330.0
+"""Beams are coloured from red to green between these distances, in pixels."""
 
 
 class View:
@@ -25,11 +28,10 @@ class View:
         window = options.window
         self.width = min(WIDTH, window[0]) if width is None else width
         self.height = max(1, round(window[1] * self.width / window[0]))
-        self._scale = self.width / window[0]
+        self._window = window
         self._look = look
         self._track = named(options.track)
         self._camera = camera(self.width, self.height)
-        self._beams = beam_pixels(*window)
 
     def image(self, info: Mapping[str, Any]) -> NDArray[np.uint8]:
         """What is seen from the place that ``info`` tells: RGB (height, width, 3)."""
@@ -41,9 +43,20 @@ class View:
 
     def beams(self, lidar: NDArray[np.float32]) -> list[list[float]]:
         """The beams that read these distances (19,), as lines ``[x0, y0, x1, y1]`` in pixels of the picture."""
-        lines = []
-        for (rows, columns), distance in zip(self._beams, lidar.tolist(), strict=True):
-            last = min(int(distance), len(rows) - 1)
-            ends = (columns[0], rows[0], columns[last], rows[last])
-            lines.append([round((float(end) + 0.5) * self._scale, 1) for end in ends])
-        return lines
+        return beam_lines(lidar, self._window, self.width)
+
+
+def beam_lines(lidar: NDArray[np.float32], window: tuple[int, int], width: int) -> list[list[float]]:
+    """The beams that read these distances (19,) in a window, as lines ``[x0, y0, x1, y1]`` in a picture of it that is so wide."""
+    scale = width / window[0]
+    lines = []
+    for (rows, columns), distance in zip(beam_pixels(*window), lidar.tolist(), strict=True):
+        last = min(int(distance), len(rows) - 1)
+        ends = (columns[0], rows[0], columns[last], rows[last])
+        lines.append([round((float(end) + 0.5) * scale, 1) for end in ends])
+    return lines
+
+
+def beam_colour(distance: float) -> Colour:
+    """Of a beam that reads this distance: red is near."""
+    return speed_colour((distance + FIRST_PIXEL - NEAR_BEAM) / (FAR_BEAM - NEAR_BEAM))
