@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from rtgym import RealTimeGymInterface
 
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.trackmania.compat import Rules, rules_of
 from tmrld.envs.trackmania.reward import REWARD_TERMS, Progress
-from tmrld.envs.trackmania.spec import ACTION_SIZE, MAX_SPEED_KMH, action_space, flavour_spec, frame_space
-
-MISSED_M = 10.0
-"""A checkpoint counts as missed when the car is so far past it; a lap without it is none, so the episode ends."""
+from tmrld.envs.trackmania.spec import ACTION_SIZE, action_space, flavour_spec, frame_space
 
 Observation = list[NDArray[Any]]
 Info = dict[str, Any]
@@ -90,17 +88,17 @@ class World(Protocol):
         """Let go of what lies outside this process."""
 
 
-READINGS: dict[str, Callable[[Moment, Progress], float]] = {
-    "speed": lambda moment, progress: min(moment.speed * 3.6, MAX_SPEED_KMH),
-    "gear": lambda moment, progress: moment.gear,
-    "rpm": lambda moment, progress: moment.rpm,
-    "progress": lambda moment, progress: progress.place,
+READINGS: dict[str, Callable[[Moment, Progress, Rules], float]] = {
+    "speed": lambda moment, progress, rules: rules.speed(moment.speed),
+    "gear": lambda moment, progress, rules: moment.gear,
+    "rpm": lambda moment, progress, rules: moment.rpm,
+    "progress": lambda moment, progress, rules: progress.place,
 }
 """The parts of an observation that are one number."""
 
 
 class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """A flavour as an rtgym interface.  Spaces: `tmrld.envs.trackmania.spec`; reward: `tmrld.envs.trackmania.reward`."""
+    """A flavour as an rtgym interface.  Spaces: `tmrld.envs.trackmania.spec`; reward: `reward` and `compat` beside it."""
 
     def __init__(self, world: World, options: EnvironmentOptions) -> None:
         spec = flavour_spec(options)
@@ -108,7 +106,8 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
         self._spec = spec
         self._reward = options.reward
         self._track = world.track
-        self._progress = Progress(self._track.line, self._reward)
+        self._rules = rules_of(options)
+        self._progress = self._rules.progress(self._track.line, self._reward)
         *numbers, seen = spec.parts
         self._readings = [READINGS[part.name] for part in numbers]
         self._history = seen.observed_shape
@@ -137,7 +136,7 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
         moment = self._world.reset(seed, options or {})
         if self._world.track is not self._track:
             self._track = self._world.track
-            self._progress = Progress(self._track.line, self._reward)
+            self._progress = self._rules.progress(self._track.line, self._reward)
         self._progress.reset()
         self._frames.extend([moment.seen] * self._history[0])
         return self._observation(moment), self._info(moment, dict.fromkeys(REWARD_TERMS, 0.0))
@@ -148,7 +147,7 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
         progress = self._progress
         outcome = progress.step(moment.x, moment.y, moment.z, moment.finished)
         self._frames.append(moment.seen)
-        ended = outcome.terminated or progress.metres > moment.next_gate_m + MISSED_M
+        ended = outcome.terminated or progress.missed(moment.next_gate_m)
         return self._observation(moment), outcome.reward, ended, self._info(moment, outcome.terms())
 
     def wait(self) -> None:
@@ -169,8 +168,8 @@ class TrackmaniaInterface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym 
         self._world.close()
 
     def _observation(self, moment: Moment) -> Observation:
-        progress = self._progress
-        observation: Observation = [np.array((reading(moment, progress),), np.float32) for reading in self._readings]
+        progress, rules = self._progress, self._rules
+        observation: Observation = [np.array((reading(moment, progress, rules),), np.float32) for reading in self._readings]
         observation.append(np.concatenate(self._frames).reshape(self._history))  # a copy: the frames stay ours
         return observation
 

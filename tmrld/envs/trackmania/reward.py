@@ -4,18 +4,20 @@ The idea is TMRL's (``tmrl.custom.tm.utils.compute_reward``, v0.7.1): a car's pl
 near its last place, and 100 points of new ground (10 m) pay 1.0.  Where TMRL can be cheated, this cannot:
 
 * only ground beyond the furthest point ever reached pays, so that going back and forth earns nothing;
-* a jump further ahead than ``check_forward`` points pays nothing, however straight the line;
-* straying ``max_stray`` metres from the line ends the episode, as TMRL documents;
+* no step pays more than ``check_forward`` points, and one that brings the car nearer to all of them, because it went further ahead
+  still, pays nothing, however straight the line;
+* straying ``max_stray`` metres from the whole line ends the episode, as TMRL documents;
 * a lap without advance ends after ``failure_countdown`` more steps, where "advance" means new ground.
+
+Distances are measured in space: where the line crosses over itself, the car's height tells which deck it is on.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tmrld.envs.options import RewardOptions
 from tmrld.envs.trackmania.tracks import MIN_POINTS, SPACING_M
@@ -25,6 +27,12 @@ POINTS_PER_REWARD = 100
 """1.0 = 100 points = 10 m, TMRL's scale."""
 
 REWARD_TERMS = ("progress", "finish", "penalty")
+
+MISSED_M = 10.0
+"""A checkpoint counts as missed when the car is so far past it; a lap without it is none, so the episode ends."""
+
+BLOCK = 256
+"""Points of the line that are told by one of them and a radius, where only the distance from the whole line is asked for."""
 
 
 @dataclass(slots=True)
@@ -62,6 +70,11 @@ class Progress:
         points = points - points[0]
         self._columns = np.vstack((-2.0 * points.T, np.einsum("ij,ij->i", points, points)))
         self._last = len(points) - 1
+        firsts = np.arange(0, len(points), BLOCK)
+        middles = np.minimum(firsts + BLOCK // 2, self._last)
+        self._middles = self._columns[:, middles]
+        from_middle = points - points[np.repeat(middles, BLOCK)[: len(points)]]
+        self._radii = np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", from_middle, from_middle), firsts))
         self._options = options
         self.reset()
 
@@ -87,6 +100,10 @@ class Progress:
         """How far along the line the furthest place reached lies."""
         return self._furthest * SPACING_M
 
+    def missed(self, gate_m: float) -> bool:
+        """Whether the car has left behind, without passing it, a checkpoint that lies ``gate_m`` metres along the line."""
+        return self.metres > gate_m + MISSED_M
+
     def step(self, x: float, y: float, z: float, finished: bool = False) -> Outcome:
         """The car is now at (x, y, z) metres; ``finished`` says that it crossed the finish line.
 
@@ -94,7 +111,7 @@ class Progress:
         """
         options = self._options
         self._steps += 1
-        distance = self._follow(x, y, z)
+        strayed = self._follow(x, y, z)
         advance = max(0, self._place - self._furthest)
         self._furthest += advance
         if advance:
@@ -105,28 +122,43 @@ class Progress:
             progress=advance / POINTS_PER_REWARD,
             finish=options.end_of_track if finished else 0.0,
             penalty=options.constant_penalty,
-            terminated=finished or self._stuck > options.failure_countdown or distance > options.max_stray,
+            terminated=finished or self._stuck > options.failure_countdown or strayed,
             advance=advance,
         )
 
-    def _follow(self, x: float, y: float, z: float) -> float:
-        """Move the place to the nearest point of the window around it; returns the distance from the line in metres."""
-        first = max(0, self._place - self._options.check_backward)
-        end = min(self._last + 1, self._place + self._options.check_forward + 2)  # one more, to see whether it comes nearer yet
+    def _follow(self, x: float, y: float, z: float) -> bool:
+        """Move the place to the nearest point of the window around it, unless the car strayed from there.
+
+        Returns whether it strayed from the whole line.
+        """
+        options = self._options
+        first = max(0, self._place - options.check_backward)
+        longest = self._place + options.check_forward
         origin = self._origin
         car_x, car_y, car_z = x - origin[0], y - origin[1], z - origin[2]
         car = np.array((car_x, car_y, car_z, 1.0))
         own_square = car_x * car_x + car_y * car_y + car_z * car_z
-        squares = car.dot(self._columns[:, first:end])
+        squares = car.dot(self._columns[:, first : longest + 2])  # one more, to see whether it comes nearer yet
         nearest = int(squares.argmin())
-        distance = math.sqrt(max(0.0, squares.item(nearest) + own_square))
-        if distance > self._options.max_stray:
-            return math.sqrt(max(0.0, float(car.dot(self._columns).min()) + own_square))
-        if nearest == len(squares) - 1 and end <= self._last:
+        if squares.item(nearest) + own_square > options.max_stray**2:
+            return self._strayed(car, own_square)
+        if first + nearest > longest:
             # The line still comes nearer where the window ends: that is further ahead than a cut may be.  Look before that stretch.
             away = np.flatnonzero(squares[1:] >= squares[:-1])
             if not len(away):
-                return distance
+                return False
             nearest = int(squares[: away[-1] + 1].argmin())
         self._place = first + nearest
-        return distance
+        return False
+
+    def _strayed(self, car: NDArray[np.float64], own_square: float) -> bool:
+        """Whether the car is further than ``max_stray`` from every point of the line."""
+        away = np.sqrt(np.maximum(car.dot(self._middles) + own_square, 0.0))
+        max_stray = self._options.max_stray
+        if away.min() <= max_stray:
+            return False
+        for block in np.flatnonzero(away - self._radii <= max_stray).tolist():
+            squares = car.dot(self._columns[:, block * BLOCK : (block + 1) * BLOCK])
+            if squares.min() + own_square <= max_stray**2:
+                return False
+        return True
