@@ -111,7 +111,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     lidar = EnvironmentOptions(track=arguments.track, max_steps=100_000)
     actions = recorded_drive(lidar)[:-2]  # before the finish, so that no repeat ends early
-    nothing = PacedEnv(Nothing(), lidar)
+    nothing = PacedEnv(Nothing, lidar)
     runs = {"rtgym around nothing": stepping(nothing, actions)}
     environments: list[Any] = [nothing]
     for metric, (flavour, _) in TARGETS.items():

@@ -46,7 +46,7 @@ class Counter(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
 
 
 def lockstep(interface: Counter) -> PacedEnv:
-    return PacedEnv(interface, EnvironmentOptions(clock="lockstep"))
+    return PacedEnv(lambda: interface, EnvironmentOptions(clock="lockstep"))
 
 
 def test_steps_run_in_the_drivers_own_thread() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import rtgym.envs.real_time_env
 
+import tmrld.envs.pacing
 import tmrld.envs.sim.env
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.registry import make
@@ -45,10 +46,15 @@ class VirtualEnv:
         return self._on_time(lambda: self.env.step(action))
 
     def _on_time(self, call: Callable[[], Any]) -> Any:
-        """The result of ``call``.  rtgym's thread has nothing left to do when this returns: the clock is the driver's again."""
+        """The result of ``call``, at the end of the time step that it began.
+
+        rtgym's thread has nothing left to do when this returns: the clock is the driver's again.
+        """
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rtgym.envs.real_time_env, "time", self.time)
+            for module in (tmrld.envs.pacing, rtgym.envs.real_time_env):
+                patch.setattr(module, "time", self.time)
             result = call()
             if self.env._RealTimeEnvTS__ts_running:
                 assert self.env._RealTimeEnvTS__ev_end_ts.wait(60)
+            self.env._await_end()
         return result

@@ -1,8 +1,13 @@
 """rtgym's real-time loop around an interface, made safe to live with.
 
-`PacedEnv` is rtgym's ``real-time-gym-ts-v1`` environment: the interface runs in a thread of its own, and each step lasts as
-long as it should.  Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would
+`PacedEnv` is rtgym's ``real-time-gym-ts-v1`` environment: the interface is made and called in a thread of its own, and each step
+lasts as long as it should.  Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would
 wait for ever); seeds follow Gymnasium's rules; actions are checked, and no array is shared with the caller.
+
+The clock is rtgym's elastic one, but steps begin more exactly.  In rtgym the interface's thread sleeps until a time step ends, wakes
+the driver, and is woken again with the action: two changes of threads lie between the moment and the control, each as slow as
+a busy computer makes it.  Here the driver gets the observation's turn over with as soon as it was captured, and leaves the next action
+with the thread, which sleeps until the moment and gives the control at once: ``benchmarks/pacing.py`` measures what this gains.
 
 In lockstep a time step has no length: it is over when it begins, in the caller's thread, so that nothing waits and no thread takes
 turns with another; the interface keeps its own simulated time.
@@ -12,6 +17,10 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import gymnasium
@@ -19,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rtgym import RealTimeGymInterface
 from rtgym.envs import RealTimeEnvTS
+from rtgym.envs.utils.benchmark import Benchmark
 
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.errors import WorldError
@@ -33,17 +43,23 @@ RENDER_MODES = ("rgb_array",)
 
 
 class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
-    """An rtgym environment around ``interface``, real-time or in lockstep as ``options.clock`` says."""
+    """An rtgym environment around what ``make_interface`` makes, real-time or in lockstep as ``options.clock`` says."""
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 20}  # noqa: RUF012  # Gymnasium's attribute
 
     is_waiting: bool  # rtgym's: paused until the next reset
 
-    def __init__(self, interface: RealTimeGymInterface, options: EnvironmentOptions, render_mode: str | None = None) -> None:
-        self._guard = _Guard(interface)
+    def __init__(
+        self, make_interface: Callable[[], RealTimeGymInterface], options: EnvironmentOptions, render_mode: str | None = None
+    ) -> None:
+        """Raises what ``make_interface`` raises; it is called in the thread in which the interface is called."""
+        self._guard = _Guard(make_interface, self._await_control, self._await_look, self._await_end)
         self._lockstep = options.clock == "lockstep"
         self._outcome: tuple[list[Any], float, bool, dict[str, Any]] = [], 0.0, False, {}
         self._closed = False
+        self._look_s = self._end_s = -math.inf
+        """When the running time step is looked at, and when it ends, by ``time.perf_counter``."""
+        self._begun = threading.Event()
         self._late_this_episode = False
         self.late_steps = 0
         """How many time steps came too late since the environment was made: the computer or the policy is too slow."""
@@ -54,17 +70,21 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
             "start_obs_capture": options.start_obs_capture_s,
             "time_step_timeout_factor": options.timeout_factor,
         }
-        super().__init__(
-            {
-                "interface": lambda: self._guard,
-                **(LOCKSTEP if self._lockstep else pace),
-                "ep_max_length": options.max_steps,
-                "act_buf_len": options.action_buffer,
-                "reset_act_buf": options.reset_action_buffer,
-                "wait_on_done": options.wait_on_done,
-                "benchmark": options.benchmark,
-            }
-        )
+        settings = {
+            "interface": self._guard.built,
+            **(LOCKSTEP if self._lockstep else pace),
+            "ep_max_length": options.max_steps,
+            "act_buf_len": options.action_buffer,
+            "reset_act_buf": options.reset_action_buffer,
+            "wait_on_done": options.wait_on_done,
+            "benchmark": options.benchmark,
+        }
+        try:
+            super().__init__(settings)
+        except BaseException:
+            self._end_thread()
+            raise
+        self.bench = _Benchmark(self.benchmark_polyak)
         self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
         self._info: dict[str, Any] = {}
 
@@ -85,10 +105,15 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
     def step(self, action: Any) -> tuple[tuple[Any, ...], float, bool, bool, dict[str, Any]]:
         """Hand in the next action; returns what was captured in the time step that just ended (the action before acted in it)."""
         self._require_open()
+        if not self.running:
+            self._guard.raise_error()
+            raise WorldError("no episode is being driven: it has ended, was let go of, or never began; call reset before step")
         observation, reward, terminated, truncated, info = super().step(self._checked(action))
         self._guard.raise_error()
         self._info = info
-        if info.get("user_drives") and not (terminated or truncated):
+        if terminated or truncated:
+            self._await_end()
+        elif info.get("user_drives"):
             truncated = True  # what happens from here on is not the policy's doing
             self.running = False
             self.wait()
@@ -108,12 +133,17 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         """Whether a person has taken the controls over: an episode that begins now would not be the policy's."""
         return bool(getattr(self._guard.interface, "user_drives", False))
 
+    def wait(self) -> None:
+        """Pause the world, as its interface understands it, when the running time step has ended."""
+        self._require_open()
+        super().wait()
+        self._guard.raise_error()
+
     def release(self) -> None:
         """Let go of the controls at once, in the middle of an episode: nobody drives until the next reset."""
         if not self._closed:
-            self.stop()
-            self.is_waiting = True
-            self._guard.release()
+            self.running = False
+            self._in_the_interfaces_thread(self._guard.release)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The frame that belongs to the newest observation, RGB (height, width, 3), if ``render_mode`` is "rgb_array"."""
@@ -123,44 +153,92 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         return frame
 
     def close(self) -> None:
-        """End the thread; closing again does nothing."""
+        """Let go of the world, and end the thread; closing again does nothing."""
         if not self._closed:
             self._closed = True
-            RealTimeEnvTS.__del__(self)
-            self._guard.close()
+            try:
+                self._in_the_interfaces_thread(self._guard.close)
+            finally:
+                self._end_thread()
+
+    def _in_the_interfaces_thread(self, task: Callable[[], None]) -> None:
+        """Do this there, and come back when it is done.  Raises what it raises."""
+        done = self._guard.instead_of_pausing(task)
+        super().wait()
+        done.result()
+
+    def _end_thread(self) -> None:
+        RealTimeEnvTS.__del__(self)
+
+    def _await_control(self) -> None:
+        """Called before each control, which begins a time step: the one before has to end first."""
+        self._await_end()
+        if self.benchmark:
+            self.bench.control_begins()
+
+    def _await_look(self) -> None:
+        """Called before each look at the world."""
+        _sleep_until(self._look_s)
+        if self.benchmark:
+            self.bench.look_begins()
+
+    def _await_end(self) -> None:
+        """Return when the running time step is over."""
+        _sleep_until(self._end_s)
+
+    def _get_action_space(self) -> Any:
+        """Called by rtgym when it is made, once the interface was."""
+        self._guard.raise_error()
+        return super()._get_action_space()
 
     def _initialize_time(self) -> None:
-        """Called by rtgym within each reset.  The first time step cannot be late."""
+        """Called by rtgym within each reset.  The first time step begins now and cannot be late.
+
+        The moments that rtgym notes for itself are over ever after, so that it never waits.
+        """
         super()._initialize_time()
+        self._end_s = time.perf_counter()
         self.is_waiting = True
 
     def _run_time_step(self, action: NDArray[np.float32]) -> None:
-        """Called by rtgym to begin a time step."""
+        """Called by rtgym, when the newest observation was captured, to begin the next time step; returns when it has begun."""
         if self._lockstep:
             self._guard.send_control(action)
+            if self.benchmark:
+                self.bench.end_send_control_time()
             self._outcome = self._guard.get_obs_rew_terminated_info()
+            if self.benchmark:
+                self.bench.end_get_obs_time()
         else:
+            self._begun.clear()
             super()._run_time_step(action)
+            self._begun.wait()
+        if self.benchmark:
+            self.bench.join_ends()
 
     def _retrieve_obs_rew_terminated_info(self) -> Any:
-        """Called by rtgym for what was captured in the time step that just ended."""
+        """Called by rtgym for what was captured in the time step that ends."""
         return self._outcome if self._lockstep else super()._retrieve_obs_rew_terminated_info()
 
     def _update_timestamps(self) -> None:
-        """Called by rtgym at the start of each time step.  A late one is counted and logged once per episode.
+        """Called by rtgym, in the interface's thread, when a control was given: works out when the time step is looked at and ends.
 
-        rtgym calls ``warnings.warn`` instead: where warnings are errors, that would end its thread, and the next step would hang.
-        It does not do so while ``is_waiting``, and clears that flag when a step was late.
+        It begins when the one before ended, so that small delays do not add up; after a large one the clock starts anew.  Such
+        late steps are counted, and logged once per episode, unless the world was paused.
         """
-        paused, self.is_waiting = self.is_waiting, True
-        super()._update_timestamps()
-        late = not self.is_waiting
+        now = time.perf_counter()
+        start = self._end_s
+        if now >= start + self.time_step_timeout:
+            start = now
+            if not self.is_waiting:
+                if not self._late_this_episode:
+                    log.warning("a time step began more than %.3f s late: the clock was restarted", self.time_step_timeout)
+                self._late_this_episode = True
+                self.late_steps += 1
         self.is_waiting = False
-        if late and not paused:
-            if not self._late_this_episode:
-                log.warning("a time step began more than %.3f s late: the clock was restarted", self.time_step_timeout)
-            self._late_this_episode = True
-            self.late_steps += 1
+        self._look_s = start + self.start_obs_capture
+        self._end_s = start + self.time_step_duration
+        self._begun.set()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -187,16 +265,84 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         return (*observation[:frames], *(action.copy() for action in observation[frames:]))
 
 
-class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """Passes every call on.  An exception is kept for the caller's thread: rtgym's own thread would die of it unheard."""
+def _sleep_until(moment_s: float) -> None:
+    """One sleep, if it is not too late already."""
+    delay_s = moment_s - time.perf_counter()
+    if delay_s > 0.0:
+        time.sleep(delay_s)
 
-    def __init__(self, interface: RealTimeGymInterface) -> None:
-        self.interface = interface
+
+class _Benchmark(Benchmark):  # type: ignore[misc]  # rtgym has no types
+    """rtgym's, told later when controls and looks begin, and when the driver's wait ends: what waits is not what works."""
+
+    def start_send_control_time(self) -> None:
+        """rtgym is about to give a control; `control_begins` follows."""
+
+    def start_get_obs_time(self) -> None:
+        """rtgym is about to look; `look_begins` follows."""
+
+    def end_step_join_time(self) -> None:
+        """rtgym has the observation; `join_ends` follows."""
+
+    def control_begins(self) -> None:
+        """Now."""
+        super().start_send_control_time()
+
+    def look_begins(self) -> None:
+        """Now."""
+        super().start_get_obs_time()
+
+    def join_ends(self) -> None:
+        """Now."""
+        super().end_step_join_time()
+
+
+class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
+    """Makes the interface and passes every call on, when it is time; all in rtgym's thread, if that is used.
+
+    An exception is kept for the caller's thread: rtgym's own would die of it unheard.
+    """
+
+    def __init__(
+        self,
+        make_interface: Callable[[], RealTimeGymInterface],
+        await_control: Callable[[], None],
+        await_look: Callable[[], None],
+        await_end: Callable[[], None],
+    ) -> None:
+        self.interface: Any = None
+        self._make_interface = make_interface
+        self._await_control = await_control
+        self._await_look = await_look
+        self._await_end = await_end
         self._error: Exception | None = None
         self._last: list[Any] = []
-        self.get_observation_space = interface.get_observation_space
-        self.get_action_space = interface.get_action_space
-        self.get_default_action = interface.get_default_action
+        self._task: tuple[Callable[[], None], Future[None]] | None = None
+
+    def built(self) -> _Guard:
+        """With its interface; called by rtgym in its thread."""
+        try:
+            self.interface = self._make_interface()
+        except Exception as error:
+            self._error = error
+        return self
+
+    def get_observation_space(self) -> Any:
+        return self._answer("get_observation_space")
+
+    def get_action_space(self) -> Any:
+        return self._answer("get_action_space")
+
+    def get_default_action(self) -> Any:
+        return self._answer("get_default_action")
+
+    def _answer(self, question: str) -> Any:
+        if self._error is None:
+            try:
+                return getattr(self.interface, question)()
+            except Exception as error:
+                self._error = error
+        return None
 
     def raise_error(self) -> None:
         """Raise what the interface raised, in the thread of whoever asked for the step; a reset tries again."""
@@ -204,6 +350,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
             raise self._error
 
     def send_control(self, control: NDArray[np.float32] | None) -> None:
+        self._await_control()
         if self._error is None:
             try:
                 self.interface.send_control(control)
@@ -211,6 +358,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
                 self._error = error
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[Any], dict[str, Any]]:
+        self._await_end()
         self._error = None
         try:
             self._last, info = self.interface.reset(seed=seed, options=options)
@@ -220,6 +368,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         return list(self._last), info
 
     def get_obs_rew_terminated_info(self) -> tuple[list[Any], float, bool, dict[str, Any]]:
+        self._await_look()
         if self._error is None:
             try:
                 result: tuple[list[Any], float, bool, dict[str, Any]] = self.interface.get_obs_rew_terminated_info()
@@ -229,7 +378,18 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
                 return result
         return [], math.nan, True, {}
 
+    def instead_of_pausing(self, task: Callable[[], None]) -> Future[None]:
+        """What rtgym's next call of `wait` shall do, and what becomes of it."""
+        done: Future[None] = Future()
+        self._task = task, done
+        return done
+
     def wait(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            _do(*task)
+            return
+        self._await_end()
         if self._error is None:
             try:
                 self.interface.wait()
@@ -250,3 +410,12 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
             raise WorldError("this environment has no picture to render")
         frame: NDArray[np.uint8] = picture(info)
         return frame
+
+
+def _do(task: Callable[[], None], done: Future[None]) -> None:
+    try:
+        task()
+    except Exception as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)

@@ -142,10 +142,10 @@ def tm20(id: str, render_mode: str | None = None, **settings: Any) -> Env:
     if options.game == "trackmania":
         from tmrld.envs.trackmania.game import game_interface
 
-        return PacedEnv(game_interface(options), options, render_mode)
+        return PacedEnv(lambda: game_interface(options), options, render_mode)
     from tmrld.envs.sim.env import sim_interface
 
-    return PacedEnv(sim_interface(options), options, render_mode)
+    return PacedEnv(lambda: sim_interface(options), options, render_mode)
 
 
 def _options(name: str, settings: dict[str, Any]) -> EnvironmentOptions:
@@ -199,7 +199,7 @@ def _named_env(options: EnvironmentOptions, extra: dict[str, Any]) -> Env:
         raise WorldError(f"{options.id} is not a class or function that makes an environment")
     try:
         if isinstance(target, type) and issubclass(target, RealTimeGymInterface):
-            return PacedEnv(target(**options.kwargs), options.model_copy(update={"clock": "realtime"}), **extra)
+            return PacedEnv(lambda: target(**options.kwargs), options.model_copy(update={"clock": "realtime"}), **extra)
         env = target(**options.kwargs, **extra)
     except TypeError as error:
         raise WorldError(f"{options.id} cannot be made with kwargs {options.kwargs}: {error}") from error
