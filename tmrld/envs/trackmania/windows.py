@@ -104,6 +104,21 @@ def not_found(title: str, titles: Iterable[str], where: str) -> GameError:
     return GameError(f"no visible window on {where} has the title {title!r}: start the game in a window, not minimised{hint}")
 
 
+def hidden(title: str) -> GameError:
+    """The error for a window that shows nothing."""
+    return GameError(f"the window {title!r} is hidden or minimised: bring it back, for it must stay on the screen")
+
+
+def closed(title: str) -> GameError:
+    """The error for a window that is no more."""
+    return GameError(f"the window {title!r} was closed: start the game again")
+
+
+def unfocused(title: str) -> GameError:
+    """The error for a window that does not come to the front."""
+    return GameError(f"the window {title!r} does not come to the front, so that no key reaches it: click into it")
+
+
 def nearest(title: str, titles: Iterable[str]) -> str | None:
     """The title that was most likely meant, if any: one like it, or one that contains it."""
     wanted = title.casefold()

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from tmrld.envs.trackmania.windows import Area, awaited, check_room, misfit, not_found, settled
+from tmrld.envs.trackmania.windows import Area, awaited, check_room, closed, hidden, misfit, not_found, settled, unfocused
 from tmrld.errors import GameError
 
 _FROM_A_PAGER = 2
@@ -50,23 +50,23 @@ def find_x11(title: str) -> X11Window:
 
 def _found(display: Any, title: str, display_name: str) -> Any:
     """The window of that title.  Raises GameError."""
-    matching, titles = [], set[str]()
+    seen, unseen, titles = [], False, set[str]()
     for window in _windows(display):
         with _gone_is_none():
             name = _title(display, window)
             if name is None:
                 continue
-            attributes = window.get_attributes()
-            if not _is_seen(attributes):
-                continue
-            titles.add(name)
-            if name == title:
-                size = window.get_geometry()
-                of_a_manager = window.get_full_property(display.intern_atom("WM_STATE"), 0) is not None  # no frame has this
-                matching.append((of_a_manager, size.width * size.height, window))
-    if not matching:
-        raise not_found(title, titles, f"the display {display_name!r}")
-    return max(matching, key=lambda match: match[:2])[2]
+            if _is_seen(window.get_attributes()):
+                titles.add(name)
+                if name == title:
+                    managed = window.get_full_property(display.intern_atom("WM_STATE"), 0) is not None  # frames are not
+                    size = window.get_geometry()
+                    seen.append((managed, size.width * size.height, window))
+            elif name == title:
+                unseen = True
+    if not seen:
+        raise hidden(title) if unseen else not_found(title, titles, f"the display {display_name!r}")
+    return max(seen, key=lambda match: match[:2])[2]
 
 
 def _windows(display: Any) -> list[Any]:
@@ -119,7 +119,7 @@ class X11Window:
     def area(self) -> Area:
         with self._asking():
             if not _is_seen(self._window.get_attributes()):
-                raise GameError(f"the window {self._title!r} is hidden: bring it back from the task bar, for it must be seen")
+                raise hidden(self._title)
             size = self._window.get_geometry()
             place = self._root.translate_coords(self._window, 0, 0)
             return Area(place.x, place.y, size.width, size.height)
@@ -154,7 +154,7 @@ class X11Window:
                 self._window.set_input_focus(X.RevertToParent, X.CurrentTime)
                 self._display.sync()
         if not awaited(self.is_focused):
-            raise GameError(f"the window {self._title!r} does not come to the front, so no key reaches it: click into it")
+            raise unfocused(self._title)
 
     def is_focused(self) -> bool:
         with self._asking():
@@ -207,7 +207,7 @@ class X11Window:
         try:
             yield
         except (error.BadWindow, error.BadDrawable) as gone:
-            raise GameError(f"the window {self._title!r} was closed: start the game again") from gone
+            raise closed(self._title) from gone
         except error.XError as failure:
             raise GameError(f"the display refused a request about the window {self._title!r}: {failure}") from failure
         except (error.ConnectionClosedError, OSError) as failure:

@@ -1,0 +1,235 @@
+"""A window on Windows, through user32.
+
+Written from Microsoft's documentation (EnumWindows, GetClientRect, ClientToScreen, SetWindowPos, SetForegroundWindow,
+SetThreadDpiAwarenessContext); it has not run on Windows, for the tests of this project run on Linux: they reach the arithmetic
+in `windows`, which is the same for both systems.
+
+Pixels are those of the monitor.  Without saying so a program is told scaled ones, on monitors that are not at 100 %; so each
+question is asked in a thread that has said it knows of scaling, monitor by monitor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+from ctypes import wintypes
+from typing import Any
+
+from tmrld.envs.trackmania.windows import (
+    PATIENCE_S,
+    Area,
+    awaited,
+    check_room,
+    closed,
+    hidden,
+    misfit,
+    not_found,
+    settled,
+    unfocused,
+)
+from tmrld.errors import GameError
+
+assert sys.platform == "win32"
+
+FOCUS_S = 0.5
+"""How long each way of bringing a window to the front may take."""
+
+_PER_MONITOR_AWARE_V2 = -4
+_SW_RESTORE = 9
+_SWP_NOZORDER = 0x0004
+_SWP_NOACTIVATE = 0x0010
+_VK_MENU = 0x12  # the Alt key
+_KEYEVENTF_KEYUP = 0x0002
+_GA_ROOT = 2
+_VIRTUAL_SCREEN = (76, 77, 78, 79)  # SM_XVIRTUALSCREEN, SM_YVIRTUALSCREEN, SM_CXVIRTUALSCREEN, SM_CYVIRTUALSCREEN
+_TITLE_CHARACTERS = 512
+_FOLDERS = "CabinetWClass"
+"""The class of Explorer's windows: a folder may well be named like the game."""
+
+_EnumProc = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.HWND, wintypes.LPARAM)
+
+
+def _library() -> ctypes.WinDLL:
+    """user32, with the types of what is called here."""
+    handle, rectangle = wintypes.HWND, ctypes.POINTER(wintypes.RECT)
+    signatures: dict[str, tuple[Any, ...]] = {
+        "EnumWindows": (wintypes.BOOL, _EnumProc, wintypes.LPARAM),
+        "GetWindowTextW": (ctypes.c_int, handle, wintypes.LPWSTR, ctypes.c_int),
+        "GetClassNameW": (ctypes.c_int, handle, wintypes.LPWSTR, ctypes.c_int),
+        "IsWindow": (wintypes.BOOL, handle),
+        "IsWindowVisible": (wintypes.BOOL, handle),
+        "IsIconic": (wintypes.BOOL, handle),
+        "IsZoomed": (wintypes.BOOL, handle),
+        "ShowWindow": (wintypes.BOOL, handle, ctypes.c_int),
+        "GetClientRect": (wintypes.BOOL, handle, rectangle),
+        "GetWindowRect": (wintypes.BOOL, handle, rectangle),
+        "ClientToScreen": (wintypes.BOOL, handle, ctypes.POINTER(wintypes.POINT)),
+        "SetWindowPos": (wintypes.BOOL, handle, handle, *[ctypes.c_int] * 4, wintypes.UINT),
+        "GetSystemMetrics": (ctypes.c_int, ctypes.c_int),
+        "GetForegroundWindow": (handle,),
+        "SetForegroundWindow": (wintypes.BOOL, handle),
+        "BringWindowToTop": (wintypes.BOOL, handle),
+        "GetAncestor": (handle, handle, wintypes.UINT),
+        "GetWindowThreadProcessId": (wintypes.DWORD, handle, ctypes.POINTER(wintypes.DWORD)),
+        "AttachThreadInput": (wintypes.BOOL, wintypes.DWORD, wintypes.DWORD, wintypes.BOOL),
+        "keybd_event": (None, wintypes.BYTE, wintypes.BYTE, wintypes.DWORD, ctypes.c_size_t),
+    }
+    user32 = ctypes.WinDLL("user32", use_last_error=True)
+    for name, (result, *arguments) in signatures.items():
+        function = getattr(user32, name)
+        function.argtypes, function.restype = arguments, result
+    return user32
+
+
+@contextlib.contextmanager
+def _real_pixels(user32: ctypes.WinDLL) -> Iterator[None]:
+    """Meanwhile this thread sees pixels as the monitors have them; on a Windows before 10 (1703) it sees what it always sees."""
+    try:
+        set_context = user32.SetThreadDpiAwarenessContext
+    except AttributeError:
+        yield
+        return
+    set_context.argtypes, set_context.restype = [ctypes.c_void_p], ctypes.c_void_p
+    before = set_context(_PER_MONITOR_AWARE_V2)
+    try:
+        yield
+    finally:
+        if before:
+            set_context(before)
+
+
+def find_win32(title: str) -> Win32Window:
+    """The visible window of that title.  Raises GameError."""
+    user32 = _library()
+    seen: list[tuple[int, int]] = []  # pixels, handle
+    minimised = False
+    titles: set[str] = set()
+
+    def look(handle: int, _: int) -> bool:
+        nonlocal minimised
+        text, kind = ctypes.create_unicode_buffer(_TITLE_CHARACTERS), ctypes.create_unicode_buffer(_TITLE_CHARACTERS)
+        user32.GetWindowTextW(handle, text, _TITLE_CHARACTERS)
+        user32.GetClassNameW(handle, kind, _TITLE_CHARACTERS)
+        if text.value and kind.value != _FOLDERS and user32.IsWindowVisible(handle):
+            titles.add(text.value)
+            if text.value == title:
+                if user32.IsIconic(handle):
+                    minimised = True
+                else:
+                    rectangle = wintypes.RECT()
+                    user32.GetClientRect(handle, ctypes.byref(rectangle))
+                    seen.append((rectangle.right * rectangle.bottom, handle))
+        return True  # go on
+
+    user32.EnumWindows(_EnumProc(look), 0)
+    if not seen:
+        raise hidden(title) if minimised else not_found(title, titles, "this desktop")
+    return Win32Window(user32, max(seen)[1], title)
+
+
+class Win32Window:
+    """A `GameWindow`.  Made by `find_win32`."""
+
+    def __init__(self, user32: ctypes.WinDLL, handle: int, title: str) -> None:
+        self._user32 = user32
+        self._handle = handle
+        self._title = title
+
+    def area(self) -> Area:
+        with _real_pixels(self._user32):
+            self._check_open()
+            if self._user32.IsIconic(self._handle) or not self._user32.IsWindowVisible(self._handle):
+                raise hidden(self._title)
+            size, corner = wintypes.RECT(), wintypes.POINT(0, 0)
+            if not (
+                self._user32.GetClientRect(self._handle, ctypes.byref(size))
+                and self._user32.ClientToScreen(self._handle, ctypes.byref(corner))
+            ):
+                raise closed(self._title)
+            return Area(corner.x, corner.y, size.right, size.bottom)
+
+    def screen(self) -> Area:
+        with _real_pixels(self._user32):
+            return Area(*map(self._user32.GetSystemMetrics, _VIRTUAL_SCREEN))
+
+    def resize(self, width: int, height: int) -> None:
+        screen = self.screen()
+        check_room(width, height, screen)
+        with _real_pixels(self._user32):
+            self._check_open()
+            if self._user32.IsIconic(self._handle) or self._user32.IsZoomed(self._handle):
+                self._user32.ShowWindow(self._handle, _SW_RESTORE)
+                awaited(lambda: not self._user32.IsIconic(self._handle))
+        area = self.area()
+        wanted = Area(area.left, area.top, width, height).moved_onto(screen)
+        if area != wanted:
+            asked = self._outer().corrected(wanted, area)  # the frame stays as thick as it is
+            area = settled(wanted, asked, self._place, self.area, PATIENCE_S)
+        if (area.width, area.height) != (width, height) or not area.within(screen):
+            raise misfit(wanted, area, screen)
+
+    def focus(self) -> None:
+        with _real_pixels(self._user32):
+            self._check_open()
+            if self._user32.IsIconic(self._handle):
+                self._user32.ShowWindow(self._handle, _SW_RESTORE)
+        for bring in (self._bring, self._bring_attached, self._bring_after_alt):
+            bring()
+            if awaited(self.is_focused, FOCUS_S):
+                return
+        raise unfocused(self._title)
+
+    def is_focused(self) -> bool:
+        self._check_open()
+        front = self._user32.GetForegroundWindow()
+        return bool(front) and self._handle in (front, self._user32.GetAncestor(front, _GA_ROOT))
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _bring(self) -> None:
+        self._user32.BringWindowToTop(self._handle)
+        self._user32.SetForegroundWindow(self._handle)
+
+    def _bring_attached(self) -> None:
+        """Windows lets the program in front choose the next one; who shares its queue of input counts as that program."""
+        ours = ctypes.WinDLL("kernel32").GetCurrentThreadId()
+        theirs = self._user32.GetWindowThreadProcessId(self._user32.GetForegroundWindow(), None)
+        if theirs and theirs != ours and self._user32.AttachThreadInput(ours, theirs, True):
+            try:
+                self._bring()
+            finally:
+                self._user32.AttachThreadInput(ours, theirs, False)
+
+    def _bring_after_alt(self) -> None:
+        """So does the program that received the last input: pressing Alt makes it ours."""
+        self._user32.keybd_event(_VK_MENU, 0, 0, 0)
+        try:
+            self._bring()
+        finally:
+            self._user32.keybd_event(_VK_MENU, 0, _KEYEVENTF_KEYUP, 0)
+
+    def _outer(self) -> Area:
+        """The window with its frame, as SetWindowPos counts."""
+        with _real_pixels(self._user32):
+            frame = wintypes.RECT()
+            if not self._user32.GetWindowRect(self._handle, ctypes.byref(frame)):
+                raise closed(self._title)
+            return Area(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top)
+
+    def _place(self, outer: Area) -> None:
+        with _real_pixels(self._user32):
+            place = (outer.left, outer.top, outer.width, outer.height)
+            if not self._user32.SetWindowPos(self._handle, None, *place, _SWP_NOZORDER | _SWP_NOACTIVATE):
+                reason = ctypes.FormatError(ctypes.get_last_error()).strip()
+                self._check_open()
+                raise GameError(
+                    f"Windows does not let this program place the window {self._title!r} ({reason}): "
+                    "start the game without administrator's rights, or this program with them"
+                )
+
+    def _check_open(self) -> None:
+        if not self._user32.IsWindow(self._handle):
+            raise closed(self._title)
