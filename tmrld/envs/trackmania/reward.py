@@ -74,7 +74,8 @@ class Progress:
         middles = np.minimum(firsts + BLOCK // 2, self._last)
         self._middles = self._columns[:, middles]
         from_middle = points - points[np.repeat(middles, BLOCK)[: len(points)]]
-        self._radii = np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", from_middle, from_middle), firsts))
+        radii = np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", from_middle, from_middle), firsts))
+        self._reaches = (options.max_stray + radii) ** 2
         self._options = options
         self.reset()
 
@@ -84,6 +85,7 @@ class Progress:
         self._furthest = 0
         self._steps = 0
         self._stuck = 0
+        self._beside = 0
 
     @property
     def share(self) -> float:
@@ -152,13 +154,22 @@ class Progress:
         return False
 
     def _strayed(self, car: NDArray[np.float64], own_square: float) -> bool:
-        """Whether the car is further than ``max_stray`` from every point of the line."""
-        away = np.sqrt(np.maximum(car.dot(self._middles) + own_square, 0.0))
-        max_stray = self._options.max_stray
-        if away.min() <= max_stray:
+        """Whether the car is further than ``max_stray`` from every point of the line.
+
+        The point that last told that it is not is asked first, so that the line is searched only now and then.
+        """
+        limit = self._options.max_stray**2 - own_square
+        if car.dot(self._columns[:, self._beside]) <= limit:
             return False
-        for block in np.flatnonzero(away - self._radii <= max_stray).tolist():
+        squares = car.dot(self._middles)
+        nearest = int(squares.argmin())
+        if squares.item(nearest) <= limit:
+            self._beside = min(nearest * BLOCK + BLOCK // 2, self._last)
+            return False
+        for block in np.flatnonzero(squares + own_square <= self._reaches).tolist():
             squares = car.dot(self._columns[:, block * BLOCK : (block + 1) * BLOCK])
-            if squares.min() + own_square <= max_stray**2:
+            nearest = int(squares.argmin())
+            if squares.item(nearest) <= limit:
+                self._beside = block * BLOCK + nearest
                 return False
         return True
