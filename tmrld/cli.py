@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import environments, invites, joining, nodes, runs, tokens, tracks, weights
+from tmrld.commands import environments, invites, joining, nodes, runs, standin, tokens, tracks, weights
 from tmrld.commands.flags import add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, example, load
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add(commands)
     environments.add(commands)
     tracks.add(commands)
+    standin.add(commands)
 
     settings = commands.add_parser("settings", help="print every setting with its default, as a tmrld.toml")
     settings.set_defaults(command=_settings)
