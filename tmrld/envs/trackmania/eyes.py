@@ -5,6 +5,7 @@ Pictures are (height, width, 4), uint8, blue first, as screens are captured.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,23 +14,33 @@ from numpy.typing import NDArray
 
 from tmrld.envs.options import FULL_ID, EnvironmentOptions
 from tmrld.envs.trackmania.lidar import distances
+from tmrld.errors import GameError
 
 Eye = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 
 def eye_of(options: EnvironmentOptions) -> Eye:
-    """The eye of the flavour that ``options`` name.  What it returns is an array of its own."""
+    """The eye of the flavour that ``options`` name.  What it returns is an array of its own.  Raises GameError."""
     if options.id == FULL_ID:
         return image_eye(options.image_width, options.image_height, gray=options.grayscale)
     return distances
 
 
 def image_eye(width: int, height: int, *, gray: bool) -> Eye:
-    """Shrinks to (height, width) in gray, or (height, width, 3) in RGB: uint8, as TMRL does, with OpenCV's bilinear resize."""
-    import cv2  # needs libGL and libxcb on a bare Linux
+    """Shrinks to (height, width) in gray, or (height, width, 3) in RGB: uint8, as TMRL does, with OpenCV's bilinear resize.
+
+    TMRL drops the fourth channel first.  Shrinking it along and dropping it then gives the same bits, without a copy of the picture.
+    Raises GameError where OpenCV is missing.
+    """
+    try:
+        import cv2
+    except (ImportError, OSError) as missing:
+        libraries = "; on Linux also: apt install libgl1 libglib2.0-0" if sys.platform == "linux" else ""
+        raise GameError(f'images need OpenCV ({missing}): pip install "tmrld[game]"{libraries}') from missing
+    colours = cv2.COLOR_BGRA2GRAY if gray else cv2.COLOR_BGRA2RGB
 
     def see(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        small = cv2.resize(image[:, :, :3], (width, height))
-        return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY if gray else cv2.COLOR_BGR2RGB), np.uint8)
+        small = cv2.resize(image, (width, height))
+        return np.asarray(cv2.cvtColor(small, colours), np.uint8)
 
     return see
