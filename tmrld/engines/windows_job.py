@@ -15,6 +15,8 @@ assert sys.platform == "win32"
 
 _EXTENDED_LIMIT_INFORMATION = 9
 _KILL_ON_JOB_CLOSE = 0x2000
+_BREAKAWAY_OK = 0x800
+"""Who asks for it may start a process outside of the job: the controls guard, which must outlive its engine by a moment."""
 
 
 class _BasicLimits(ctypes.Structure):
@@ -58,7 +60,7 @@ class Job:
         if not self._handle:
             raise ctypes.WinError(ctypes.get_last_error())
         limits = _ExtendedLimits()
-        limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE
+        limits.BasicLimitInformation.LimitFlags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
         if not (
             kernel.SetInformationJobObject(
                 self._handle, _EXTENDED_LIMIT_INFORMATION, ctypes.byref(limits), ctypes.sizeof(limits)
