@@ -98,7 +98,8 @@ class TrainingLoop:
     def batch(self) -> Batch:
         """A fresh batch for `learn`."""
         options = self._options
-        return self.replay.sample(options.batch_size, self._random, options.n_step, options.gamma)
+        steps = options.steps_ahead(self.counters.updates)
+        return self.replay.sample(options.batch_size, self._random, steps, options.gamma)
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""
