@@ -121,15 +121,15 @@ class RecordedCourse:
     line: NDArray[np.float64]
 
 
-def course_of(track: str) -> RecordedCourse:
-    """The line in the file that ``track`` names.  Raises WorldError where there is none."""
+def course_of(track: str, *, as_it_is: bool = False) -> RecordedCourse:
+    """The line in the file that ``track`` names, resampled unless wanted ``as_it_is``.  Raises WorldError where there is none."""
     path = Path(track).expanduser()
     if path.suffix.lower() not in (".npy", ".txt", ".csv"):
         raise WorldError(
             f"track is {track!r}: for game='trackmania' it must be the path of a file with the line of the track, .npy or text with "
             "x, y, z per line. `tmrld track show NAME --line FILE` writes that of a simulator's track, for `tmrld sim`"
         )
-    return RecordedCourse(path.stem, read(path))
+    return RecordedCourse(path.stem, read(path, as_it_is=as_it_is))
 
 
 class GameWorld:
@@ -278,7 +278,9 @@ class GameInterface(TrackmaniaInterface):
 
 def game_interface(options: EnvironmentOptions) -> GameInterface:
     """The game as an rtgym interface.  Raises WorldError on a track that cannot be read; the game is reached at the first reset."""
-    world = GameWorld(course_of(options.track), eye_of(options), options, lambda: _enter(options.trackmania, options.time_step_s))
+    # TMRL drives on the points of its line, which lie a little closer where the road bends.
+    course = course_of(options.track, as_it_is=options.compat == "tmrl")
+    world = GameWorld(course, eye_of(options), options, lambda: _enter(options.trackmania, options.time_step_s))
     return GameInterface(world, options)
 
 
@@ -298,6 +300,4 @@ def _enter(options: TrackmaniaOptions, step_s: float) -> Parts:
         stack.callback(screen.close)
         controls = GuardedControls(options.controls, options.window_title, step_s, options.hand_back_s)
         stack.pop_all()
-        return Parts(
-            window, screen, telemetry, controls, lambda: replays.save(options.telemetry_host, options.replay_port)
-        )
+        return Parts(window, screen, telemetry, controls, lambda: replays.save(options.telemetry_host, options.replay_port))

@@ -20,19 +20,22 @@ MAX_POINTS = 1_000_000
 """100 km: a longer line is a mistake in its unit."""
 
 
-def read(path: Path) -> NDArray[np.float64]:
-    """The line stored at ``path``, resampled: (n, 3).  Raises WorldError when it is missing, damaged or too short."""
+def read(path: Path, *, as_it_is: bool = False) -> NDArray[np.float64]:
+    """The line stored at ``path``, resampled unless wanted ``as_it_is``: (n, 3).
+
+    Raises WorldError when it is missing, damaged or too short.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise WorldError(
             f"the reward line {path} cannot be read ({error.strerror}): record or import one for this track"
         ) from error
-    return parse(data, str(path))
+    return parse(data, str(path), as_it_is=as_it_is)
 
 
-def parse(data: bytes, source: str) -> NDArray[np.float64]:
-    """The line held in ``data``, resampled: (n, 3); ``source`` names it in errors.  Raises WorldError."""
+def parse(data: bytes, source: str, *, as_it_is: bool = False) -> NDArray[np.float64]:
+    """The line held in ``data``, resampled unless wanted ``as_it_is``: (n, 3); ``source`` names it in errors.  Raises WorldError."""
     try:
         if data.startswith(b"\x93NUMPY"):
             points = np.load(io.BytesIO(data), allow_pickle=False)
@@ -41,7 +44,8 @@ def parse(data: bytes, source: str) -> NDArray[np.float64]:
         points = np.asarray(points, np.float64)
     except (ValueError, TypeError, EOFError) as error:
         raise WorldError(f"{source} is not a line of points (x, y, z as text, or a .npy file): {error}") from error
-    return resampled(points, source)
+    line = resampled(points, source)
+    return points if as_it_is else line
 
 
 def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64]:
