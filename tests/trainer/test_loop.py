@@ -98,28 +98,6 @@ def test_who_has_collected_all_that_was_granted_never_waits_for_a_trainer_that_w
     assert granted <= beyond, "and no more was granted than the slack allows"
 
 
-# Looking ahead
-
-
-@pytest.mark.parametrize(
-    ("n_step", "end", "expected"), [(8, 2, [8, 6, 5, 4, 2, 2]), (8, 8, [8] * 6), (1, 3, [1] * 6), (4, 1, [4, 3, 2, 2, 1, 1])]
-)
-def test_updates_look_less_far_ahead_as_training_goes_on(n_step: int, end: int, expected: list[int]) -> None:
-    options = AlgorithmOptions(n_step=n_step, n_step_end=end, n_step_updates=400)
-    assert [options.steps_ahead(updates) for updates in (0, 100, 200, 300, 400, 10**9)] == expected
-
-
-def test_a_batch_looks_ahead_as_far_as_its_update_is_to() -> None:
-    loop = a_loop(n_step=4, n_step_end=1, n_step_updates=10, batch_size=64)
-    ingest_until(loop, a_log(5, steps=10), 50)
-    furthest = []
-    for _ in range(12):
-        batch = loop.batch()
-        furthest.append(int(batch.steps.max()))
-        loop.learn(batch)
-    assert furthest == [4, 4, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1]
-
-
 # The same again
 
 

@@ -110,23 +110,9 @@ class AlgorithmOptions(BaseModel):
         default=8,
         ge=1,
         le=256,
-        description="Steps of reward that an update looks ahead before it trusts the critics, at first; 1 is SAC's own.  More carry "
-        "what a corner costs back faster, with some bias towards older policies.  Rainbow (arXiv 1710.02298), section 3.",
+        description="Steps of reward that an update looks ahead before it trusts the critics; 1 is SAC's own.  More carry what a "
+        "corner costs back faster, with some bias towards older policies.  Rainbow (arXiv 1710.02298), section 3.",
         json_schema_extra=live("steps"),
-    )
-    n_step_end: int = Field(
-        default=3,
-        ge=1,
-        le=256,
-        description="What n_step has fallen to, evenly, after n_step_updates; never more than n_step.  What speeds up the start, "
-        "keeps a trained policy from its last tenths of a second.",
-        json_schema_extra=live("steps"),
-    )
-    n_step_updates: int = Field(
-        default=20_000,
-        ge=1,
-        description="Updates until n_step has fallen to n_step_end.",
-        json_schema_extra=live("updates"),
     )
     update_to_data: float = Field(
         default=0.1,
@@ -142,12 +128,6 @@ class AlgorithmOptions(BaseModel):
         description="Transitions driven with random actions before the first update.  TMRL ENVIRONMENT_STEPS_BEFORE_TRAINING.",
         json_schema_extra=live("transitions"),
     )
-
-
-    def steps_ahead(self, updates: int) -> int:
-        """`n_step` after so many updates, on its way to `n_step_end`."""
-        share = min(1.0, updates / self.n_step_updates)
-        return round(self.n_step + share * (min(self.n_step, self.n_step_end) - self.n_step))
 
 
 class NetworkOptions(BaseModel):

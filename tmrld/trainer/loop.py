@@ -98,8 +98,7 @@ class TrainingLoop:
     def batch(self) -> Batch:
         """A fresh batch for `learn`."""
         options = self._options
-        steps = options.steps_ahead(self.counters.updates)
-        return self.replay.sample(options.batch_size, self._random, steps, options.gamma)
+        return self.replay.sample(options.batch_size, self._random, options.n_step, options.gamma)
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""
