@@ -1,0 +1,55 @@
+"""What the commands of `tmrld env` share: which environment is meant, who drives it, and how an episode is told."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+from tmrld.commands.flags import add_settings_flags, load_settings, whole
+
+if TYPE_CHECKING:
+    from tmrld.envs.options import EnvironmentOptions
+    from tmrld.worker.driving import Drive
+
+ID = "a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute"
+
+
+def add_environment(parser: argparse.ArgumentParser, *, needs_id: bool = True) -> None:
+    """The environment: its id, its track, and all settings."""
+    add_settings_flags(parser)
+    if needs_id:
+        parser.add_argument("id", metavar="ID", help=ID)
+    else:
+        parser.add_argument("id", metavar="ID", nargs="?", help="an id of ours (default: the setting run.environment.id)")
+    parser.add_argument(
+        "--track", metavar="NAME", help="track to drive, or the file with its line (default: the setting run.environment.track)"
+    )
+
+
+def add_driver(parser: argparse.ArgumentParser, *, policy: str | None, metavar: str, help: str) -> None:
+    """Who drives, and from where: the policy, the seed, and whether starts are perturbed."""
+    parser.add_argument("--policy", default=policy, metavar=metavar, help=help)
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="seed of the first episode (default: 0)")
+    parser.add_argument("--perturbed", action="store_true", help="start as evaluation does: off the line, askew, other grip")
+
+
+def environment_of(options: argparse.Namespace) -> EnvironmentOptions:
+    """The environment of the settings, with what the flags say.  Raises SettingsError."""
+    environment = load_settings(options).run.environment
+    changes = {"id": options.id, "track": options.track}
+    return environment.model_copy(update={key: value for key, value in changes.items() if value})
+
+
+def told(drive: Drive, *, pace: bool = True) -> str:
+    """An episode as a line; ``pace`` tells how fast it was driven."""
+    summary = drive.summary
+    lap = ""
+    if summary.lap_time_s is not None:
+        lap = f"lap {summary.lap_time_s:.2f} s, "
+    elif not math.isnan(summary.progress):  # there are laps here
+        lap = f"no lap ({summary.progress:.0%} of the track), "
+    steps = f"return {summary.episode_return:.2f}, {summary.steps} steps"
+    speed = f", {drive.steps_per_s:,.0f} steps/s" if pace else ""
+    end = "; a person took the controls over" if drive.taken_over else ""
+    return f"seed {drive.seed}: {lap}{steps}{speed}{end}"
