@@ -116,7 +116,7 @@ def driven(
     for seed in seeds:
         drive = None
         while drive is None:
-            _await_hands_off(environment, options, say)
+            await_hands_off(environment, options, say)
             if by_hand:
                 _await_race(environment, options, say)
             if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
@@ -142,7 +142,7 @@ def _drive(episode: Episode, choose: Choose, audience: Audience) -> EpisodeSumma
     return None
 
 
-def _await_hands_off(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
+def await_hands_off(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
     """Wait until a person who has taken the controls over is done."""
     own = environment.unwrapped
     if getattr(own, "user_drives", False):
