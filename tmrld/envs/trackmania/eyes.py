@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ def image_eye(width: int, height: int, *, gray: bool) -> Eye:
     except (ImportError, OSError) as missing:
         libraries = "; on Linux also: apt install libgl1 libglib2.0-0" if sys.platform == "linux" else ""
         raise GameError(f'images need OpenCV ({missing}): pip install "tmrld[game]"{libraries}') from missing
+    size = (width, height)
     colours = cv2.COLOR_BGRA2GRAY if gray else cv2.COLOR_BGRA2RGB
 
     def see(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        small = cv2.resize(image, (width, height))
-        return np.asarray(cv2.cvtColor(small, colours), np.uint8)
+        return cast("NDArray[np.uint8]", cv2.cvtColor(cv2.resize(image, size), colours))
 
     return see

@@ -19,7 +19,8 @@ FIRST_PIXEL = 20
 """Beams start this many pixels from the origin, past whatever is drawn of the car."""
 DARK = 55
 """A pixel is border when red, green and blue are all below this."""
-_TO_HIGHEST_BIT = (128 - DARK) * 0x010101
+_ALL_FOUR = 0x01010101
+"""Four times True, in one word."""
 
 
 @lru_cache(maxsize=8)
@@ -39,34 +40,29 @@ def beam_pixels(width: int, height: int) -> tuple[tuple[NDArray[np.int32], NDArr
 
 
 @lru_cache(maxsize=8)
-def _gathering(width: int, height: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """All beams at once: their pixels' places in the picture, one beam after the other; where each begins and ends among them;
-    and what each reads when it meets no border."""
+def _gathering(width: int, height: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """All beams at once, (19, longest): the place of each pixel in the picture, and (19, longest, 4): what a dark one is not above.
+
+    The last pixel of a beam counts as dark whatever it shows: so a beam that meets no border reads one less than its length.
+    """
     beams = beam_pixels(width, height)
-    places = np.concatenate([rows.astype(np.intp) * width + columns for rows, columns in beams])
-    lengths = np.array([len(rows) for rows, _ in beams])
-    ends = lengths.cumsum()
-    return places, ends - lengths, ends, (lengths - 1).astype(np.float32)
+    longest = max(len(rows) for rows, _ in beams)
+    places = np.zeros((BEAMS, longest), np.intp)
+    limits = np.full((BEAMS, longest, 4), 255, np.uint8)
+    for beam, (rows, columns) in enumerate(beams):
+        places[beam, : len(rows)] = rows.astype(np.intp) * width + columns
+        limits[beam, : len(rows) - 1, :3] = DARK - 1
+    return places, limits
 
 
 def distances(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The 19 distances in pixels seen in ``image``, (height, width, 3 or 4): float32 (19,).  A fourth channel is not looked at."""
     height, width, channels = image.shape
-    places, begins, ends, free = _gathering(width, height)
-    if channels == 4:
-        # A pixel is one word, and its channels are compared side by side: adding 128 - DARK to the lower seven bits of a byte sets
-        # its highest bit from DARK on, and never carries into the next byte.
-        pixels = np.ascontiguousarray(image).reshape(-1).view("<u4").take(places)
-        bright = pixels & 0x7F7F7F
-        bright += _TO_HIGHEST_BIT
-        bright |= pixels
-        bright &= 0x808080
-        dark = np.flatnonzero(bright == 0)
+    places, limits = _gathering(width, height)
+    if channels == 4:  # as captured: a pixel is one word, and its channels are compared side by side
+        pixels = np.ascontiguousarray(image).reshape(-1).view(np.uint32).take(places)
+        dark = (pixels.view(np.uint8) <= limits.reshape(BEAMS, -1)).view(np.uint32) == _ALL_FOUR
     else:
-        dark = np.flatnonzero((image.reshape(-1, channels).take(places, axis=0) < DARK).all(axis=1))
-    measured = free.copy()
-    # The first dark pixel from each beam's begin on; it is the beam's own if it comes before its end.
-    first = np.append(dark, ends[-1]).take(dark.searchsorted(begins))
-    met = first < ends
-    measured[met] = (first - begins)[met]
+        dark = (image.reshape(-1, channels).take(places, axis=0) <= limits[:, :, :channels]).all(axis=2)
+    measured: NDArray[np.float32] = dark.argmax(axis=1).astype(np.float32)
     return measured
