@@ -36,7 +36,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -291,13 +290,15 @@ def reward_arrays(tmrl: Tmrl, lines: dict[str, Places]) -> Arrays:
 
 def road(width: int, height: int, chance: np.random.Generator) -> NDArray[np.uint8]:
     """Something like a road between black borders, with things on it that are nearly black."""
+    import cv2  # as TMRL does, but not where only the names of this module are wanted
+
     image = np.full((height, width, 3), (190, 150, 110), np.uint8)
     image[height // 3 :] = (60, 120, 70)
     top, bend = height // 3, chance.uniform(-0.4, 0.4) * width
     share = np.linspace(0.0, 1.0, 30)
     rows = top + share * (height - top)
     middle = width / 2 + bend * (1 - share) ** 2
-    half = width * (0.03 + 0.6 * share)
+    half = width * (0.03 + chance.uniform(0.2, 0.6) * share)
     for more, colour in ((1.15, (20, 25, 30)), (1.0, (105, 105, 108))):
         left, right = np.column_stack([middle - more * half, rows]), np.column_stack([middle + more * half, rows])
         cv2.fillPoly(image, [np.concatenate([left, right[::-1]]).astype(np.int32)], colour)
