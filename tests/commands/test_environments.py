@@ -1,4 +1,4 @@
-"""`tmrld env view`: what it writes, and what it says of mistakes."""
+"""`tmrld env view`: what it writes into files, and what it says of mistakes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 from tmrld.cli import main
 
 LIDAR_ID = "tmrld/TM20Lidar-v0"
+GAME = ("--set", "run.environment.game=trackmania", "--set", "run.environment.clock=realtime")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,15 @@ def test_an_mp4_has_a_frame_for_each_step(capsys: pytest.CaptureFixture[str]) ->
         (["--out", "lap.mp4", "--at", "3"], "--at picks the moment of a .png, and lap.mp4 shows the whole episode"),
         (["--out", "a.png", "--steps", "3", "--at", "9"], "the episode has ended 9 s after its start: it lasts 0.15 s"),
         (["Pendulum-v1", "--out", "a.png"], "Pendulum-v1 has no picture to film: the simulator has, in tmrld/TM20"),
-        (["--out", "a.png", "--set", "run.environment.game=trackmania"], "game='trackmania' has no picture to film"),
+        (["--out", "a.png", *GAME], "game='trackmania' has no picture to film"),
+        (
+            ["--out", "a.png", "--policy", "human"],
+            "--out shows an episode that a policy has driven: leave it out to drive yourself",
+        ),
+        (["--at", "3"], "--at picks the moment of a .png: name one with --out, or leave it out"),
+        (["Pendulum-v1"], "Pendulum-v1 has no picture to show: tmrld/TM20"),
+        (["Pendulum-v1", "--policy", "human"], "Pendulum-v1 cannot be driven by hand: only tmrld/TM20"),
+        ([], "there is no display here to open a window on (DISPLAY is not set): run it on a desktop, or write a picture"),
         (["--out", "a.png", "--track", "nowhere"], "nowhere"),
         (["--out", "a.png", "--policy", "missing"], "'missing' is neither random nor scripted nor a file"),
     ],

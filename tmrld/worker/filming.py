@@ -26,7 +26,8 @@ def check_has_picture(options: EnvironmentOptions) -> None:
     """Raise BadInput where there is nothing to film."""
     if options.id not in OURS or options.game != "sim":
         what = options.id if options.id not in OURS else f"game={options.game!r}"
-        raise BadInput(f"{what} has no picture to film: the simulator has, in {', '.join(OURS)} with game='sim'")
+        window = "; in a window the game can be watched" if options.id in OURS else ""
+        raise BadInput(f"{what} has no picture to film: the simulator has, in {', '.join(OURS)} with game='sim'{window}")
 
 
 def filmed(options: EnvironmentOptions, policy: str, seed: int, *, perturbed: bool = False, steps: int | None = None) -> Film:
