@@ -36,7 +36,7 @@ TARGET_RATIO = 2.0
 STEP_S = 0.05
 AWAY_M = 250.0
 TMRL_STEPS = 40
-"""Per repeat: a step of TMRL's takes a thousand times as long."""
+"""Per repeat: a step of TMRL's takes some two hundred times as long."""
 AWAY = "away from its place"
 UNENDING = RewardOptions(failure_countdown=1_000_000)
 
