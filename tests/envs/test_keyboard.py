@@ -134,5 +134,5 @@ def test_a_key_that_somebody_died_on_is_released(display: str) -> None:
 @pytest.mark.parametrize("name", ["", "nonsense"])
 def test_a_display_that_is_not_there_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("DISPLAY", name)
-    with pytest.raises(GameError, match="the X11 display cannot be reached .*with DISPLAY set"):
+    with pytest.raises(GameError, match=r"the X11 display cannot be reached .*with DISPLAY set"):
         X11Keys()

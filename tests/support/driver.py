@@ -1,7 +1,7 @@
 """A program that drives: ``python -m tests.support.driver steadily|once|fail gamepad|keyboard TITLE STEP_S``
 
-It holds gas, some brake and a turn to the left: again at every step; once, and then nothing; or until it fails.  It says
-"holding" when it has begun.
+It holds gas, some brake and a turn to the left: again at every step; once, and then nothing; or once, and then it fails, when its
+standard input ends.  It says "holding" when it has begun.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def main(manner: str, controls: str, title: str, step_s: float) -> None:
         time.sleep(step_s)
         held.hold(1.0, 0.25, -1.0)
     if manner == "fail":
+        sys.stdin.read()
         raise ValueError("the driver went mad")
     time.sleep(3600)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from Xlib import X, XK
+from Xlib import XK, X
 from Xlib import display as xlib
 from Xlib.ext import xtest
 
@@ -84,7 +84,7 @@ class Game:
         self._window.set_input_focus(X.RevertToParent, X.CurrentTime)
         self._display.sync()
 
-    def keys(self) -> list[tuple[str, str, float]]:
+    def told(self) -> list[tuple[str, str, float]]:
         """What has reached it since the last call: "+" or "-", the key, and when in seconds of the display's clock.
 
         What the display repeats for a key that is held is left out.

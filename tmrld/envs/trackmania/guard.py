@@ -10,21 +10,27 @@ It lets go of everything
 - when two time steps have passed since the last command, so that one was missed; it goes on with the next command;
 - at once when its standard input ends, because whoever drove is gone, and on SIGTERM; then it ends;
 - at once when a person presses a key in the game; until the person hands back, commands are answered and nothing is pressed;
-- on the keyboard, while the game's window, of exactly that title, has not the focus: keys would go to another one.
+- on the keyboard, while the game's window, of exactly that title, does not have the focus: keys would go to another one.
 
-On standard input come commands of 20 bytes (`COMMAND`), each answered in turn when it is done; on standard output go answers of
-8 bytes (`ANSWER`), some of them unasked:
+Commands come on standard input, 20 bytes each (`COMMAND`); each is answered in its turn, when it is carried out:
 
-============  ==============================================  ===========  ======================================================
-command       carries                                         answer       carries
-============  ==============================================  ===========  ======================================================
-``HOLD``      gas and brake 0 to 1, steer -1 to 1, from now   ``READY``    nothing; the first, before any command is read
-``NEUTRAL``   nothing                                         ``DONE``     the number of the command
-``RESET``     nothing; takes 0.1 s                            ``PERSON``   1 when a person takes over, 0 when they hand back
-``POP_UP``    nothing; takes 0.1 s                            ``FOCUS``    1 or 0: whether the window has the focus again
-============  ==============================================  ``WARNING``  the length of the UTF-8 text that follows
-                                                              ``FAILED``   likewise; a sentence for the user, and the last answer
-                                                              ===========  ======================================================
+===========  =====================================================================
+``HOLD``     from now on gas and brake, 0 to 1, and steer, -1 to 1
+``NEUTRAL``  let go of everything
+``RESET``    press what begins the race anew for 0.1 s, and nothing else
+``POP_UP``   press what closes the window that a finish shows for 0.1 s, likewise
+===========  =====================================================================
+
+Answers go to standard output, 8 bytes each (`ANSWER`): a kind and a number.
+
+===========  =====================================================================
+``READY``    the first, before any command is read
+``DONE``     the command of this number is carried out, or was not to be
+``PERSON``   unasked: 1 when a person takes over, 0 when they hand back
+``FOCUS``    unasked: 0 when keys are held back for want of focus, 1 when no more
+``WARNING``  the number is the length of the UTF-8 text that follows, for the user
+``FAILED``   likewise; the guard cannot go on, and ends
+===========  =====================================================================
 
 Threads read standard input and watch the keyboard; what they see comes to the one loop of `Guard`, which alone touches the device.
 """

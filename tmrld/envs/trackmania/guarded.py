@@ -188,7 +188,7 @@ class _Guard:
             if text and kind == Say.WARNING:
                 log.warning("%s", text)
             elif kind == Say.FOCUS and not number:
-                log.warning("the window %r has not the focus: keys are held back until it has it", self._title)
+                log.warning("the window %r does not have the focus: keys are held back until it has", self._title)
             with self._news:
                 if kind == Say.PERSON:
                     self.user_drives = bool(number)

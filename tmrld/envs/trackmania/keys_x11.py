@@ -77,7 +77,7 @@ class X11Keys:
         if missing:
             raise GameError(f"the keyboard of this X11 display has no key {', '.join(missing)}; {_ADVICE}")
         self._codes = codes
-        self._echoes = Echoes()
+        self._echoes: Echoes | None = None  # nobody looks out for them yet
         self._fake_input = xtest.fake_input
         self._kinds = {True: X.KeyPress, False: X.KeyRelease}
 
@@ -105,7 +105,11 @@ class X11Keys:
             root = display.screen().root
             root.xinput_select_events([(xinput.AllMasterDevices, xinput.RawKeyPressMask | xinput.RawKeyReleaseMask)])
             display.sync()
-        threading.Thread(target=self._watch, args=(display, opcode, touched), name="watch the keyboard", daemon=True).start()
+        self._echoes = Echoes()
+        watch = threading.Thread(
+            target=self._watch, args=(display, opcode, touched, self._echoes), name="watch the keyboard", daemon=True
+        )
+        watch.start()
 
     def close(self) -> None:
         with _in_words():
@@ -113,10 +117,11 @@ class X11Keys:
 
     def _make(self, keycode: int, down: bool) -> None:
         with _in_words():
-            self._echoes.made(keycode, down)
+            if self._echoes is not None:
+                self._echoes.made(keycode, down)
             self._fake_input(self._display, self._kinds[down], keycode)
 
-    def _watch(self, display: Any, opcode: int, touched: Callable[[int, bool], None]) -> None:
+    def _watch(self, display: Any, opcode: int, touched: Callable[[int, bool], None], echoes: Echoes) -> None:
         """Thread: until the display is gone."""
         from Xlib.ext import ge, xinput
 
@@ -128,7 +133,7 @@ class X11Keys:
                 if event.type != ge.GenericEventCode or event.extension != opcode or event.evtype not in kinds:
                     continue
                 _, _, keycode = _RAW_KEY.unpack_from(event.data)
-                if keycode in watched and not self._echoes.is_ours(keycode, kinds[event.evtype]):
+                if keycode in watched and not echoes.is_ours(keycode, kinds[event.evtype]):
                     touched(keycode, kinds[event.evtype])
 
 
