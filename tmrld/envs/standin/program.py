@@ -19,7 +19,7 @@ from tmrld.envs.standin.evdev import EvdevPad
 from tmrld.envs.standin.game import Game
 from tmrld.envs.standin.inputs import strongest
 from tmrld.envs.standin.ports import ReplayPort, TelemetryPort
-from tmrld.envs.standin.race import COUNTDOWN_S, Race
+from tmrld.envs.standin.race import Race
 from tmrld.envs.trackmania.telemetry import pack
 from tmrld.errors import BadInput, TmrldError, WorldError
 
@@ -34,19 +34,19 @@ LONGEST_FRAME_S = 0.25
 class Wanted:
     """What the command line asks for."""
 
-    track: str = "default"
-    title: str = "Trackmania"
-    width: int = 958
-    height: int = 488
-    fps: int = 60
-    speed: float = 1.0
+    track: str
+    title: str
+    width: int
+    height: int
+    fps: int
+    speed: float
     """So many seconds of the world pass in one of the clock."""
-    countdown_s: float = COUNTDOWN_S
-    in_menu: bool = False
-    telemetry_port: int = 9000
-    replay_port: int = 10000
-    replays: Path = Path("replays")
-    gamepads: tuple[Path, ...] = ()
+    countdown_s: float
+    in_menu: bool
+    telemetry_port: int
+    replay_port: int
+    replays: Path
+    gamepads: tuple[Path, ...]
     """Files of pads; those that SDL knows are found without."""
 
 
@@ -73,7 +73,7 @@ def run(wanted: Wanted, ready: Told, saved: Saved) -> None:
     """Be the game until the window is closed, or SIGINT or SIGTERM comes.  Must be called in the main thread.
 
     ``ready`` is told once the window is open, ``saved`` of each replay that was asked for: its path, or why there is none.
-     Raises BadInput, Conflict and StorageError.
+    Raises BadInput and Conflict.
     """
     track = named(wanted.track)
     if changes(wanted.track):

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-COUNTDOWN_S = 1.5
-"""From a reset until the car may go.  As in the game."""
 POP_UP_S = 0.5
 """From the finish line until the pop-up."""
 
@@ -38,7 +36,8 @@ class Phase(Enum):
 class Race:
     """One race after the other on the same track.  ``restarts`` counts them: the car belongs at the start when it grows."""
 
-    def __init__(self, countdown_s: float = COUNTDOWN_S, *, in_menu: bool = False) -> None:
+    def __init__(self, countdown_s: float, *, in_menu: bool = False) -> None:
+        """``countdown_s`` seconds pass from a reset until the car may go."""
         self.in_menu = in_menu
         """Whether the menu is open: then time stands still, and nobody is told anything of the race."""
         self.restarts = 0

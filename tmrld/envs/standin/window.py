@@ -6,8 +6,9 @@ While the car drives, nothing but the scene is drawn: whoever measures the pictu
 from __future__ import annotations
 
 import contextlib
+import locale
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pygame
@@ -48,23 +49,18 @@ class Window:
         os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
         os.environ.setdefault("SDL_VIDEO_ALLOW_SCREENSAVER", "1")
         os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # pixels are pixels, as in the game
+        os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "tmrld")
         try:
             pygame.display.init()
-            pygame.display.set_caption(title)
-            pygame.display.set_mode((width, height), pygame.RESIZABLE)
+            with _plain_text(title):
+                pygame.display.set_caption(title)
+                pygame.display.set_mode((width, height), pygame.RESIZABLE)
         except pygame.error as error:
             raise BadInput(f"no window can be opened ({error}): {ADVICE}") from error
         pygame.key.stop_text_input()  # keys are keys, whatever the language
         pygame.font.init()
         with contextlib.suppress(pygame.error):  # a system without gamepads has keys
             controller.init()
-        pygame.event.set_blocked(None)
-        pygame.event.set_allowed(
-            [
-                *(pygame.QUIT, pygame.KEYDOWN, pygame.KEYUP, pygame.MOUSEBUTTONDOWN, pygame.WINDOWFOCUSLOST),
-                *(pygame.CONTROLLERDEVICEADDED, pygame.CONTROLLERDEVICEREMOVED, pygame.CONTROLLERBUTTONDOWN),
-            ]
-        )
         self._keys = Keys()
         self._pads: dict[int, controller.Controller] = {}
         self._painter = Painter(width, height)
@@ -149,6 +145,18 @@ class Window:
         picture = pygame.image.frombuffer(painter.frame.data.cast("B"), painter.size, "BGRA")
         picture.set_alpha(None)
         return picture
+
+
+@contextlib.contextmanager
+def _plain_text(title: str) -> Iterator[None]:
+    """X11: SDL writes a window's name in the encoding of the locale, which not everybody who looks for it can read."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    if title.isascii():
+        locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def _screen() -> pygame.Surface:
