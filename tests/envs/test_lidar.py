@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tmrld.envs.trackmania.lidar import BEAMS, beam_pixels, distances
+from tmrld.envs.trackmania.lidar import BEAMS, DARK, beam_pixels, distances
 
 
 def white(height: int = 488, width: int = 958) -> np.ndarray:
@@ -58,3 +61,31 @@ def test_what_is_drawn_close_to_the_origin_is_not_seen() -> None:
 def test_every_window_size_is_measured() -> None:
     assert distances(white(128, 256)).shape == (19,)
     assert distances(np.zeros((128, 256, 4), np.uint8)).tolist() == [0.0] * 19
+
+
+def beam_by_beam(image: NDArray[np.uint8]) -> list[float]:
+    """As the LIDAR is defined: the place of a beam's first dark pixel, or of its last."""
+    measured = []
+    for rows, columns in beam_pixels(image.shape[1], image.shape[0]):
+        dark = np.flatnonzero((image[rows, columns, :3] < DARK).all(axis=1))
+        measured.append(float(dark[0]) if len(dark) else len(rows) - 1.0)
+    return measured
+
+
+@given(st.integers(64, 400), st.integers(64, 300), st.sampled_from([3, 4]), st.floats(0, 0.5), st.integers(0, 2**32))
+def test_all_beams_at_once_are_what_each_is_alone(width: int, height: int, channels: int, dark: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    image = random.integers(DARK - 1, 256, (height, width, channels)).astype(np.uint8)
+    image[random.random((height, width)) < dark / 10] = DARK - 1
+    wider = np.pad(image, ((0, 0), (1, 2), (0, 0)))
+
+    assert distances(image).tolist() == beam_by_beam(image)
+    assert distances(wider[:, 1:-2]).tolist() == beam_by_beam(image)  # rows that do not follow one another in memory
+
+
+def test_the_fourth_channel_is_not_looked_at() -> None:
+    image = np.full((488, 958, 4), 0, np.uint8)
+    image[:, :, 3] = 255
+    assert distances(image).tolist() == [0.0] * BEAMS
+    image[:] = (255, 255, 255, 0)
+    assert distances(image).tolist() == distances(white()).tolist()

@@ -30,7 +30,7 @@ class WindowScreen:
         self._box: dict[str, int] = {}
         self._looked = 0.0
         self._capture: Any = None
-        self._failure: type[Exception] = Exception
+        self._failures: tuple[type[Exception], ...] = ()
         self._thread: threading.Thread | None = None
         self._may_be_blind = False
 
@@ -46,12 +46,12 @@ class WindowScreen:
             self._look()
         try:
             shot = self._capture.grab(self._box)
-        except self._failure:
+        except self._failures:
             self._look()  # says so when the window is the reason
             self._open()  # the screen may have got another size
             try:
                 shot = self._capture.grab(self._box)
-            except self._failure as failure:
+            except self._failures as failure:
                 raise GameError(f"the screen cannot be grabbed at {self._box}: {failure}") from failure
         image: NDArray[np.uint8] = np.ndarray(self._shape, np.uint8, shot.raw)
         if self._may_be_blind:
@@ -64,7 +64,7 @@ class WindowScreen:
         if capture is not None:
             try:
                 capture.close()
-            except self._failure:  # it belongs to another thread, or its display is gone
+            except self._failures:  # it belongs to another thread, or its display is gone
                 return
 
     def _open(self) -> None:
@@ -75,7 +75,7 @@ class WindowScreen:
             from mss.exception import ScreenShotError
         except ImportError as missing:
             raise GameError('grabbing the screen needs mss: pip install "tmrld[game]"') from missing
-        self._failure = ScreenShotError
+        self._failures = ScreenShotError, AssertionError  # it asserts that the display is still there
         try:
             self._capture = mss.MSS()
         except ScreenShotError as failure:

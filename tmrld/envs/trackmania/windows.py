@@ -164,9 +164,9 @@ def settled(wanted: Area, asked: Area, place: Callable[[Area], None], area: Call
     return area()
 
 
-def awaited(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
-    """Wait until it holds; False if it still does not in the end."""
-    deadline = time.monotonic() + patience_s
+def awaited(condition: Callable[[], bool], patience_s: float | None = None) -> bool:
+    """Wait until it holds; False if it still does not in the end, after `PATIENCE_S` or as long as is said."""
+    deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
     while not condition():
         if time.monotonic() > deadline:
             return False

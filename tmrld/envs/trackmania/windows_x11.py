@@ -36,7 +36,7 @@ def find_x11(title: str) -> X11Window:
         )
     try:
         connection = display.Display(name)
-    except (error.DisplayError, error.XauthError, error.ConnectionClosedError, OSError) as failure:
+    except (error.DisplayError, error.XauthError, error.ConnectionClosedError, OSError, OverflowError) as failure:
         raise GameError(
             f"the display {name!r} cannot be opened ({failure}): set DISPLAY to that of the desktop where the game runs"
         ) from failure
