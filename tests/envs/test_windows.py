@@ -124,6 +124,19 @@ def test_a_window_that_is_not_shown_is_not_taken(display: str) -> None:
         find("Trackmania")
 
 
+def test_what_a_window_manager_left_behind_hides_no_window(display: str) -> None:
+    with PlainWindow("Trackmania") as game:
+        atom = game.display.intern_atom
+        game.root.change_property(atom("_NET_CLIENT_LIST"), atom("WINDOW"), 32, [0x7FFFFF, game.root.id])
+        game.sync()
+        try:
+            with found("Trackmania") as window:
+                assert window.area() == Area(0, 0, 200, 100)
+        finally:
+            game.root.delete_property(atom("_NET_CLIENT_LIST"))
+            game.sync()
+
+
 @pytest.mark.parametrize("name", ["", ":59999", ":99999", "?"])
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # python-xlib leaves the socket that found no display
 def test_a_display_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +148,7 @@ def test_a_display_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch)
         says = str(error)
     gc.collect()
 
-    assert ("DISPLAY is not set" if name == "" else f"the display '{name}' cannot be opened") in says
+    assert ("DISPLAY is not set" if name == "" else f"the display '{name}' cannot be used") in says
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

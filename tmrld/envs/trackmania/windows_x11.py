@@ -34,48 +34,57 @@ def find_x11(title: str) -> X11Window:
             "there is no X11 display to find the game's window on (DISPLAY is not set): start this on the desktop where the game "
             "runs, in an X11 session, for Wayland lets no program see the windows of others"
         )
-    try:
-        connection = display.Display(name)
-    except (error.DisplayError, error.XauthError, error.ConnectionClosedError, OSError, OverflowError) as failure:
-        raise GameError(
-            f"the display {name!r} cannot be opened ({failure}): set DISPLAY to that of the desktop where the game runs"
-        ) from failure
     with contextlib.ExitStack() as stack:
-        stack.callback(connection.close)
-        connection.set_error_handler(lambda *_: None)  # errors of requests that have no reply; what they led to is looked at
-        window = _found(connection, title, name)
+        try:
+            connection = display.Display(name)
+            stack.callback(connection.close)
+            connection.set_error_handler(lambda *_: None)  # of requests that have no reply; what they led to is looked at
+            window = _found(connection, title, name)
+        except (error.DisplayError, error.XauthError, error.XError, OSError, OverflowError) as failure:
+            raise _unusable(name, failure) from failure
+        except error.ConnectionClosedError as failure:
+            stack.pop_all()  # there is nothing left to close
+            raise _unusable(name, failure) from failure
         stack.pop_all()
         return X11Window(connection, window, title)
 
 
+def _unusable(name: str, failure: Exception) -> GameError:
+    return GameError(f"the display {name!r} cannot be used ({failure}): set DISPLAY to that of the desktop where the game runs")
+
+
 def _found(display: Any, title: str, display_name: str) -> Any:
     """The window of that title.  Raises GameError."""
-    seen, unseen, titles = [], False, set[str]()
-    for window in _windows(display):
-        with _gone_is_none():
-            name = _title(display, window)
-            if name is None:
-                continue
-            if _is_seen(window.get_attributes()):
-                titles.add(name)
-                if name == title:
-                    managed = window.get_full_property(display.intern_atom("WM_STATE"), 0) is not None  # frames are not
-                    size = window.get_geometry()
-                    seen.append((managed, size.width * size.height, window))
-            elif name == title:
-                unseen = True
-    if not seen:
-        raise hidden(title) if unseen else not_found(title, titles, f"the display {display_name!r}")
-    return max(seen, key=lambda match: match[:2])[2]
+    unseen, titles = False, set[str]()
+    for windows in (_listed, _all):
+        seen = []
+        for window in windows(display):
+            with _gone_is_none():
+                name = _title(display, window)
+                if name is None:
+                    continue
+                if _is_seen(window.get_attributes()):
+                    titles.add(name)
+                    if name == title:
+                        managed = window.get_full_property(display.intern_atom("WM_STATE"), 0) is not None  # frames are not
+                        size = window.get_geometry()
+                        seen.append((managed, size.width * size.height, window))
+                elif name == title:
+                    unseen = True
+        if seen:
+            return max(seen, key=lambda match: match[:2])[2]
+    raise hidden(title) if unseen else not_found(title, titles, f"the display {display_name!r}")
 
 
-def _windows(display: Any) -> list[Any]:
-    """Those of the window manager, if there is one, else all."""
-    root = display.screen().root
-    listed = root.get_full_property(display.intern_atom("_NET_CLIENT_LIST"), 0)
-    if listed is not None and len(listed.value):
-        return [display.create_resource_object("window", number) for number in listed.value]
-    found = [root]
+def _listed(display: Any) -> list[Any]:
+    """The windows that the window manager tells, if there is one."""
+    listed = display.screen().root.get_full_property(display.intern_atom("_NET_CLIENT_LIST"), 0)
+    return [] if listed is None else [display.create_resource_object("window", number) for number in listed.value]
+
+
+def _all(display: Any) -> list[Any]:
+    """Every window there is, frames too."""
+    found = [display.screen().root]
     for window in found:  # grows meanwhile
         with _gone_is_none():
             found.extend(window.query_tree().children)
