@@ -46,7 +46,7 @@ def has_pop_up(game: StandIn) -> bool:
 
 
 def drive_to_the_finish(hearing: Hearing, pad: Pad) -> Record:
-    """Follow the line of the track "short" with a gamepad."""
+    """Follow the line of the track "short" with a gamepad; on a computer too busy for that, start anew off the road."""
     line = SHORT.line[:, [0, 2]]
     before = hearing.next()
     heading = 0.0
@@ -56,7 +56,12 @@ def drive_to_the_finish(hearing: Hearing, pad: Pad) -> Record:
         if math.hypot(record.x - before.x, record.z - before.z) > 0.3:
             heading = math.atan2(record.x - before.x, record.z - before.z)
             before = record
-        nearest = int(np.linalg.norm(line - (record.x, record.z), axis=1).argmin())
+        distances_m = np.linalg.norm(line - (record.x, record.z), axis=1)
+        nearest = int(distances_m.argmin())
+        if distances_m[nearest] > 15.0 and not record.finished:
+            pad.hold()
+            pad.tap("B")
+            before, heading = hearing.until(is_at_start, "B resets"), 0.0
         x, z = line[min(nearest + 100, len(line) - 1)]
         turn = (math.atan2(x - record.x, z - record.z) - heading + math.pi) % math.tau - math.pi
         pad.hold(gas=0.6 * (record.speed < 14.0), steer=min(max(2.0 * turn, -1.0), 1.0))
@@ -73,8 +78,10 @@ def still(display: str) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def pad(tmp_path: Path) -> Pad:
-    return Pad(tmp_path / "pad")
+def pad(tmp_path: Path) -> Iterator[Pad]:
+    pad = Pad(tmp_path / "pad")
+    yield pad
+    pad.unplug()
 
 
 @pytest.fixture
@@ -161,7 +168,8 @@ def test_keys_drive_and_backspace_goes_back_to_the_start(person: Person) -> None
 
 
 def test_a_gamepad_drives_and_one_that_is_gone_lets_go(pad: Pad) -> None:
-    with standing_in(*AT_ONCE, "--gamepad", str(pad.path)) as game, game.hear() as hearing:
+    flags = ("--track", "short", "--countdown", "1", "--gamepad", str(pad.path))
+    with standing_in(*flags) as game, game.hear() as hearing:
         pad.plug_in()
         pad.hold(gas=0.6, steer=0.25)
         record = hearing.until(lambda record: record.speed > 1.0, "the car drives away")

@@ -79,8 +79,10 @@ class Pad:
         self._file = os.open(self.path, os.O_WRONLY)
 
     def unplug(self) -> None:
-        """Go away, with whatever was held."""
-        os.close(self._file)
+        """Go away, with whatever was held; again does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def hold(self, gas: float = 0.0, brake: float = 0.0, steer: float = 0.0) -> None:
         """Hold these."""
@@ -106,7 +108,11 @@ class StandIn:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        self.ready: dict[str, Any] = self.told()
+        self._display: Any = None
+
+    def await_window(self) -> None:
+        """Return when it is ready."""
+        self.ready = self.told()
         self._display = xlib.Display()
         self.window = self._display.create_resource_object("window", self.ready["window"])
 
@@ -160,7 +166,8 @@ class StandIn:
 
     def close(self) -> None:
         """End it, however it is."""
-        self._display.close()
+        if self._display is not None:
+            self._display.close()
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -179,6 +186,7 @@ def standing_in(*flags: str) -> Iterator[StandIn]:
     """A stand-in with these flags, on ports of its own."""
     program = StandIn(*flags)
     try:
+        program.await_window()
         yield program
     finally:
         program.close()
