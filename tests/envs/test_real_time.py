@@ -93,12 +93,24 @@ def assert_same(lockstep: Any, real_time: Any) -> None:
     st.integers(1, 60),
     st.integers(0, 300),
     st.sampled_from([None, PERTURBED]),
+    st.booleans(),
 )
 @settings(max_examples=25)
 def test_on_a_virtual_clock_real_time_is_lockstep(
-    name: str, pace: dict[str, Any], randomisation: Any, reward: Any, seed: int, enough: int, pause: int, perturbed: Any
+    name: str,
+    pace: dict[str, Any],
+    randomisation: Any,
+    reward: Any,
+    seed: int,
+    enough: int,
+    pause: int,
+    perturbed: Any,
+    early: bool,
 ) -> None:
-    """Two episodes, the first one perhaps given up, with a pause between.  The driver is late whenever lockstep draws a late step."""
+    """Two episodes, the first one perhaps given up, with a pause between.
+
+    The driver is late whenever lockstep draws a late step; at all others, it is early in all or in none.
+    """
     options = EnvironmentOptions(
         id=name, window_width=256, window_height=128, randomisation=randomisation, reward=reward, **pace
     )
@@ -113,14 +125,14 @@ def test_on_a_virtual_clock_real_time_is_lockstep(
                 break
     lockstep.close()
 
-    real_time = VirtualEnv(options)
+    real_time = VirtualEnv(options, early=early)
     for episode_seed, steps in zip((seed, seed + 1), episodes, strict=True):
         _, *late = itertools.islice(late_steps(randomisation, episode_seed), len(steps))  # all but the reset's own control
         assert_same(steps[0], real_time.reset(episode_seed, perturbed))
         for action, step, share in zip(given, steps[1:], late, strict=False):
             assert_same(step, real_time.step(action, share * options.time_step_s))
         real_time.time.now += pause * GRAIN_S
-    real_time.env.close()
+    real_time.close()
 
 
 def test_the_usual_step_on_a_clock_that_has_run_for_days_differs_by_micrometres() -> None:
@@ -139,7 +151,7 @@ def test_the_usual_step_on_a_clock_that_has_run_for_days_differs_by_micrometres(
         for key in ("x", "z", "heading", "speed"):
             assert info[key] == pytest.approx(other_info[key], abs=1e-5)
         assert np.mean(observation[1] == other[1]) > 0.98  # a beam may end one pixel further
-    real_time.env.close()
+    real_time.close()
 
 
 @pytest.mark.parametrize(("late_s", "restarts"), [(0.0, 0), (0.03, 0), (0.0499, 0), (0.05, 1), (0.4, 1)])
@@ -153,7 +165,7 @@ def test_rtgym_makes_up_for_a_late_action_and_starts_anew_after_the_timeout(late
         came = real_time.time.now + late
         real_time.step(np.zeros(3, np.float32), late)
         ends.append(real_time.time.now)
-    real_time.env.close()
+    real_time.close()
 
     shift = late_s if restarts else 0.0
     assert ends == pytest.approx([0.1, 0.15, 0.2 + shift, 0.25 + shift])
@@ -176,7 +188,7 @@ def test_an_episode_begins_with_a_whole_time_step_however_long_nobody_drove(paus
         ends = [real_time.time.now] + [(real_time.step(np.zeros(3, np.float32)), real_time.time.now)[1] for _ in range(2)]
         assert np.subtract(ends, start) == pytest.approx([0.05, 0.1, 0.15])
         real_time.step(np.zeros(3, np.float32))
-    real_time.env.close()
+    real_time.close()
 
     assert real_time.env.late_steps == 0
 

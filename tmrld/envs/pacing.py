@@ -4,10 +4,11 @@
 lasts as long as it should.  Added here: ``close()`` ends that thread; an exception in the interface reaches the caller (rtgym would
 wait for ever); seeds follow Gymnasium's rules; actions are checked, and no array is shared with the caller.
 
-The clock is rtgym's elastic one, but steps begin more exactly.  In rtgym the interface's thread sleeps until a time step ends, wakes
-the driver, and is woken again with the action: two changes of threads lie between the moment and the control, each as slow as
-a busy computer makes it.  Here the driver gets the observation's turn over with as soon as it was captured, and leaves the next action
-with the thread, which sleeps until the moment and gives the control at once: ``benchmarks/pacing.py`` measures what this gains.
+The clock is rtgym's elastic one, but time steps begin more exactly.  In rtgym the interface's thread sleeps until a time step ends,
+wakes the driver, and is woken again with the action: two changes of threads lie between the moment and the control, and each is
+as slow as a busy computer makes it.  Here the driver leaves the action ready, and the interface's thread, which the system is asked
+to run soon (`tmrld.envs.scheduling`), gives it at the moment itself, before it wakes the driver: ``benchmarks/pacing.py`` has the
+numbers.
 
 In lockstep a time step has no length: it is over when it begins, in the caller's thread, so that nothing waits and no thread takes
 turns with another; the interface keeps its own simulated time.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -31,6 +31,7 @@ from rtgym.envs import RealTimeEnvTS
 from rtgym.envs.utils.benchmark import Benchmark
 
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.scheduling import run_soon
 from tmrld.errors import WorldError
 
 log = logging.getLogger(__name__)
@@ -48,18 +49,18 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 20}  # noqa: RUF012  # Gymnasium's attribute
 
     is_waiting: bool  # rtgym's: paused until the next reset
+    running: bool  # rtgym's: between the reset and the end of an episode
 
     def __init__(
         self, make_interface: Callable[[], RealTimeGymInterface], options: EnvironmentOptions, render_mode: str | None = None
     ) -> None:
         """Raises what ``make_interface`` raises; it is called in the thread in which the interface is called."""
-        self._guard = _Guard(make_interface, self._await_control, self._await_look, self._await_end)
         self._lockstep = options.clock == "lockstep"
+        self._guard = _Guard(make_interface) if self._lockstep else _PunctualGuard(make_interface, self)
         self._outcome: tuple[list[Any], float, bool, dict[str, Any]] = [], 0.0, False, {}
         self._closed = False
-        self._look_s = self._end_s = -math.inf
+        self.look_s = self.end_s = -math.inf
         """When the running time step is looked at, and when it ends, by ``time.perf_counter``."""
-        self._begun = threading.Event()
         self._late_this_episode = False
         self.late_steps = 0
         """How many time steps came too late since the environment was made: the computer or the policy is too slow."""
@@ -84,7 +85,8 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         except BaseException:
             self._end_thread()
             raise
-        self.bench = _Benchmark(self.benchmark_polyak)
+        if self.benchmark:
+            self.bench = self._guard.bench = _Benchmark(self.benchmark_polyak)
         self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
         self._info: dict[str, Any] = {}
 
@@ -108,12 +110,13 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         if not self.running:
             self._guard.raise_error()
             raise WorldError("no episode is being driven: it has ended, was let go of, or never began; call reset before step")
-        observation, reward, terminated, truncated, info = super().step(self._checked(action))
+        checked = self._checked(action)
+        if self.current_step + 1 < self.ep_max_length:  # the last action of an episode is never given
+            self._guard.ready = checked
+        observation, reward, terminated, truncated, info = super().step(checked)
         self._guard.raise_error()
         self._info = info
-        if terminated or truncated:
-            self._await_end()
-        elif info.get("user_drives"):
+        if info.get("user_drives") and not (terminated or truncated):
             truncated = True  # what happens from here on is not the policy's doing
             self.running = False
             self.wait()
@@ -170,64 +173,44 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
     def _end_thread(self) -> None:
         RealTimeEnvTS.__del__(self)
 
-    def _await_control(self) -> None:
-        """Called before each control, which begins a time step: the one before has to end first."""
-        self._await_end()
-        if self.benchmark:
-            self.bench.control_begins()
-
-    def _await_look(self) -> None:
-        """Called before each look at the world."""
-        _sleep_until(self._look_s)
-        if self.benchmark:
-            self.bench.look_begins()
-
-    def _await_end(self) -> None:
-        """Return when the running time step is over."""
-        _sleep_until(self._end_s)
-
     def _get_action_space(self) -> Any:
         """Called by rtgym when it is made, once the interface was."""
         self._guard.raise_error()
         return super()._get_action_space()
 
     def _initialize_time(self) -> None:
-        """Called by rtgym within each reset.  The first time step begins now and cannot be late.
-
-        The moments that rtgym notes for itself are over ever after, so that it never waits.
-        """
+        """Called by rtgym within each reset.  The first time step begins now and cannot be late."""
         super()._initialize_time()
-        self._end_s = time.perf_counter()
+        self.end_s = time.perf_counter()
         self.is_waiting = True
 
     def _run_time_step(self, action: NDArray[np.float32]) -> None:
-        """Called by rtgym, when the newest observation was captured, to begin the next time step; returns when it has begun."""
+        """Called by rtgym to begin a time step."""
         if self._lockstep:
             self._guard.send_control(action)
-            if self.benchmark:
-                self.bench.end_send_control_time()
             self._outcome = self._guard.get_obs_rew_terminated_info()
-            if self.benchmark:
-                self.bench.end_get_obs_time()
         else:
-            self._begun.clear()
+            self._guard.ready = None
             super()._run_time_step(action)
-            self._begun.wait()
-        if self.benchmark:
-            self.bench.join_ends()
 
     def _retrieve_obs_rew_terminated_info(self) -> Any:
-        """Called by rtgym for what was captured in the time step that ends."""
+        """Called by rtgym for what was captured in the time step that just ended."""
         return self._outcome if self._lockstep else super()._retrieve_obs_rew_terminated_info()
 
     def _update_timestamps(self) -> None:
-        """Called by rtgym, in the interface's thread, when a control was given: works out when the time step is looked at and ends.
+        """Called by rtgym at the start of each time step: `begin_time_step` was called by then.
+
+        The moments that rtgym has noted for itself, at the reset, are over, so that it never waits.
+        """
+
+    def begin_time_step(self) -> None:
+        """Called in the interface's thread when a control was given: works out when this time step is looked at, and ends.
 
         It begins when the one before ended, so that small delays do not add up; after a large one the clock starts anew.  Such
         late steps are counted, and logged once per episode, unless the world was paused.
         """
         now = time.perf_counter()
-        start = self._end_s
+        start = self.end_s
         if now >= start + self.time_step_timeout:
             start = now
             if not self.is_waiting:
@@ -236,9 +219,8 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
                 self._late_this_episode = True
                 self.late_steps += 1
         self.is_waiting = False
-        self._look_s = start + self.start_obs_capture
-        self._end_s = start + self.time_step_duration
-        self._begun.set()
+        self.look_s = start + self.start_obs_capture
+        self.end_s = start + self.time_step_duration
 
     def _require_open(self) -> None:
         if self._closed:
@@ -273,48 +255,34 @@ def _sleep_until(moment_s: float) -> None:
 
 
 class _Benchmark(Benchmark):  # type: ignore[misc]  # rtgym has no types
-    """rtgym's, told later when controls and looks begin, and when the driver's wait ends: what waits is not what works."""
+    """rtgym's, for whose moments its environment is too early or too late: `_Guard` calls the methods of the base."""
 
     def start_send_control_time(self) -> None:
-        """rtgym is about to give a control; `control_begins` follows."""
+        """Perhaps the control was given already."""
+
+    def end_send_control_time(self) -> None:
+        """The same."""
 
     def start_get_obs_time(self) -> None:
-        """rtgym is about to look; `look_begins` follows."""
+        """It is not yet time to look."""
 
-    def end_step_join_time(self) -> None:
-        """rtgym has the observation; `join_ends` follows."""
-
-    def control_begins(self) -> None:
-        """Now."""
-        super().start_send_control_time()
-
-    def look_begins(self) -> None:
-        """Now."""
-        super().start_get_obs_time()
-
-    def join_ends(self) -> None:
-        """Now."""
-        super().end_step_join_time()
+    def end_get_obs_time(self) -> None:
+        """This was some time ago."""
 
 
 class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """Makes the interface and passes every call on, when it is time; all in rtgym's thread, if that is used.
+    """Makes the interface, and passes every call on.
 
-    An exception is kept for the caller's thread: rtgym's own would die of it unheard.
+    An exception is kept for the caller's thread: rtgym's own thread would die of it unheard.
     """
 
-    def __init__(
-        self,
-        make_interface: Callable[[], RealTimeGymInterface],
-        await_control: Callable[[], None],
-        await_look: Callable[[], None],
-        await_end: Callable[[], None],
-    ) -> None:
+    def __init__(self, make_interface: Callable[[], RealTimeGymInterface]) -> None:
         self.interface: Any = None
+        self.bench: Any = None
+        """Is told how long controls and looks take, if anybody wants to know."""
+        self.ready: NDArray[np.float32] | None = None
+        """The next control, if it has been chosen."""
         self._make_interface = make_interface
-        self._await_control = await_control
-        self._await_look = await_look
-        self._await_end = await_end
         self._error: Exception | None = None
         self._last: list[Any] = []
         self._task: tuple[Callable[[], None], Future[None]] | None = None
@@ -350,15 +318,17 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
             raise self._error
 
     def send_control(self, control: NDArray[np.float32] | None) -> None:
-        self._await_control()
+        if self.bench is not None:
+            Benchmark.start_send_control_time(self.bench)
         if self._error is None:
             try:
                 self.interface.send_control(control)
             except Exception as error:
                 self._error = error
+        if self.bench is not None:
+            Benchmark.end_send_control_time(self.bench)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[Any], dict[str, Any]]:
-        self._await_end()
         self._error = None
         try:
             self._last, info = self.interface.reset(seed=seed, options=options)
@@ -368,15 +338,17 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         return list(self._last), info
 
     def get_obs_rew_terminated_info(self) -> tuple[list[Any], float, bool, dict[str, Any]]:
-        self._await_look()
+        outcome: tuple[list[Any], float, bool, dict[str, Any]] = [], math.nan, True, {}
+        if self.bench is not None:
+            Benchmark.start_get_obs_time(self.bench)
         if self._error is None:
             try:
-                result: tuple[list[Any], float, bool, dict[str, Any]] = self.interface.get_obs_rew_terminated_info()
+                outcome = self.interface.get_obs_rew_terminated_info()
             except Exception as error:
                 self._error = error
-            else:
-                return result
-        return [], math.nan, True, {}
+        if self.bench is not None:
+            Benchmark.end_get_obs_time(self.bench)
+        return outcome
 
     def instead_of_pausing(self, task: Callable[[], None]) -> Future[None]:
         """What rtgym's next call of `wait` shall do, and what becomes of it."""
@@ -389,7 +361,6 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         if task is not None:
             _do(*task)
             return
-        self._await_end()
         if self._error is None:
             try:
                 self.interface.wait()
@@ -410,6 +381,44 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
             raise WorldError("this environment has no picture to render")
         frame: NDArray[np.uint8] = picture(info)
         return frame
+
+
+class _PunctualGuard(_Guard):
+    """In rtgym's thread: looks when it is time to, and gives the next control, if it is ready, as the time step ends."""
+
+    def __init__(self, make_interface: Callable[[], RealTimeGymInterface], env: PacedEnv) -> None:
+        super().__init__(make_interface)
+        self._env = env
+        self._given = False
+
+    def built(self) -> _Guard:
+        run_soon()
+        return super().built()
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[list[Any], dict[str, Any]]:
+        self.ready, self._given = None, False
+        return super().reset(seed, options)
+
+    def send_control(self, control: NDArray[np.float32] | None) -> None:
+        """Called by rtgym to begin a time step, if that has not begun yet: the first, and after a late driver."""
+        if self._given:
+            self._given = False
+        else:
+            self._begin(control)
+
+    def get_obs_rew_terminated_info(self) -> tuple[list[Any], float, bool, dict[str, Any]]:
+        _sleep_until(self._env.look_s)
+        outcome = super().get_obs_rew_terminated_info()
+        _sleep_until(self._env.end_s)
+        control, self.ready = self.ready, None
+        if control is not None and not outcome[2]:  # unless it has terminated
+            self._begin(control)
+            self._given = True
+        return outcome
+
+    def _begin(self, control: NDArray[np.float32] | None) -> None:
+        super().send_control(control)
+        self._env.begin_time_step()
 
 
 def _do(task: Callable[[], None], done: Future[None]) -> None:
