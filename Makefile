@@ -35,6 +35,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/reward.py
 	$(BIN)/python benchmarks/cars.py
 	$(BIN)/python benchmarks/updates.py
+	$(BIN)/python benchmarks/pacing.py
 	$(BIN)/python benchmarks/up_overhead.py
 	$(BIN)/python benchmarks/first_lap.py --seeds 3
 	$(BIN)/python benchmarks/reference_lap.py --all --recorded

@@ -9,6 +9,8 @@ from typing import Protocol
 import matplotlib
 import matplotlib.axes
 import matplotlib.figure
+import numpy as np
+from numpy.typing import NDArray
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -59,6 +61,23 @@ def speed_profiles(path: Path, laps: Mapping[str, Profile]) -> None:
     brakes.set_xlabel("metres along the track")
     for axis in (speeds, brakes):
         _plain(axis)
+    _save(figure, path)
+
+
+def histograms(path: Path, panels: Mapping[str, Mapping[str, NDArray[np.float64]]], counted: str, measured: str) -> None:
+    """A panel for each set of positive values, both axes logarithmic, so that the rare large ones are seen."""
+    figure, axes = pyplot.subplots(
+        len(panels), 1, figsize=(7.0, 2.8 * len(panels)), sharex=True, layout="constrained", squeeze=False
+    )
+    everything = np.concatenate([values for panel in panels.values() for values in panel.values()])
+    edges = np.geomspace(everything[everything > 0].min(), everything.max(), 60)
+    for axis, (title, panel) in zip(axes[:, 0], panels.items(), strict=True):
+        for colour, (name, values) in zip(COLOURS, panel.items(), strict=False):
+            axis.hist(values, edges, histtype="step", color=colour, label=name)
+        axis.set(xscale="log", yscale="log", ylabel=counted, title=title)
+        _plain(axis)
+    axes[0, 0].legend(frameon=False)
+    axes[-1, 0].set_xlabel(measured)
     _save(figure, path)
 
 
