@@ -57,7 +57,8 @@ def title() -> str:
 
 @pytest.fixture
 def game(display: str, title: str) -> Iterator[Game]:
-    """The game's window, which has the focus."""
+    """The game's window, which has the focus.  The guard of the test before may still be letting go."""
+    await_that(lambda: keys_down() == NOTHING)
     game = Game(title)
     yield game
     game.close()
@@ -422,7 +423,9 @@ def test_keys_are_held_back_while_another_window_has_the_focus(
     assert keys_down() == NOTHING
     assert not any(sign == "+" for sign, _, _ in other.told())
     assert caplog.messages == [f"the window {title!r} does not have the focus: keys are held back until it has"]
+    assert controls.user_drives
     game.focus()
+    await_that(lambda: not controls.user_drives)
     controls.hold(1.0, 0.0, 0.0)
     await_that(lambda: keys_down() == {"Up"})
     other.focus()

@@ -53,8 +53,8 @@ LEAST_CHUNK_SHARE = 0.25
 """Of a full chunk: so much is to be there for each car that shares an allowance."""
 
 TAKEN_OVER = (
-    "a person has pressed a key and drives: the policy goes on when no key was touched for the time of "
-    "environment.trackmania.hand_back_s"
+    "a person has pressed a key of the game, or has left its window: the policy goes on when no key was touched for the time of "
+    "environment.trackmania.hand_back_s, and the window has the focus"
 )
 
 Begin = Callable[[Environment], Episode | None]

@@ -10,7 +10,8 @@ It lets go of everything
 - when two time steps have passed since the last command, so that one was missed; it goes on with the next command;
 - at once when its standard input ends, because whoever drove is gone, and on SIGTERM; then it ends;
 - at once when a person presses a key in the game; until the person hands back, commands are answered and nothing is pressed;
-- on the keyboard, while the game's window, of exactly that title, does not have the focus: keys would go to another one.
+- on the keyboard, while the game's window, of exactly that title, does not have the focus: keys would go to another one.  It says so,
+  and says when the window has it again.
 
 Commands come on standard input, 20 bytes each (`COMMAND`); each is answered in its turn, when it is carried out:
 
@@ -66,6 +67,8 @@ STEPS = 2
 """After so many time steps without a command, everything is let go of."""
 LOOK_S = 0.5
 """How often a window that is not there is looked for."""
+FOCUS_S = 0.1
+"""How often a window that has lost the focus is asked whether it has it again."""
 
 
 class Ask(IntEnum):
@@ -131,12 +134,13 @@ class Guard:
         self._say = say
         self._person = Takeover(hand_back_s)
         self._had_focus = True
+        self._ask_focus_at = math.inf  # while it has the focus, each command asks
         self._let_go_at = math.inf  # when nothing is held that would have to be let go of
 
     def run(self, inbox: Inbox) -> None:
         """Until None comes.  Raises GameError when the device is lost."""
         while True:
-            wait_s = min(self._let_go_at, self._person.ends_at) - time.monotonic()
+            wait_s = min(self._let_go_at, self._person.ends_at, self._ask_focus_at) - time.monotonic()
             try:
                 event = inbox.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
             except queue.Empty:
@@ -170,6 +174,7 @@ class Guard:
         if focused != self._had_focus:
             self._had_focus = focused
             self._say(Say.FOCUS, focused)
+        self._ask_focus_at = math.inf if focused else time.monotonic() + FOCUS_S
         return focused
 
     def _touched(self, touch: Touch) -> None:
@@ -188,6 +193,9 @@ class Guard:
             self._let_go()
         if self._person.look(now):
             self._say(Say.PERSON, 0)
+        if now >= self._ask_focus_at:
+            self._ask_focus_at = now + FOCUS_S
+            self._may_press()
 
     def _let_go(self) -> None:
         self._let_go_at = math.inf

@@ -50,8 +50,11 @@ class GuardedControls:
 
     @property
     def user_drives(self) -> bool:
-        """Whether a person has pressed a key of the game not long ago: until it is theirs no more, nothing is held."""
-        return self._guard is not None and self._guard.user_drives
+        """Whether a person has pressed a key of the game not long ago, or has left the game's window, where keys are to be pressed.
+
+        Until that is over, nothing is held.
+        """
+        return self._guard is not None and (self._guard.user_drives or not self._guard.has_focus)
 
     def hold(self, gas: float, brake: float, steer: float) -> None:
         """Hold these from now on: gas and brake 0 to 1, steer -1 to 1.  It waits for nothing.
@@ -104,6 +107,7 @@ class _Guard:
     def __init__(self, controls: str, title: str, step_s: str, hand_back_s: str) -> None:
         """Returns when it has the controls.  Raises GameError."""
         self.user_drives = False
+        self.has_focus = True
         self._title = title
         self._news = threading.Condition()
         self._ready = self._over = False
@@ -192,6 +196,8 @@ class _Guard:
             with self._news:
                 if kind == Say.PERSON:
                     self.user_drives = bool(number)
+                elif kind == Say.FOCUS:
+                    self.has_focus = bool(number)
                 elif kind == Say.DONE:
                     self._answered = number
                 self._ready = self._ready or kind == Say.READY
@@ -199,7 +205,7 @@ class _Guard:
                 self._news.notify_all()
         with self._news:
             self._over = True
-            self.user_drives = False
+            self.user_drives, self.has_focus = False, True
             self._news.notify_all()
 
 
