@@ -108,8 +108,8 @@ def verdict(step_s: float, steps: int, late: int, error: Distribution | None) ->
     most = f"99 % of the steps begin within {error.p99 * 1000:.1f} ms of their time"
     if late:
         return False, (
-            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. Look below for what takes long: with the "
-            "capture or the inference, close other programs, or make time_step_s longer"
+            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. The table tells what takes long: close other "
+            "programs, let a smaller policy drive, or make time_step_s longer"
         )
     if error.p99 > TOLERANCE * step_s:
         return False, (

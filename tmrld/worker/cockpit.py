@@ -24,7 +24,8 @@ from tmrld.envs.sim.film import Scene
 from tmrld.envs.sim.map import CAR, ROAD, TrackMap
 from tmrld.envs.sim.randomness import conditions
 from tmrld.envs.sim.tracks import named
-from tmrld.envs.sim.view import View, beam_colour, beam_lines
+from tmrld.envs.sim.view import View, beam_colour
+from tmrld.envs.trackmania.lidar import beam_lines
 from tmrld.envs.trackmania.game import course_of
 from tmrld.worker.stage import Sight
 
@@ -229,7 +230,7 @@ def _draw_charts(surface: Surface, past: Sequence[Scene]) -> None:
 
 def _draw_notice(surface: Surface, notice: str) -> None:
     """A line in the middle of the picture."""
-    lettering, _, _ = _lettering(notice, 26, TEXT)
+    lettering, _, _ = _lettering(notice, 26 if len(notice) < 60 else 16, TEXT)
     box = lettering.get_rect(center=(CAMERA.centerx, CAMERA.top + 110)).inflate(48, 32)
     back = Surface(box.size, pygame.SRCALPHA)
     pygame.draw.rect(back, (*BACKGROUND, 215), back.get_rect(), border_radius=10)

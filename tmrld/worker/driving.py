@@ -43,7 +43,7 @@ class Drive:
     summary: EpisodeSummary
     seconds: float
     taken_over: bool = False
-    """Whether it ended because a person took the controls over."""
+    """Whether it ended because a person took the controls over, or left the game's window."""
 
     @property
     def steps_per_s(self) -> float:
@@ -54,6 +54,10 @@ class Drive:
 class Audience(Protocol):
     """Whoever watches what is driven.  All is called in the thread that drives, which waits for nothing else."""
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether nothing more is to be driven."""
+
     def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
         """Called before each episode, and may reset the environment to look at it; False ends the driving."""
 
@@ -63,6 +67,8 @@ class Audience(Protocol):
 
 class Nobody:
     """Lets everything happen."""
+
+    has_enough = False
 
     def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
         return True
@@ -116,9 +122,9 @@ def driven(
     for seed in seeds:
         drive = None
         while drive is None:
-            await_hands_off(environment, options, say)
+            await_hands_off(environment, options, say, audience)
             if by_hand:
-                _await_race(environment, options, say)
+                _await_race(environment, options, say, audience)
             if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
                 return
             began = time.perf_counter()
@@ -142,21 +148,27 @@ def _drive(episode: Episode, choose: Choose, audience: Audience) -> EpisodeSumma
     return None
 
 
-def await_hands_off(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
-    """Wait until a person who has taken the controls over is done."""
+def await_hands_off(
+    environment: Env, options: EnvironmentOptions, say: Callable[[str], None], audience: Audience | None = None
+) -> None:
+    """Wait until a person who has taken the controls over is done, or the audience has enough."""
+    audience = audience or Nobody()
     own = environment.unwrapped
     if getattr(own, "user_drives", False):
         patience_s = options.trackmania.hand_back_s
-        say(f"a person drives: the next episode begins when no key was touched for {patience_s:g} s")
-        while getattr(own, "user_drives", False):
+        say(
+            f"a person drives, or has left the game's window: the next episode begins when no key was touched for {patience_s:g} s and "
+            "the game is in front"
+        )
+        while getattr(own, "user_drives", False) and not audience.has_enough:
             time.sleep(LOOK_S)
 
 
-def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[str], None]) -> None:
-    """Wait until a person has begun the race in the game anew; on the way there they may walk through its menus."""
+def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[str], None], audience: Audience) -> None:
+    """Wait until a person has begun the race in the game anew, maybe through its menus, or the audience has enough."""
     first = course_of(options.track).line[0]
     told = False
-    while True:
+    while not audience.has_enough:
         try:
             info = environment.reset()[1]
         except GameError:

@@ -25,6 +25,8 @@ from tmrld.worker.hands import DRIVING, Hands
 from tmrld.worker.stage import Stage
 from tmrld.worker.window import Keys, Window
 
+SIZE = (1280, 720)
+"""Of what is drawn, in pixels."""
 SWITCH_S = 0.001
 """A thread that draws lets the one that drives go first after this time; Python's own value is 5 ms, a tenth of a time step."""
 
@@ -63,7 +65,12 @@ def watched(
         choose = stage.choose if by_keys else chooser(policy, spec, seed)
         caption = "you drive" if policy == "human" else Path(policy).name
         seeds = itertools.islice(itertools.count(seed), episodes)
-        with _Driving(environment, options, choose, seeds, stage, perturbed=perturbed, say=say) as driving:
+
+        def say_and_show(sentence: str) -> None:
+            say(sentence)
+            stage.say(sentence)
+
+        with _Driving(environment, options, choose, seeds, stage, perturbed=perturbed, say=say_and_show) as driving:
             yield from _shown(driving, stage, options, caption, beams=beams, by_keys=by_keys, instead=instead)
     finally:
         environment.close()
@@ -132,7 +139,8 @@ def _shown(
         hint = "arrows or W A S D: drive · Backspace: again · Esc: end"
     elif not drives_the_game(options):
         hint = "Backspace: again · Esc: end"
-    with Window(f"tmrld · {options.id}", 1280, 720, instead=instead) as window, _quick_switches():
+    aside = options.game == "trackmania"
+    with Window(f"tmrld · {options.id}", *SIZE, aside=aside, instead=instead) as window, _quick_switches():
         from tmrld.worker.cockpit import Cockpit
 
         cockpit = Cockpit(options, caption, beams=beams, hint=hint)

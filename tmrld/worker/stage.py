@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ class Stage:
 
     # The thread that drives
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether it is over."""
+        return self.ended
+
     def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
         """Whoever drives by keys sees the start, and says when to go."""
         self._seed = seed
@@ -103,7 +108,8 @@ class Stage:
                 self._before = f"{share:.0%} of the track · " if lap_s is None else f"lap {lap_s:.2f} s · "
             if self._left is not None:
                 self._left -= 1
-                self.ended |= self._left <= 0
+                if not self._left:
+                    self.ended = True
         return not (self.ended or self.again)
 
     def choose(self, _observation: Any, _info: Mapping[str, Any]) -> Choice:
@@ -119,6 +125,11 @@ class Stage:
         self._past = (*self._past[1 - PAST :], scene)
         picture = None if self._capture is None else self._capture()
         self.newest = Sight(scene, self._past, picture, self._seed, self._late_steps(), notice)
+
+    def say(self, sentence: str) -> None:
+        """Tell a person what is waited for, over what was seen last."""
+        if self.newest is not None:
+            self.newest = replace(self.newest, notice=sentence)
 
     # The thread that draws
 

@@ -23,6 +23,8 @@ PLACES = {"gas": (82, 26), "brake": (81, 22), "left": (80, 4), "right": (79, 7)}
 NAMES = {"backspace": "again", "escape": "end", "q": "q"}
 """What else is listened to: a key's own name, and what it is called here."""
 FRAMES_PER_S = 60
+SMALL = 0.75
+"""Of a window's size, beside the game: on a screen of 1920 pixels 960 are left where the game is in the upper left corner."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,13 @@ class Keys:
 
 
 class Window:
-    """One window of ``width`` × ``height`` pixels, which a person may enlarge.  Raises BadInput where none can be opened."""
+    """One window that shows a picture of ``width`` × ``height`` pixels; a person may make it larger or smaller."""
 
-    def __init__(self, title: str, width: int, height: int, *, instead: str) -> None:
-        """``instead`` says what can be done without a window."""
+    def __init__(self, title: str, width: int, height: int, *, aside: bool, instead: str) -> None:
+        """``aside``: small, in the lower right corner, where the game is not.  ``instead`` says what can be done without a window.
+
+        Raises BadInput where none can be opened.
+        """
         _check_display(instead)
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         try:
@@ -53,10 +58,17 @@ class Window:
         try:
             pygame.display.init()
             pygame.display.set_caption(title)
-            self.surface: Surface = pygame.display.set_mode((width, height), pygame.SCALED | pygame.RESIZABLE)
+            share = SMALL if aside else 1.0
+            size = round(width * share), round(height * share)
+            pygame.display.set_mode(size, pygame.RESIZABLE)
+            if aside:
+                screen = pygame.display.get_desktop_sizes()[0]
+                pygame.display.set_window_position((max(0, screen[0] - size[0]), max(0, screen[1] - size[1])))
         except pygame.error as error:
             pygame.display.quit()
             raise BadInput(f"no window can be opened on this display ({error}): {instead}") from error
+        self.surface: Surface = pygame.Surface((width, height))
+        """What is drawn on."""
         self._clock = pygame.time.Clock()
         self._held: set[int] = set()
 
@@ -67,8 +79,17 @@ class Window:
         self._pygame.display.quit()
 
     def show(self) -> None:
-        """Bring what was drawn on ``surface`` to the screen."""
-        self._pygame.display.flip()
+        """Bring what was drawn on ``surface`` to the screen, as large as the window is."""
+        pygame, screen = self._pygame, self._pygame.display.get_surface()
+        assert screen is not None
+        scale = min(screen.get_width() / self.surface.get_width(), screen.get_height() / self.surface.get_height())
+        if scale == 1.0:
+            picture = self.surface
+        else:
+            picture = pygame.transform.smoothscale_by(self.surface, scale)
+        screen.fill((0, 0, 0))
+        screen.blit(picture, picture.get_rect(center=screen.get_rect().center))
+        pygame.display.flip()
 
     def keys(self) -> Keys:
         """Wait until it is time for the next frame, and tell what the person does.  Closing the window is "end", too."""
@@ -86,7 +107,7 @@ class Window:
             elif event.type == pygame.WINDOWFOCUSLOST:
                 self._held.clear()
             elif event.type == pygame.WINDOWEXPOSED:
-                pygame.display.flip()
+                self.show()
         held = (what for what, places in PLACES.items() if self._held.intersection(places))
         return Keys(frozenset(held), frozenset(pressed - {""}), seconds)
 

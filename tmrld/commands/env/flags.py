@@ -51,5 +51,5 @@ def told(drive: Drive, *, pace: bool = True) -> str:
         lap = f"no lap ({summary.progress:.0%} of the track), "
     steps = f"return {summary.episode_return:.2f}, {summary.steps} steps"
     speed = f", {drive.steps_per_s:,.0f} steps/s" if pace else ""
-    end = "; a person took the controls over" if drive.taken_over else ""
+    end = "; a person took over" if drive.taken_over else ""
     return f"seed {drive.seed}: {lap}{steps}{speed}{end}"

@@ -162,7 +162,8 @@ class GameWorld:
         """
         parts = self._reached()
         parts.controls.neutral()
-        parts.window.focus()
+        if self._options.controls != "none":  # a person who drives has it in front, and may want to leave it
+            parts.window.focus()
         self._restart(parts)
         record = parts.telemetry.fresh()
         if record.finished and self._options.controls != "none":  # what the finish shows is still there, and takes the keys
