@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID, OURS, EnvironmentOptions
-from tmrld.envs.registry import make
+from tmrld.envs.registry import make, track_of, view_of
 from tmrld.envs.trackmania import game
 from tmrld.envs.trackmania.game import GameWorld, Parts, course_of
 from tmrld.envs.trackmania.telemetry import Record
 from tmrld.errors import GameError, WorldError
+from tmrld.worker.engine import track_line
 
 LINE = [(0.0, 10.0, 0.1 * point) for point in range(500)]
 
@@ -310,3 +311,34 @@ def test_the_window_shrunk_is_what_the_policy_sees(line: Path, monkeypatch: pyte
     assert observation[3].shape == (4, 64, 64)
     assert (observation[3][:, :, :15] == 0).all()
     assert (observation[3][:, :, 17:] == 120).all()
+
+
+# For people who look on
+
+
+@pytest.mark.parametrize(("id", "size"), [(LIDAR_ID, (479, 244)), (FULL_ID, (256, 128))])
+def test_the_page_shows_the_picture_that_was_taken(
+    id: str, size: tuple[int, int], line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeGame()
+    monkeypatch.setattr(game, "_enter", lambda _options, _step_s: fake.parts())
+    chosen = options(line, id)
+    env = make(chosen)
+    _, info = env.reset()
+    view = view_of(chosen, env)
+    assert view is not None
+    image = view.image(info)
+    env.close()
+
+    assert (view.width, view.height) == size
+    assert image.shape == (size[1], size[0], 3)
+    assert (image[:, : size[0] // 4] == 0).all()
+    assert (image[:, size[0] // 4 + 1 :] == 120).all()
+    assert len(view.beams(np.full(19, 50.0, np.float32))) == 19
+
+
+def test_the_map_shows_the_recorded_line(line: Path) -> None:
+    found = track_of(options(line))
+    assert found is not None
+    assert (found.name, found.width_m, found.points.shape) == ("oval", None, (500, 3))
+    assert track_line("demo", found).width_m is None

@@ -26,17 +26,18 @@ from tmrld.payloads import Array, EnvSpec, PartSpec
 
 if TYPE_CHECKING:
     from tmrld.envs.sim.view import View
+    from tmrld.envs.trackmania.view import CapturedView
 
 Env = gymnasium.Env[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Line:
-    """The reward line of a track, (n, 3) in metres, and the width of its road."""
+    """The reward line of a track, (n, 3) in metres, and the width of its road; None where that is unknown."""
 
     name: str
     points: NDArray[np.float64]
-    width_m: float
+    width_m: float | None
 
 
 _OURS = {
@@ -115,8 +116,13 @@ def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
 
 def track_of(options: EnvironmentOptions) -> Line | None:
     """The track that these options drive on, for maps; None where none is known, or each episode has another.  Raises WorldError."""
-    if options.id not in OURS or options.game != "sim":
+    if options.id not in OURS:
         return None
+    if options.game == "trackmania":
+        from tmrld.envs.trackmania.game import course_of
+
+        course = course_of(options.track)
+        return Line(course.name, course.line, None)
     from tmrld.envs.sim.tracks import changes, named
 
     if changes(options.track):
@@ -125,10 +131,18 @@ def track_of(options: EnvironmentOptions) -> Line | None:
     return Line(track.name, track.line, track.width)
 
 
-def view_of(options: EnvironmentOptions) -> View | None:
-    """What draws pictures of this world for people; None where nothing does.  Raises WorldError."""
-    if options.id not in OURS or options.game != "sim":
+def view_of(options: EnvironmentOptions, environment: Env | None = None) -> View | CapturedView | None:
+    """What draws pictures of this world for people; None where nothing does.  Raises WorldError.
+
+    Those of the game are the pictures that ``environment`` takes; without one there are none.
+    """
+    if options.id not in OURS:
         return None
+    if options.game == "trackmania":
+        from tmrld.envs.trackmania.view import CapturedView
+
+        paced = None if environment is None else environment.unwrapped
+        return CapturedView(options.window, paced.interface.picture) if isinstance(paced, PacedEnv) else None
     from tmrld.envs.sim.view import View
 
     return View(options)

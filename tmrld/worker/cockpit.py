@@ -25,8 +25,8 @@ from tmrld.envs.sim.map import CAR, ROAD, TrackMap
 from tmrld.envs.sim.randomness import conditions
 from tmrld.envs.sim.tracks import named
 from tmrld.envs.sim.view import View, beam_colour
-from tmrld.envs.trackmania.lidar import beam_lines
 from tmrld.envs.trackmania.game import course_of
+from tmrld.envs.trackmania.lidar import beam_lines
 from tmrld.worker.stage import Sight
 
 WIDTH, HEIGHT = 1280, 720

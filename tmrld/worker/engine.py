@@ -97,7 +97,7 @@ class WorkerEngine:
         self._version = -1
         self._evaluation_due = 0
         self._meter = _Meter(self._spec.step_s)
-        view = view_of(self._options)
+        view = view_of(self._options, self._environments[0])
         self._previews = None if view is None else Previews(run, view, port.send, in_thread=not self._lockstep)
 
     def run(self) -> None:

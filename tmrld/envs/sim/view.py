@@ -13,7 +13,7 @@ from tmrld.envs.sim.camera import PLAIN, Look, camera
 from tmrld.envs.sim.drawing import Colour, speed_colour
 from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.tracks import named
-from tmrld.envs.trackmania.lidar import FIRST_PIXEL, beam_pixels
+from tmrld.envs.trackmania.lidar import FIRST_PIXEL, beam_lines
 
 WIDTH = 480
 """Of the picture, in pixels, if the window is no smaller; its shape is the window's."""
@@ -44,17 +44,6 @@ class View:
     def beams(self, lidar: NDArray[np.float32]) -> list[list[float]]:
         """The beams that read these distances (19,), as lines ``[x0, y0, x1, y1]`` in pixels of the picture."""
         return beam_lines(lidar, self._window, self.width)
-
-
-def beam_lines(lidar: NDArray[np.float32], window: tuple[int, int], width: int) -> list[list[float]]:
-    """The beams that read these distances (19,) in a window, as lines ``[x0, y0, x1, y1]`` in a picture of it that is so wide."""
-    scale = width / window[0]
-    lines = []
-    for (rows, columns), distance in zip(beam_pixels(*window), lidar.tolist(), strict=True):
-        last = min(int(distance), len(rows) - 1)
-        ends = (columns[0], rows[0], columns[last], rows[last])
-        lines.append([round((float(end) + 0.5) * scale, 1) for end in ends])
-    return lines
 
 
 def beam_colour(distance: float) -> Colour:

@@ -66,3 +66,14 @@ def distances(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         dark = (image.reshape(-1, channels).take(places, axis=0) <= limits[:, :, :channels]).all(axis=2)
     measured: NDArray[np.float32] = dark.argmax(axis=1).astype(np.float32)
     return measured
+
+
+def beam_lines(lidar: NDArray[np.float32], window: tuple[int, int], width: int) -> list[list[float]]:
+    """The beams that read these distances (19,) in a window, as lines ``[x0, y0, x1, y1]`` in a picture of it that is so wide."""
+    scale = width / window[0]
+    lines = []
+    for (rows, columns), distance in zip(beam_pixels(*window), lidar.tolist(), strict=True):
+        last = min(int(distance), len(rows) - 1)
+        ends = (columns[0], rows[0], columns[last], rows[last])
+        lines.append([round((float(end) + 0.5) * scale, 1) for end in ends])
+    return lines
