@@ -56,23 +56,25 @@ class Cockpit:
         self._images = ""
         self._maps = lru_cache(maxsize=2)(lambda track, size: _map_of(options, track, size))
 
-    def paint(self, surface: Surface, sight: Sight) -> None:
-        """Draw what is seen now over the whole surface, `WIDTH` × `HEIGHT`."""
-        driven = str(sight.scene.info["track"]), sight.seed
-        if driven != self._driven:
-            self._driven = driven
-            self._enter(*driven, sight)
+    def paint(self, surface: Surface, sight: Sight | None, notice: str = "") -> None:
+        """Draw what is seen now, if anything is, over the whole surface, `WIDTH` × `HEIGHT`; and a notice, if there is one."""
         surface.fill(BACKGROUND)
         for box in (CAMERA, SIDE, STRIP):
             pygame.draw.rect(surface, PANEL, box, border_radius=8)
             pygame.draw.rect(surface, EDGE, box, 1, border_radius=8)
-        self._draw_head(surface, sight)
-        self._draw_camera(surface, sight)
-        self._draw_side(surface, sight)
-        _draw_dials(surface, sight.scene)
-        _draw_charts(surface, sight.past)
-        if sight.notice:
-            _draw_notice(surface, sight.notice)
+        write(surface, (CAMERA.right, 52), self._hint, 14, DIM, "rs")
+        if sight is not None:
+            driven = str(sight.scene.info["track"]), sight.seed
+            if driven != self._driven:
+                self._driven = driven
+                self._enter(*driven, sight)
+            self._draw_head(surface, sight)
+            self._draw_camera(surface, sight)
+            self._draw_side(surface, sight)
+            _draw_dials(surface, sight.scene)
+            _draw_charts(surface, sight.past)
+        if notice:
+            _draw_notice(surface, notice)
 
     def _enter(self, track: str, seed: int, sight: Sight) -> None:
         """Prepare what is the same for a whole episode."""
@@ -97,7 +99,6 @@ class Cockpit:
         write(surface, (MARGIN + 2, 30), self._driven[0], 24)
         late = f" · late steps: {sight.late_steps}" if sight.late_steps else ""
         write(surface, (MARGIN + 2, 52), f"{self._caption} · seed {sight.seed}{late}", 14, AMBER if late else DIM)
-        write(surface, (CAMERA.right, 52), self._hint, 14, DIM, "rs")
         done, lap_s = bool(scene.info["finished"]), scene.info["lap_time_s"]
         colour = GREEN if done else TEXT
         shown_s = float(lap_s) if done and lap_s is not None else scene.time_s

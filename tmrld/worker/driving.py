@@ -157,8 +157,8 @@ def await_hands_off(
     if getattr(own, "user_drives", False):
         patience_s = options.trackmania.hand_back_s
         say(
-            f"a person drives, or has left the game's window: the next episode begins when no key was touched for {patience_s:g} s and "
-            "the game is in front"
+            f"a person drives, or has left the game's window: the next episode begins when no key was touched for {patience_s:g} s "
+            "and the game is in front"
         )
         while getattr(own, "user_drives", False) and not audience.has_enough:
             time.sleep(LOOK_S)

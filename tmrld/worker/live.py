@@ -22,7 +22,7 @@ from tmrld.envs.registry import Env, describe, make
 from tmrld.errors import BadInput
 from tmrld.worker.driving import Choose, Drive, chooser, driven, drives_the_game
 from tmrld.worker.hands import DRIVING, Hands
-from tmrld.worker.stage import Stage
+from tmrld.worker.stage import Sight, Stage
 from tmrld.worker.window import Keys, Window
 
 SIZE = (1280, 720)
@@ -145,16 +145,16 @@ def _shown(
 
         cockpit = Cockpit(options, caption, beams=beams, hint=hint)
         hands = Hands()
-        shown = None
+        shown: tuple[Sight | None, str] = None, ""
         driving.start()
         while driving.goes_on:
             keys = window.keys()
             _obey(keys, stage, hands, by_keys=by_keys)
-            sight = stage.newest
-            if sight is not None and sight is not shown:
-                cockpit.paint(window.surface, sight)
+            now = stage.newest, stage.notice
+            if now != shown:
+                cockpit.paint(window.surface, *now)
                 window.show()
-                shown = sight
+                shown = now
             yield from driving.finished()
         yield from driving.finished()
 

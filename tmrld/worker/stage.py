@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ LOOK_S = 0.05
 """How often a driver who waits for a person looks whether they want to end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sight:
     """What is to be seen now."""
 
@@ -35,8 +35,6 @@ class Sight:
     """What was captured, RGB; None where it can be drawn from the scene."""
     seed: int
     late_steps: int
-    notice: str = ""
-    """What a person should know before anything goes on; "" for nothing."""
 
 
 class Stage:
@@ -68,6 +66,8 @@ class Stage:
         self._started = threading.Event()
         self.newest: Sight | None = None
         """What the drawing thread shows."""
+        self.notice = ""
+        """What a person should know before anything goes on; "" for nothing."""
         self.action: Array = np.array(spec.default_action, np.float32)
         """What a person's keys say; replaced, never changed."""
         self.ended = False
@@ -124,12 +124,12 @@ class Stage:
         scene = Scene(time.monotonic() - self._began, dict(info), seen, tuple(action.tolist()), self._score)
         self._past = (*self._past[1 - PAST :], scene)
         picture = None if self._capture is None else self._capture()
-        self.newest = Sight(scene, self._past, picture, self._seed, self._late_steps(), notice)
+        self.newest = Sight(scene, self._past, picture, self._seed, self._late_steps())
+        self.notice = notice
 
     def say(self, sentence: str) -> None:
         """Tell a person what is waited for, over what was seen last."""
-        if self.newest is not None:
-            self.newest = replace(self.newest, notice=sentence)
+        self.notice = sentence
 
     # The thread that draws
 
