@@ -75,7 +75,7 @@ def test_a_new_episode_begins_with_nothing_behind_it(env: Any) -> None:
 
 
 def test_only_the_newest_past_is_remembered() -> None:
-    env = make(EnvironmentOptions(id=FULL_ID, max_steps=PAST + 20, reward=RewardOptions(min_steps=PAST + 20)))
+    env = make(EnvironmentOptions(id=FULL_ID, max_steps=PAST + 20, reward=RewardOptions(min_steps=PAST + 20, max_stray=1e5)))
     shown = stage(steps=PAST + 10)
     drive(env, shown, 0)
     env.close()
