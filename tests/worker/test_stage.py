@@ -75,9 +75,10 @@ def test_a_new_episode_begins_with_nothing_behind_it(env: Any) -> None:
 
 
 def test_only_the_newest_past_is_remembered() -> None:
-    env = make(EnvironmentOptions(id=FULL_ID, max_steps=PAST + 20, reward=RewardOptions(min_steps=PAST + 20, max_stray=1e5)))
+    env = make(EnvironmentOptions(id=FULL_ID, max_steps=PAST + 20, reward=RewardOptions(min_steps=PAST + 20)))
     shown = stage(steps=PAST + 10)
-    drive(env, shown, 0)
+    standing = Choice(np.zeros(3, np.float32), "scripted")
+    list(driven(env, OPTIONS, lambda _o, _i: standing, (0,), audience=shown))
     env.close()
     assert shown.newest is not None
     assert len(shown.newest.past) == PAST

@@ -9,13 +9,13 @@ from typing import Any
 
 import mss
 import numpy as np
+import pygame
 import pytest
 
 from tests.support.x11 import Person, connected
 from tmrld.errors import BadInput
 from tmrld.worker.window import Keys, Window, _check_display
 
-pygame = pytest.importorskip("pygame")
 PATIENCE_S = 60.0
 TITLE = "tmrld · a test"
 
