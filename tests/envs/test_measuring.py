@@ -46,7 +46,7 @@ def test_what_is_timed_is_driven_as_before() -> None:
         observation, reward, _, _ = timed.get_obs_rew_terminated_info()
     timed.wait()
     timed.reset()
-    timed.send_control(None)
+    timed.send_control(np.zeros(1, np.float32))
 
     assert (observation[0].item(), reward) == (3, 1.0)
     assert [len(starts) for starts in timed.episodes] == [3, 1]
@@ -67,7 +67,7 @@ def test_what_an_interface_has_beyond_rtgyms_is_still_there() -> None:
 
     timed = Timed(Held())
     assert (timed.user_drives, timed.picture({})) == (True, "a picture")
-    assert not hasattr(timed, "release")
+    assert not hasattr(Timed(Counter()), "picture")
 
 
 def spread(p99: float) -> Distribution:
