@@ -61,7 +61,7 @@ def _show(options: argparse.Namespace, _began: float) -> int:
     if options.json:
         print_json(asdict(found))
         return 0
-    print(f"{found.id}: {found.text}" if found.text else found.id)
+    print_table((found.id,), [(found.text or "it says nothing of itself",)], "")
     _print_parts("observation", found.observation)
     _print_parts("action", found.action)
     _print_pairs("time", _times(found))
