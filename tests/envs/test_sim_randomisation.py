@@ -262,6 +262,6 @@ def test_the_same_seed_gives_the_same_episode(seed: int) -> None:
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_the_game_cannot_be_varied(name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name}: only the simulator varies this"):
-        EnvironmentOptions(game="trackmania", randomisation=RandomisationOptions(**{name: ALL[name]}))
+        EnvironmentOptions(game="trackmania", clock="realtime", randomisation=RandomisationOptions(**{name: ALL[name]}))
 
-    assert EnvironmentOptions(game="trackmania", randomisation=RandomisationOptions())
+    assert EnvironmentOptions(game="trackmania", clock="realtime", randomisation=RandomisationOptions())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,12 @@ def drive(folder: Path, script: Callable[[Port], Message | None]) -> Port:
 
 
 @pytest.fixture(autouse=True)
-def _reports_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _reports_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And this process is as it was in the end."""
     monkeypatch.setattr(engine, "STATUS_INTERVAL_S", 0.0)
+    interval_s = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(interval_s)
 
 
 def test_pausing_lets_go_of_the_controls_at_once(tmp_path: Path) -> None:

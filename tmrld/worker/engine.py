@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,6 +49,8 @@ from tmrld.worker.rollout import drive
 log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.5
+SWITCH_S = 0.001
+"""In real time, a thread that computes lets the one that gives the controls go first after this time; Python's own value is 5 ms."""
 STATUS_INTERVAL_S = 1.0
 LEAST_CHUNK_SHARE = 0.25
 """Of a full chunk: so much is to be there for each car that shares an allowance."""
@@ -82,6 +85,8 @@ class WorkerEngine:
         self._lockstep = self._options.clock == "lockstep"
         if self._lockstep:
             _stay_on_one_core()
+        else:
+            sys.setswitchinterval(SWITCH_S)
         self._environments = _make(self._options, cars)
         self._own_for_evaluation: list[Env] = []
         """Environments for evaluation alone, made when there is one, if there are several cars."""
