@@ -33,6 +33,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/sim_speed.py
 	$(BIN)/python benchmarks/reward.py
+	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/cars.py
 	$(BIN)/python benchmarks/updates.py
 	$(BIN)/python benchmarks/pacing.py
