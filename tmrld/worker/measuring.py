@@ -13,6 +13,7 @@ from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import describe, make
 from tmrld.errors import BadInput
 from tmrld.worker.driving import await_hands_off, chooser
+from tmrld.worker.options import EvaluationOptions
 
 RTGYM = {
     "step": "time_step_duration",
@@ -47,7 +48,13 @@ class Measured:
 
 
 def measured(
-    options: EnvironmentOptions, policy: str, steps: int, seed: int, say: Callable[[str], None] = lambda sentence: None
+    options: EnvironmentOptions,
+    policy: str,
+    steps: int,
+    seed: int,
+    *,
+    perturbed: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Measured:
     """Drive so many steps, through as many episodes as that takes.  Raises BadInput where there is no rtgym loop to measure."""
     lockstep = options.clock == "lockstep"
@@ -62,7 +69,7 @@ def measured(
         took_s, left = 0.0, steps
         for number in itertools.count(seed):
             await_hands_off(env, options, say)
-            observation, info = env.reset(seed=number)
+            observation, info = env.reset(seed=number, options=EvaluationOptions().start if perturbed else None)
             began = time.perf_counter()
             ended = False
             while left and not ended:

@@ -61,7 +61,14 @@ def _bench(options: argparse.Namespace, _began: float) -> int:
     policy = options.policy or usual_policy(environment)
     if sys.stderr.isatty() and not options.lockstep:
         print(f"this takes {options.steps * environment.time_step_s:.0f} s", file=sys.stderr)
-    found = measured(environment, policy, options.steps, options.seed, say=lambda sentence: print(sentence, file=sys.stderr))
+    found = measured(
+        environment,
+        policy,
+        options.steps,
+        options.seed,
+        perturbed=options.perturbed,
+        say=lambda sentence: print(sentence, file=sys.stderr),
+    )
     error = found.distributions()["step"]
     keeps, words = verdict(environment.time_step_s, found.steps, found.late, error)
     if options.png is not None:

@@ -23,8 +23,9 @@ def add(actions: Any) -> None:
     view = actions.add_parser(
         "view",
         help="see what the AI sees: in a window, or as a picture or a video",
-        description="Drive in a window that shows what the AI sees and does, in real time, in the simulator or in TrackMania. "
-        "With --out, drive an episode in the simulator and write it as a picture or a video, without a display.",
+        description="Drive in a window that shows what the AI sees and does, in real time: in the simulator, or in TrackMania, whose "
+        "own window it must not cover. With --out, drive an episode in the simulator and write it as a picture or a video, without a "
+        "display.",
     )
     add_environment(view, needs_id=False)
     view.add_argument("--out", type=Path, metavar="FILE", help="a .png of one moment, or an .mp4 of the episode; no window")
