@@ -78,7 +78,9 @@ def test_a_randomised_world_looks_on_film_as_it_does_to_the_driver() -> None:
     assert (plain[80:400, 20:800] != changed[80:400, 20:800]).mean() > 0.5
 
 
-@pytest.mark.parametrize("options", [EnvironmentOptions(id="Pendulum-v1"), EnvironmentOptions(game="trackmania", clock="realtime")])
+@pytest.mark.parametrize(
+    "options", [EnvironmentOptions(id="Pendulum-v1"), EnvironmentOptions(game="trackmania", clock="realtime")]
+)
 def test_a_world_without_a_picture_is_refused(options: EnvironmentOptions) -> None:
     with pytest.raises(BadInput, match="has no picture to film: the simulator has, in tmrld/TM20"):
         filmed(options, "random", 0)

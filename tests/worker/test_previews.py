@@ -46,9 +46,7 @@ class SlowView:
 
 @pytest.fixture
 def view() -> View:
-    view = view_of(OPTIONS)
-    assert view is not None
-    return view
+    return View(OPTIONS)
 
 
 def test_a_picture_shows_the_road_in_the_shape_of_the_window(view: View) -> None:

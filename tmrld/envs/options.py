@@ -172,10 +172,18 @@ class TrackmaniaOptions(BaseModel):
         json_schema_extra=restart(),
     )
     window_title: str = Field(
-        "Trackmania", min_length=1, max_length=200, description="Title of the game's window, exactly.", json_schema_extra=restart()
+        "Trackmania",
+        min_length=1,
+        max_length=200,
+        description="Title of the game's window, exactly.",
+        json_schema_extra=restart(),
     )
     telemetry_host: str = Field(
-        "127.0.0.1", min_length=1, max_length=253, description="Where the plugin in the game listens.", json_schema_extra=restart()
+        "127.0.0.1",
+        min_length=1,
+        max_length=253,
+        description="Where the plugin in the game listens.",
+        json_schema_extra=restart(),
     )
     telemetry_port: int = Field(
         9000, ge=1, le=65535, description="Port of the plugin that tells speed and place.", json_schema_extra=restart()
@@ -197,7 +205,8 @@ class TrackmaniaOptions(BaseModel):
         5.0,
         ge=0,
         le=3600,
-        description="A key that a person presses stops the policy; it drives again when no key was touched for this long, in seconds.",
+        description="A key that a person presses stops the policy, which drives again when none was touched for this long, in "
+        "seconds.",
         json_schema_extra=restart("s"),
     )
 
@@ -230,7 +239,8 @@ class EnvironmentOptions(BaseModel):
     )
     compat: Literal["none", "tmrl"] = Field(
         "none",
-        description="tmrl: observation and reward are those of TMRL 0.7.1 to the last bit, faults included, for policies trained there.",
+        description="tmrl: observation and reward are those of TMRL 0.7.1 to the last bit, faults included, for policies that were "
+        "trained there.",
         json_schema_extra=new_run(),
     )
     track: str = Field(
