@@ -184,5 +184,5 @@ def test_a_track_or_environment_that_is_not_there_is_refused_with_the_nearest(
 
 
 def test_tracks_of_the_game_and_of_other_environments_are_their_own_business() -> None:
-    checked({"environment": {"game": "trackmania", "track": "my own"}})
+    checked({"environment": {"game": "trackmania", "clock": "realtime", "track": "my own"}})
     checked({"environment": {"id": "module:Env", "track": "any"}})
