@@ -349,7 +349,7 @@ def test_a_missed_checkpoint_ends_nothing_as_at_tmrl() -> None:
     for compat in ("none", "tmrl"):
         env: Any = make(EnvironmentOptions(compat=compat, reward=RewardOptions(check_forward=2000)))
         env.reset(seed=0)
-        world = env.unwrapped._guard.interface._world
+        world = env.unwrapped.interface._world
         past = DEFAULT.pose(world._gates[0].metres + 20.0)
         world._car = Car(past.x, past.z, past.heading)  # carried past it
         steps = (env.step(GAS)[2] for _ in range(10))

@@ -258,7 +258,7 @@ def test_an_action_that_is_ready_before_the_time_step_has_begun_is_not_lost(monk
             super().send_control(control)
 
     env = paced(Attentive(), "realtime")
-    begin, wait = env._guard.send_control, env._wait_thread
+    begin, wait = env._driven.send_control, env._wait_thread
 
     def slowly(control: Any) -> None:
         assert driver_waits.wait(PATIENCE_S)
@@ -272,7 +272,7 @@ def test_an_action_that_is_ready_before_the_time_step_has_begun_is_not_lost(monk
         driver_waits.clear()
 
     env._wait_thread = observed
-    monkeypatch.setattr(env._guard, "send_control", slowly)
+    monkeypatch.setattr(env._driven, "send_control", slowly)
     env.reset()
     before = len(waited)
     env.step(ACTION)

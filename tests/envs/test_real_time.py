@@ -267,7 +267,7 @@ def test_on_the_wall_clock_an_episode_is_the_simulators_at_the_moments_that_were
 
     lockstep = make(options)
     clock = itertools.chain(readings[1:], itertools.repeat(readings[-1])).__next__  # the very last control may not have come
-    lockstep.unwrapped._guard.interface._world._timing = WallClock(clock, options.time_step_s)  # type: ignore[attr-defined]
+    lockstep.unwrapped.interface._world._timing = WallClock(clock, options.time_step_s)  # type: ignore[attr-defined]
     repeated = drive(lockstep, given)
     lockstep.close()
 
@@ -323,7 +323,7 @@ def test_on_the_wall_clock_an_episode_is_that_of_lockstep_within_its_jitter(step
         rows, (_, _, start, *readings) = on_the_wall_clock(options, given, perturbed=None)
         timing = Modelled([reading - start for reading in readings], options)
         lockstep = make(options)
-        lockstep.unwrapped._guard.interface._world._timing = timing  # type: ignore[attr-defined]
+        lockstep.unwrapped.interface._world._timing = timing  # type: ignore[attr-defined]
         due = drive(lockstep, given[:-1], perturbed=None)
         lockstep.close()
 

@@ -278,7 +278,7 @@ def test_a_lap_needs_all_gates_in_order() -> None:
 def test_driving_past_a_checkpoint_ends_the_episode() -> None:
     env: Any = make(EnvironmentOptions(reward=RewardOptions(check_forward=2000)))
     env.reset(seed=0)
-    world = env.unwrapped._guard.interface._world
+    world = env.unwrapped.interface._world
     first = world._gates[0]
     past = DEFAULT.pose(first.metres + 5.0)
     world._car = Car(past.x, past.z, past.heading)  # carried past it

@@ -55,8 +55,9 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         self, make_interface: Callable[[], RealTimeGymInterface], options: EnvironmentOptions, render_mode: str | None = None
     ) -> None:
         """Raises what ``make_interface`` raises; it is called in the thread in which the interface is called."""
-        self._lockstep = options.clock == "lockstep"
-        self._guard = _Guard(make_interface) if self._lockstep else _PunctualGuard(make_interface, self)
+        self.lockstep = options.clock == "lockstep"
+        """Whether it waits for its driver, however long a step takes."""
+        self._driven = _Interface(make_interface) if self.lockstep else _PunctualInterface(make_interface, self)
         self._outcome: tuple[list[Any], float, bool, dict[str, Any]] = [], 0.0, False, {}
         self._closed = False
         self.look_s = self.end_s = -math.inf
@@ -72,8 +73,8 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
             "time_step_timeout_factor": options.timeout_factor,
         }
         settings = {
-            "interface": self._guard.built,
-            **(LOCKSTEP if self._lockstep else pace),
+            "interface": self._driven.built,
+            **(LOCKSTEP if self.lockstep else pace),
             "ep_max_length": options.max_steps,
             "act_buf_len": options.action_buffer,
             "reset_act_buf": options.reset_action_buffer,
@@ -86,7 +87,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
             self._end_thread()
             raise
         if self.benchmark:
-            self.bench = self._guard.bench = _Benchmark(self.benchmark_polyak)
+            self.bench = self._driven.bench = _Benchmark(self.benchmark_polyak)
         self._bounds = list(zip(self.action_space.low.ravel().tolist(), self.action_space.high.ravel().tolist(), strict=True))
         self._info: dict[str, Any] = {}
 
@@ -99,7 +100,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         draw = int(self.np_random.integers(2**31))
         self.time_initialized = False  # the clock starts anew: an episode begins with a whole time step
         observation, info = super().reset(seed=draw if seed is None else seed, options=options)
-        self._guard.raise_error()
+        self._driven.raise_error()
         self._info = info
         self._late_this_episode = False
         return self._own(observation), info
@@ -108,13 +109,13 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         """Hand in the next action; returns what was captured in the time step that just ended (the action before acted in it)."""
         self._require_open()
         if not self.running:
-            self._guard.raise_error()
+            self._driven.raise_error()
             raise WorldError("no episode is being driven: it has ended, was let go of, or never began; call reset before step")
         checked = self._checked(action)
         if self.current_step + 1 < self.ep_max_length:  # the last action of an episode is never given
-            self._guard.ready = checked
+            self._driven.ready = checked
         observation, reward, terminated, truncated, info = super().step(checked)
-        self._guard.raise_error()
+        self._driven.raise_error()
         self._info = info
         if info.get("user_drives") and not (terminated or truncated):
             truncated = True  # what happens from here on is not the policy's doing
@@ -125,34 +126,34 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
     @property
     def interface(self) -> RealTimeGymInterface:
         """What is driven; another one may take its place between episodes, such as one that measures it."""
-        return self._guard.interface
+        return self._driven.interface
 
     @interface.setter
     def interface(self, interface: RealTimeGymInterface) -> None:
-        self._guard.interface = interface
+        self._driven.interface = interface
 
     @property
     def user_drives(self) -> bool:
         """Whether a person has taken the controls over: an episode that begins now would not be the policy's."""
-        return bool(getattr(self._guard.interface, "user_drives", False))
+        return bool(getattr(self._driven.interface, "user_drives", False))
 
     def wait(self) -> None:
         """Pause the world, as its interface understands it, when the running time step has ended."""
         self._require_open()
         super().wait()
-        self._guard.raise_error()
+        self._driven.raise_error()
 
     def release(self) -> None:
         """Let go of the controls at once, in the middle of an episode: nobody drives until the next reset."""
         if not self._closed:
             self.running = False
-            self._in_the_interfaces_thread(self._guard.release)
+            self._in_the_interfaces_thread(self._driven.release)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The frame that belongs to the newest observation, RGB (height, width, 3), if ``render_mode`` is "rgb_array"."""
         if self.render_mode is None:
             return None
-        frame: NDArray[np.uint8] = self._guard.picture(self._info)
+        frame: NDArray[np.uint8] = self._driven.picture(self._info)
         return frame
 
     def close(self) -> None:
@@ -160,13 +161,13 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
         if not self._closed:
             self._closed = True
             try:
-                self._in_the_interfaces_thread(self._guard.close)
+                self._in_the_interfaces_thread(self._driven.close)
             finally:
                 self._end_thread()
 
     def _in_the_interfaces_thread(self, task: Callable[[], None]) -> None:
         """Do this there, and come back when it is done.  Raises what it raises."""
-        done = self._guard.instead_of_pausing(task)
+        done = self._driven.instead_of_pausing(task)
         super().wait()
         done.result()
 
@@ -175,7 +176,7 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
 
     def _get_action_space(self) -> Any:
         """Called by rtgym when it is made, once the interface was."""
-        self._guard.raise_error()
+        self._driven.raise_error()
         return super()._get_action_space()
 
     def _initialize_time(self) -> None:
@@ -186,16 +187,16 @@ class PacedEnv(RealTimeEnvTS):  # type: ignore[misc]  # rtgym has no types
 
     def _run_time_step(self, action: NDArray[np.float32]) -> None:
         """Called by rtgym to begin a time step."""
-        if self._lockstep:
-            self._guard.send_control(action)
-            self._outcome = self._guard.get_obs_rew_terminated_info()
+        if self.lockstep:
+            self._driven.send_control(action)
+            self._outcome = self._driven.get_obs_rew_terminated_info()
         else:
-            self._guard.ready = None
+            self._driven.ready = None
             super()._run_time_step(action)
 
     def _retrieve_obs_rew_terminated_info(self) -> Any:
         """Called by rtgym for what was captured in the time step that just ended."""
-        return self._outcome if self._lockstep else super()._retrieve_obs_rew_terminated_info()
+        return self._outcome if self.lockstep else super()._retrieve_obs_rew_terminated_info()
 
     def _update_timestamps(self) -> None:
         """Called by rtgym at the start of each time step: `begin_time_step` was called by then.
@@ -255,7 +256,7 @@ def _sleep_until(moment_s: float) -> None:
 
 
 class _Benchmark(Benchmark):  # type: ignore[misc]  # rtgym has no types
-    """rtgym's, for whose moments its environment is too early or too late: `_Guard` calls the methods of the base."""
+    """rtgym's, for whose moments its environment is too early or too late: `_Interface` calls the methods of the base."""
 
     def start_send_control_time(self) -> None:
         """Perhaps the control was given already."""
@@ -270,7 +271,7 @@ class _Benchmark(Benchmark):  # type: ignore[misc]  # rtgym has no types
         """This was some time ago."""
 
 
-class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
+class _Interface(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     """Makes the interface, and passes every call on.
 
     An exception is kept for the caller's thread: rtgym's own thread would die of it unheard.
@@ -287,7 +288,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         self._last: list[Any] = []
         self._task: tuple[Callable[[], None], Future[None]] | None = None
 
-    def built(self) -> _Guard:
+    def built(self) -> _Interface:
         """With its interface; called by rtgym in its thread."""
         try:
             self.interface = self._make_interface()
@@ -383,7 +384,7 @@ class _Guard(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         return frame
 
 
-class _PunctualGuard(_Guard):
+class _PunctualInterface(_Interface):
     """In rtgym's thread: looks when it is time to, and gives the next control, if it is ready, as the time step ends."""
 
     def __init__(self, make_interface: Callable[[], RealTimeGymInterface], env: PacedEnv) -> None:
@@ -391,7 +392,7 @@ class _PunctualGuard(_Guard):
         self._env = env
         self._given = False
 
-    def built(self) -> _Guard:
+    def built(self) -> _Interface:
         run_soon()
         return super().built()
 

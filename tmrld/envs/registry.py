@@ -100,6 +100,12 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
     )
 
 
+def keeps_real_time(environment: Env, options: EnvironmentOptions) -> bool:
+    """Whether it goes by the wall clock, as rtgym interfaces of one's own do whatever the options say."""
+    paced = environment.unwrapped
+    return not paced.lockstep if isinstance(paced, PacedEnv) else options.clock == "realtime"
+
+
 def newest_frames(spec: EnvSpec, observation: Any) -> dict[str, Array]:
     """The newest frame of each part, by name, in the part's dtype.  They may share memory with ``observation``."""
     if isinstance(observation, dict):

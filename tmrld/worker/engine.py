@@ -22,8 +22,8 @@ import numpy as np
 
 from tmrld.engines.pipe import EnginePort
 from tmrld.envs.options import EnvironmentOptions
-from tmrld.envs.pacing import LOCKSTEP, PacedEnv
-from tmrld.envs.registry import Env, Line, describe, make, newest_frames, track_of, view_of
+from tmrld.envs.pacing import PacedEnv
+from tmrld.envs.registry import Env, Line, describe, keeps_real_time, make, newest_frames, track_of, view_of
 from tmrld.errors import PipeFull, WeightsError, WorldError
 from tmrld.payloads import Weights
 from tmrld.protocol.codec import seal_chunk
@@ -82,12 +82,12 @@ class WorkerEngine:
         self._options = EnvironmentOptions.model_validate(config["environment"])
         self._collection = CollectionOptions.model_validate(config["collection"])
         self._evaluation = EvaluationOptions.model_validate(config["evaluation"])
-        self._lockstep = self._options.clock == "lockstep"
+        self._environments = _make(self._options, cars)
+        self._lockstep = not keeps_real_time(self._environments[0], self._options)
         if self._lockstep:
             _stay_on_one_core()
         else:
             sys.setswitchinterval(SWITCH_S)
-        self._environments = _make(self._options, cars)
         self._own_for_evaluation: list[Env] = []
         """Environments for evaluation alone, made when there is one, if there are several cars."""
         self._spec = describe(self._environments[0], self._options)
@@ -387,7 +387,7 @@ def _paced(environment: Env | Environment, name: str, default: Any) -> Any:
 def _make(options: EnvironmentOptions, cars: int) -> list[Env]:
     """The environments of so many cars.  Raises WorldError where several would have to keep up with the wall clock."""
     first = make(options)
-    if cars > 1 and _keeps_real_time(first, options):
+    if cars > 1 and keeps_real_time(first, options):
         first.close()
         raise WorldError(
             f"worker.environments is {cars} on this machine, and {options.id} is driven in real time in this run: an engine steps "
@@ -395,14 +395,6 @@ def _make(options: EnvironmentOptions, cars: int) -> list[Env]:
             "where the world can wait"
         )
     return [first, *(make(options) for _ in range(cars - 1))]
-
-
-def _keeps_real_time(environment: Env, options: EnvironmentOptions) -> bool:
-    """Whether it goes by the wall clock, as rtgym interfaces of one's own do whatever the options say."""
-    paced = environment.unwrapped
-    return options.clock == "realtime" or (
-        isinstance(paced, PacedEnv) and paced.time_step_duration > LOCKSTEP["time_step_duration"]
-    )
 
 
 def _stay_on_one_core() -> None:
