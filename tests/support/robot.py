@@ -11,11 +11,16 @@ import numpy as np
 from gymnasium import spaces
 from rtgym import RealTimeGymInterface
 
+from tmrld.errors import GameError
+
 ID = f"{__name__}:Robot"
 
 
 class Robot(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
-    """Shows how many controls it was given.  While a file ``taken`` lies beside ``diary``, a person has the controls."""
+    """Shows how many controls it was given.
+
+    While a file ``taken`` lies beside ``diary``, a person has the controls; while one called ``lost`` does, it cannot be reached.
+    """
 
     def __init__(self, diary: str) -> None:
         self._diary = Path(diary)
@@ -34,8 +39,13 @@ class Robot(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
     def get_default_action(self) -> Any:
         return np.zeros(1, np.float32)
 
+    def _require(self) -> None:
+        if self._diary.with_name("lost").exists():
+            raise GameError("the robot's cable was pulled")
+
     def reset(self, seed: Any = None, options: Any = None) -> Any:
         self._write("reset")
+        self._require()
         return [np.zeros(1, np.float32)], {}
 
     def send_control(self, control: Any) -> None:
@@ -43,6 +53,7 @@ class Robot(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         self._write("control")
 
     def get_obs_rew_terminated_info(self) -> Any:
+        self._require()
         return [np.full(1, self._count, np.float32)], 1.0, False, {"user_drives": self.user_drives}
 
     def wait(self) -> None:

@@ -11,6 +11,7 @@ are random.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -24,8 +25,8 @@ from tmrld.engines.pipe import EnginePort
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import Env, Line, describe, keeps_real_time, make, newest_frames, track_of, view_of
-from tmrld.errors import PipeFull, WeightsError, WorldError
-from tmrld.payloads import Weights
+from tmrld.errors import GameError, PipeFull, WeightsError, WorldError
+from tmrld.payloads import Chunk, Weights
 from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
     MAX_TRACK_POINTS,
@@ -49,6 +50,8 @@ from tmrld.worker.rollout import drive
 log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.5
+GAME_RETRY_S = 2.0
+"""How long a game that was lost is left alone before it is looked for again."""
 SWITCH_S = 0.001
 """In real time, a thread that computes lets the one that gives the controls go first after this time; Python's own value is 5 ms."""
 STATUS_INTERVAL_S = 1.0
@@ -100,7 +103,10 @@ class WorkerEngine:
         self._produced = produced
         self._actor: Actor | None = None
         self._version = -1
-        self._evaluation_due = 0
+        self._seeds_due: list[int] = []
+        """Of the evaluation episodes that are still to be driven."""
+        self._trouble = ""
+        """Why the game cannot be driven, as it was told last."""
         self._meter = _Meter(self._spec.step_s)
         view = view_of(self._options, self._environments[0])
         self._previews = None if view is None else Previews(run, view, port.send, in_thread=not self._lockstep)
@@ -116,10 +122,13 @@ class WorkerEngine:
                 if self._user_drives:
                     self._report({})
                 self._await_permission(self._may_begin)
-                if self._must_evaluate:
-                    self._evaluate()
-                else:
-                    self._train()
+                try:
+                    if self._must_evaluate:
+                        self._evaluate()
+                    else:
+                        self._train()
+                except GameError as error:
+                    self._await_game(error)
         except Stop:
             log.info("the engine of %s stops as asked", self._worker)
         finally:
@@ -127,6 +136,15 @@ class WorkerEngine:
                 self._previews.close()
             for environment in self._environments + self._own_for_evaluation:
                 environment.close()
+
+    def _await_game(self, error: GameError) -> None:
+        """The game was lost, or is not there yet: say so, once for each reason, and let a while pass; the next reset looks again."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            log.warning("no driving until the game is back: %s", error)
+            self._port.send(Status(self._run, "problem", f"no driving until the game is back: {error}"))
+        again = time.monotonic() + GAME_RETRY_S
+        self._await_permission(lambda: time.monotonic() >= again)
 
     def _may_begin(self) -> bool:
         """Whether there is something to drive, and nobody else at the wheel."""
@@ -162,7 +180,7 @@ class WorkerEngine:
 
     @property
     def _must_evaluate(self) -> bool:
-        return self._running and self._evaluates and self._evaluation_due > 0 and self._actor is not None
+        return self._running and self._evaluates and bool(self._seeds_due) and self._actor is not None
 
     @property
     def _interrupts(self) -> bool:
@@ -184,18 +202,25 @@ class WorkerEngine:
         self._drive(self._environments, begin, self._choose, _Gate(self, self._room_to_train, self._hold_training))
 
     def _evaluate(self) -> None:
-        """One evaluation: the deterministic policy of one version, from starts perturbed by consecutive seeds, each driven once."""
-        actor, version, episodes = self._actor, self._version, self._evaluation_due
+        """One evaluation: the deterministic policy of one version, from starts perturbed by consecutive seeds, each driven once.
+
+        An episode that a person, or the loss of the game, has ended is driven again, unless there is a newer policy by then.
+        """
+        actor, version = self._actor, self._version
         assert actor is not None
-        self._evaluation_due = 0
-        seeds = iter(range(self._evaluation.first_seed, self._evaluation.first_seed + episodes))
+        seeds, self._seeds_due = self._seeds_due, []
+        begun: dict[int, Episode] = {}
 
         def begin(environment: Environment) -> Episode | None:
-            seed = None if self._user_drives else next(seeds, None)
-            if seed is None:
+            if self._user_drives or len(begun) == len(seeds):
                 return None
+            seed = seeds[len(begun)]
             plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, self._evaluation.start)
-            return self._episode(environment, plan)
+            begun[seed] = self._episode(environment, plan)
+            return begun[seed]
+
+        def driven_by_the_policy(seed: int) -> bool:
+            return not begun[seed].info.get("user_drives", False)
 
         def choose(driven: Sequence[Episode]) -> list[Choice]:
             actions = actor.act_many([episode.observation for episode in driven], deterministic=True, rng=self._random)
@@ -207,19 +232,47 @@ class WorkerEngine:
         environments = self._environments
         if self._interrupts:
             environments = self._own_for_evaluation
-            while len(environments) < min(episodes, len(self._environments)):
+            while len(environments) < min(len(seeds), len(self._environments)):
                 environments.append(make(self._options))
-        self._drive(environments, begin, choose, _Gate(self, self._room_to_evaluate, hold))
+        try:
+            self._drive(
+                environments,
+                begin,
+                choose,
+                _Gate(self, self._room_to_evaluate, hold),
+                counts=lambda chunk: chunk.seed is None or driven_by_the_policy(chunk.seed),
+            )
+        finally:
+            if self._version == version and not self._seeds_due:
+                done = {seed for seed, episode in begun.items() if episode.ended and driven_by_the_policy(seed)}
+                self._seeds_due = [seed for seed in seeds if seed not in done]
 
     def _episode(self, environment: Environment, plan: EpisodePlan) -> Episode:
-        return Episode(environment, self._spec, plan, self._collection, None if self._lockstep else time.monotonic)
+        episode = Episode(environment, self._spec, plan, self._collection, None if self._lockstep else time.monotonic)
+        self._trouble = ""
+        return episode
 
-    def _drive(self, environments: Sequence[Env], begin: Begin, choose: Choose, gate: _Gate) -> None:
+    def _drive(
+        self,
+        environments: Sequence[Env],
+        begin: Begin,
+        choose: Choose,
+        gate: _Gate,
+        counts: Callable[[Chunk], bool] = lambda _chunk: True,
+    ) -> None:
+        """Drive, and hand over the chunks that count, until there is no more to drive, or driving has to be interrupted."""
         shown = choose if self._previews is None else self._shown(choose, self._previews, environments[0])
-        for chunk in drive(environments, begin, shown, gate):
-            self._hand_over(seal_chunk(chunk, compress=self._collection.compression == "zstd"))
+        with contextlib.closing(drive(environments, begin, shown, gate)) as chunks:
+            for chunk in chunks:
+                sealed = seal_chunk(chunk, compress=self._collection.compression == "zstd")
+                if counts(chunk) and not self._hand_over(sealed, environments):
+                    break
+        self._let_go(environments)  # an episode that was cut off leaves the controls as they were
+
+    def _let_go(self, environments: Sequence[Env]) -> None:
+        """Whatever keeps real time drives on by itself, unless its controls are released."""
         if not self._lockstep:
-            for environment in environments:  # an episode that was cut off leaves the controls as they were
+            for environment in environments:
                 _paced(environment, "release", lambda: None)()
 
     def _shown(self, choose: Choose, previews: Previews, first: Env) -> Choose:
@@ -236,13 +289,19 @@ class WorkerEngine:
 
         return choose_and_show
 
-    def _hand_over(self, chunk: ChunkMessage) -> None:
-        """Give a chunk to the daemon; when that takes no more, driving stops until it does: nothing is dropped."""
+    def _hand_over(self, chunk: ChunkMessage, environments: Sequence[Env]) -> bool:
+        """Give a chunk to the daemon; when that takes no more, driving stops until it does: nothing is dropped.
+
+        Returns whether the episodes may go on: those in real time are over when they had to wait.
+        """
         try:
             self._port.send(chunk)
         except PipeFull as error:
+            self._let_go(environments)
             self._port.send(Status(self._run, "problem", f"collection waits: {error}"))
             self._port.send(chunk, wait_s=None)
+            return self._lockstep
+        return True
 
     def _choose(self, driven: Sequence[Episode]) -> list[Choice]:
         """The stochastic policy, or random actions while there is none."""
@@ -316,7 +375,8 @@ class WorkerEngine:
             return
         self._version = message.version
         if message.evaluate:
-            self._evaluation_due = message.evaluate
+            first = self._evaluation.first_seed
+            self._seeds_due = list(range(first, first + message.evaluate))
 
     def _report(self, values: dict[str, float]) -> None:
         state, detail = ("driving", "") if self._running else ("paused", "")

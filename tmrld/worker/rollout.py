@@ -7,9 +7,10 @@ each round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
+from tmrld.errors import GameError
 from tmrld.payloads import Chunk
 from tmrld.worker.episode import Choice, Environment, Episode
 
@@ -32,13 +33,14 @@ def drive(
     begin: Callable[[Environment], Episode | None],
     choose: Callable[[Sequence[Episode]], Iterable[Choice]],
     gate: Gate,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Drive in all these environments by turns, yielding chunks as they fill: those of several episodes interleave.
 
     ``begin`` starts the next episode in an environment that has none; None leaves it idle for a round, and when nothing is driven
     any more, driving is over.  ``choose`` gives the next `Choice` of each episode of a round.  Where the gate lets through fewer
     steps than there are cars, the same cars take them round after round, and after a wait others: chunks are the longer for it.
-    Closing the generator ends all episodes without their last, unfinished chunks.
+    Closing the generator ends all episodes without their last, unfinished chunks.  When the game is lost, what was driven until then
+    is yielded before the GameError is raised.
     """
     idle = list(reversed(environments))
     driven: list[Episode] = []
@@ -59,7 +61,11 @@ def drive(
             continue
         turn = driven[:count]
         for episode, choice in zip(turn, choose(turn), strict=True):
-            chunk = episode.step(choice)
+            try:
+                chunk = episode.step(choice)
+            except GameError:
+                yield from (chunk for each in driven if (chunk := each.cut()) is not None)
+                raise
             if episode.ended:
                 driven.remove(episode)
                 idle.append(episode.environment)
