@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support import robot
 from tmrld.cli import main
 from tmrld.envs.options import FULL_ID, LIDAR_ID, OURS
 
@@ -180,10 +181,10 @@ def test_without_a_display_nobody_can_drive(capsys: pytest.CaptureFixture[str]) 
 def test_who_gives_up_at_once_has_driven_nothing(
     display: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tmrld.worker.window import Keys, Window
+    from tmrld.worker.window import Keys, PictureWindow
 
     monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.setattr(Window, "keys", lambda _window: Keys(frozenset(), frozenset({"end"}), 0.01))
+    monkeypatch.setattr(PictureWindow, "keys", lambda _window: Keys(frozenset(), frozenset({"end"}), 0.01))
     assert said(capsys, "run", LIDAR_ID, "--policy", "human") == "no episode was driven to its end\n"
     result = json.loads(said(capsys, "run", LIDAR_ID, "--policy", "human", "--json"))
     assert (result["policy"], result["episodes"], result["mean_return"]) == ("human", 0, None)
@@ -256,3 +257,22 @@ def test_in_lockstep_there_is_no_time_to_keep(capsys: pytest.CaptureFixture[str]
 )
 def test_what_cannot_be_measured_is_told_why(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert sentence in complaint(capsys, "bench", *arguments)
+
+
+def test_an_interface_of_ones_own_is_measured_in_real_time_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kwargs = json.dumps({"diary": str(tmp_path / "diary")})
+    mine = ("bench", robot.ID, "--steps", "5", "--set", f"run.environment.kwargs={kwargs}")
+    assert complaint(capsys, *mine, "--lockstep") == (
+        f"--lockstep lets the world wait, and {robot.ID} goes by the wall clock alone: leave it out"
+    )
+    assert robot.diary(tmp_path / "diary") == ["close"]
+    assert "20 Hz" in said(capsys, *mine)
+
+
+@pytest.mark.parametrize("command", [("run", LIDAR_ID), ("bench", LIDAR_ID), ("view", LIDAR_ID), ("view", "--out", "lap.png")])
+def test_a_start_in_the_game_cannot_be_perturbed(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capsys, *command, "--perturbed", *GAME) == (
+        "a start in the game cannot be perturbed: leave --perturbed out, or drive the simulator"
+    )

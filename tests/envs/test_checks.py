@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,11 +14,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from tests.envs.test_pacing import Counter
+from tests.support import robot
 from tmrld.envs.checks import Finding, checks, misfit
 from tmrld.envs.options import FULL_ID, LIDAR_ID, OURS, EnvironmentOptions
 from tmrld.errors import WorldError
 
 FEW = 30
+QUICK: dict[str, Any] = {"time_step_s": 0.02, "start_obs_capture_s": 0.01}
 
 
 class Sound(gymnasium.Env[Any, Any]):
@@ -113,6 +119,21 @@ class BreaksDown(Sound):
         return super().step(action)
 
 
+class IsTakenAway(PaysNothingness):
+    """Tells in every ninth step that a person has the controls."""
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+        return (*super().step(action)[:4], {"user_drives": self._count % 9 == 0})
+
+
+class Dawdles(Counter):
+    """Looks for longer than a time step of 0.02 s."""
+
+    def get_obs_rew_terminated_info(self) -> Any:
+        time.sleep(0.05)
+        return super().get_obs_rew_terminated_info()
+
+
 class ClosesOnce(Sound):
     """Cannot be closed again."""
 
@@ -145,8 +166,42 @@ def test_nothing_is_wrong_with_ours(id: str) -> None:
 def test_in_real_time_the_pace_is_told_and_the_seeds_are_not_asked_for() -> None:
     findings = {each.check: each for each in found(FULL_ID, 10, clock="realtime")}
     assert wrongs(list(findings.values())) == {}
-    assert findings["pace"].text.startswith("a step of 0.05 s is off by ")
+    assert re.match("this machine (keeps|does not keep) 20 Hz", findings["pace"].text)
     assert "seeds" not in findings
+
+
+def test_whoever_comes_late_is_told_what_a_bench_tells() -> None:
+    (pace,) = [each for each in found(Dawdles, 5, time_step_s=0.02, start_obs_capture_s=0.01) if each.check == "pace"]
+    assert pace.state == "note"
+    assert pace.text.startswith("this machine does not keep 50 Hz: ")
+
+
+def test_episodes_of_one_step_tell_nothing_of_the_pace() -> None:
+    (pace,) = [each for each in found(FULL_ID, 2, clock="realtime", max_steps=1) if each.check == "pace"]
+    assert (pace.state, pace.text) == ("note", "too few steps to tell whether this machine keeps time")
+
+
+def test_an_interface_of_ones_own_goes_by_the_clock_whatever_the_options_say(tmp_path: Path) -> None:
+    findings = found(robot.ID, 3, kwargs={"diary": str(tmp_path / "diary")}, **QUICK)
+    assert wrongs(findings) == {}
+    assert {"pace", "seeds"} & {each.check for each in findings} == {"pace"}
+
+
+def test_a_person_who_takes_over_ends_the_driving(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    findings = found(robot.ID, 50, kwargs={"diary": str(tmp_path / "diary")}, **QUICK)
+    assert wrongs(findings) == {}
+    assert {"observations", "rewards", "pace", "seeds"}.isdisjoint(each.check for each in findings)
+    (driving,) = [each for each in findings if each.check == "driving"]
+    assert driving.state == "note"
+    assert driving.text.startswith("1 step, 1 episode, then a person took over: take your hands off the controls")
+    assert findings[-1].check == "closing"
+
+
+def test_what_was_wrong_before_a_person_took_over_is_told() -> None:
+    findings = found(IsTakenAway)
+    assert [(each.check, each.state) for each in findings if each.state == "wrong"] == [("rewards", "wrong")]
+    assert "seeds" not in {each.check for each in findings}
 
 
 def test_nothing_is_wrong_with_a_sound_one() -> None:

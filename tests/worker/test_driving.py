@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import gymnasium
 import numpy as np
 import pytest
 
+from tests.support import robot
 from tmrld.envs.options import FULL_ID, LIDAR_ID, EnvironmentOptions, TrackmaniaOptions
 from tmrld.envs.registry import Env, make
 from tmrld.envs.sim.tracks import named
 from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.errors import BadInput, GameError
+from tmrld.worker import driving
 from tmrld.worker.driving import Nobody, chooser, driven, drives, drives_the_game, for_a_person, usual_policy
 from tmrld.worker.episode import Choice, Episode
 
@@ -99,6 +102,23 @@ def test_whoever_looks_on_can_end_it(env: Env) -> None:
     assert [drive.seed for drive in driven(env, SHORT, full_gas, range(100), audience=Audience(99, 99))] == [0, 1]
 
 
+def test_an_interface_of_ones_own_goes_by_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its chunks are cut by it, too, though the options say lockstep."""
+    clocks = []
+
+    class Noted(Episode):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            clocks.append(arguments[-1])
+
+    monkeypatch.setattr(driving, "Episode", Noted)
+    kwargs = {"diary": str(tmp_path / "diary")}
+    mine = EnvironmentOptions(id=robot.ID, kwargs=kwargs, max_steps=2, time_step_s=0.01, start_obs_capture_s=0.005)
+    list(drives(mine, "random", 1, 0, perturbed=False))
+    list(drives(SHORT, "random", 1, 0, perturbed=False))
+    assert clocks == [time.monotonic, None]
+
+
 # A person
 
 
@@ -129,7 +149,10 @@ def test_the_scripted_driver_drives_where_it_sees_enough(id: str, policy: str) -
 
 
 class OnTheWay(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A game whose person has finished, walks through its menus and is then at the start, one reset after the other."""
+    """A game whose person has finished, walks through its menus and is then at the start, one reset after the other.
+
+    Any other word is what an error says.
+    """
 
     def __init__(self, env: Env, *states: str) -> None:
         super().__init__(env)
@@ -144,6 +167,10 @@ class OnTheWay(gymnasium.Wrapper[Any, Any, Any, Any]):
                 info["x"] += 500.0
             case "menu":
                 raise GameError("the plugin tells nothing: a race has to be shown")
+            case "start":
+                pass
+            case words:
+                raise GameError(words)
         return observation, info
 
 
@@ -161,8 +188,18 @@ def test_an_episode_begins_when_the_person_is_at_the_start(env: Env, by_hand: En
     game = OnTheWay(env, "finish", "menu", "elsewhere", "start")
     found = list(driven(game, by_hand, chooser("human", flavour_spec(by_hand), 0), (0,), say=said.append))
     assert [(drive.summary.steps, drive.summary.actor) for drive in found] == [(6, "human")]
-    assert said == ["begin the race in the game: the episode begins when the car stands at the start"]
+    assert said == [
+        "begin the race in the game: the episode begins when the car stands at the start",
+        "the plugin tells nothing: a race has to be shown",
+    ]
     assert game._states == []
+
+
+def test_whoever_waits_for_a_race_is_told_each_hindrance_once(env: Env, by_hand: EnvironmentOptions) -> None:
+    said: list[str] = []
+    game = OnTheWay(env, "elsewhere", "silent for 1.0 s", "silent for 11.5 s", "gone", "elsewhere", "gone", "silent for 0.9 s")
+    list(driven(game, by_hand, full_gas, (0,), say=said.append))
+    assert said[1:] == ["silent for 1.0 s", "gone"]
 
 
 def test_a_game_that_cannot_be_reached_at_first_is_an_error(env: Env, by_hand: EnvironmentOptions) -> None:

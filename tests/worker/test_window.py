@@ -14,17 +14,17 @@ import pytest
 
 from tests.support.x11 import Person, connected
 from tmrld.errors import BadInput
-from tmrld.worker.window import Keys, Window, _check_display
+from tmrld.worker.window import Keys, PictureWindow, _check_display
 
 PATIENCE_S = 60.0
 TITLE = "tmrld · a test"
 
 
 @pytest.fixture
-def window(display: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+def window(display: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PictureWindow]:
     """A window that has the keyboard's focus."""
     monkeypatch.setenv("DISPLAY", display)
-    with Window(TITLE, 320, 180, aside=False, instead="do something else") as window:
+    with PictureWindow(TITLE, 320, 180, aside=False, instead="do something else") as window:
         window.show()
         focus(pygame.display.get_wm_info()["window"])
         until(lambda: pygame.key.get_focused(), window)
@@ -38,7 +38,7 @@ def focus(id: int) -> None:
         x.sync()
 
 
-def until(condition: Callable[[], Any], window: Window) -> Keys:
+def until(condition: Callable[[], Any], window: PictureWindow) -> Keys:
     """Take what comes until it is so; what a person did meanwhile."""
     deadline = time.monotonic() + PATIENCE_S
     held, pressed, seconds = frozenset[str](), frozenset[str](), 0.0
@@ -49,7 +49,7 @@ def until(condition: Callable[[], Any], window: Window) -> Keys:
     return Keys(held, pressed, seconds)
 
 
-def screen(window: Window) -> np.ndarray:
+def screen(window: PictureWindow) -> np.ndarray:
     """What the screen shows where the window is: RGB."""
     left, top = pygame.display.get_window_position()
     width, height = pygame.display.get_window_size()
@@ -58,7 +58,7 @@ def screen(window: Window) -> np.ndarray:
     return np.array(shot)[:, :, 2::-1]
 
 
-def test_what_is_drawn_is_on_the_screen(window: Window) -> None:
+def test_what_is_drawn_is_on_the_screen(window: PictureWindow) -> None:
     window.surface.fill((10, 200, 30))
     pygame.draw.rect(window.surface, (250, 0, 0), (0, 0, 160, 180))
     window.show()
@@ -70,7 +70,7 @@ def test_what_is_drawn_is_on_the_screen(window: Window) -> None:
     until(shown, window)
 
 
-def test_a_larger_window_shows_the_same_picture_larger(window: Window) -> None:
+def test_a_larger_window_shows_the_same_picture_larger(window: PictureWindow) -> None:
     with connected() as x:
         x.create_resource_object("window", pygame.display.get_wm_info()["window"]).configure(width=640, height=400)
         x.sync()
@@ -92,7 +92,7 @@ def test_a_larger_window_shows_the_same_picture_larger(window: Window) -> None:
         *(("w", "gas"), ("s", "brake"), ("a", "left"), ("d", "right")),
     ],
 )
-def test_keys_for_driving_are_told_as_long_as_they_are_held(window: Window, key: str, what: str) -> None:
+def test_keys_for_driving_are_told_as_long_as_they_are_held(window: PictureWindow, key: str, what: str) -> None:
     now = frozenset[str]()
 
     def held() -> frozenset[str]:
@@ -108,7 +108,7 @@ def test_keys_for_driving_are_told_as_long_as_they_are_held(window: Window, key:
 
 
 @pytest.mark.parametrize(("key", "what"), [("BackSpace", "again"), ("Escape", "end"), ("q", "q")])
-def test_other_keys_are_told_once(window: Window, key: str, what: str) -> None:
+def test_other_keys_are_told_once(window: PictureWindow, key: str, what: str) -> None:
     seen: list[str] = []
 
     def told() -> bool:
@@ -123,12 +123,12 @@ def test_other_keys_are_told_once(window: Window, key: str, what: str) -> None:
     assert not window.keys().pressed
 
 
-def test_to_close_the_window_is_to_end(window: Window) -> None:
+def test_to_close_the_window_is_to_end(window: PictureWindow) -> None:
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     assert "end" in window.keys().pressed
 
 
-def test_who_leaves_the_window_lets_go_of_everything(window: Window) -> None:
+def test_who_leaves_the_window_lets_go_of_everything(window: PictureWindow) -> None:
     held = frozenset[str]()
 
     def look() -> frozenset[str]:
@@ -146,7 +146,7 @@ def test_who_leaves_the_window_lets_go_of_everything(window: Window) -> None:
 
 def test_beside_the_game_it_is_small_and_in_the_corner(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
-    with Window(TITLE, 640, 360, aside=True, instead="") as window:
+    with PictureWindow(TITLE, 640, 360, aside=True, instead="") as window:
         window.show()
         until(lambda: pygame.display.get_window_position() == (1280 - 480, 800 - 270), window)
         assert pygame.display.get_window_size() == (480, 270)
@@ -169,7 +169,7 @@ def test_a_display_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DISPLAY", ":987")
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     with pytest.raises(BadInput, match=r"no window can be opened on this display \(.*\): do something else"):
-        Window(TITLE, 320, 180, aside=False, instead="do something else")
+        PictureWindow(TITLE, 320, 180, aside=False, instead="do something else")
 
 
 def test_without_pygame_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,4 +178,4 @@ def test_without_pygame_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(
         BadInput, match=r'needs pygame-ce, which is not installed here: run `pip install "tmrld\[view\]"`, or else'
     ):
-        Window(TITLE, 320, 180, aside=False, instead="else")
+        PictureWindow(TITLE, 320, 180, aside=False, instead="else")

@@ -21,16 +21,15 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec as EnvSpecification
 from gymnasium.utils.env_checker import check_env
 
+from tmrld.envs.measuring import Distribution, Timed, verdict
 from tmrld.envs.options import OURS, EnvironmentOptions
-from tmrld.envs.pacing import LOCKSTEP, PacedEnv
-from tmrld.envs.registry import Env, describe, make, newest_frames
+from tmrld.envs.pacing import PacedEnv
+from tmrld.envs.registry import Env, describe, keeps_real_time, make, newest_frames
 from tmrld.errors import TmrldError
 from tmrld.payloads import Array, EnvSpec
 
 STEPS = 200
 """As long as an episode is watched, unless it is said: 10 s in real time."""
-TOLERANCE = 0.1
-"""Of a time step: a step that is off by more is told."""
 INFO = {
     "x": (float, int),
     "z": (float, int),
@@ -71,9 +70,10 @@ def checks(options: EnvironmentOptions, steps: int = STEPS) -> Iterator[Finding]
     closes = False
     try:
         spec = describe(env, options)
+        timed = _timed(env)
         yield Finding("spaces", "ok", _spaces(spec))
         yield from _gymnasium(env, options)
-        drive = _Drive(env, spec, options)
+        drive = _Drive(env, spec, options, timed)
         try:
             drive.go(steps)
         except TmrldError:
@@ -84,7 +84,7 @@ def checks(options: EnvironmentOptions, steps: int = STEPS) -> Iterator[Finding]
             )
         else:
             yield from drive.findings()
-            if _is_lockstep(env, options):
+            if not keeps_real_time(env, options) and not drive.taken_over:
                 yield _reproduces(env, min(steps, STEPS))
             if options.id in OURS:
                 yield _picture(env, options)
@@ -95,17 +95,18 @@ def checks(options: EnvironmentOptions, steps: int = STEPS) -> Iterator[Finding]
             env.close()
 
 
+def _timed(env: Env) -> Timed | None:
+    """Have noted when the steps of an rtgym loop begin that goes by the clock; None elsewhere."""
+    own = env.unwrapped
+    if not isinstance(own, PacedEnv) or own.lockstep:
+        return None
+    timed = own.interface = Timed(own.interface)
+    return timed
+
+
 def _spaces(spec: EnvSpec) -> str:
     parts = ", ".join(f"{part.name} {'×'.join(map(str, part.observed_shape)) or '1'}" for part in spec.parts)
     return f"observes {parts}; acts by {spec.action_size} numbers"
-
-
-def _is_lockstep(env: Env, options: EnvironmentOptions) -> bool:
-    """Whether the same seed and the same actions give the same episode: nothing goes by the clock."""
-    own = env.unwrapped
-    if isinstance(own, PacedEnv):
-        return bool(own.time_step_duration <= LOCKSTEP["time_step_duration"])
-    return options.clock == "lockstep"
 
 
 # Gymnasium's own checks
@@ -115,7 +116,7 @@ def _gymnasium(env: Env, options: EnvironmentOptions) -> Iterator[Finding]:
     """What `check_env` says, and its warnings in plain words."""
     name = "Gymnasium's check_env"
     own = env.unwrapped
-    if not _is_lockstep(env, options):  # what the clock decides differs from time to time
+    if keeps_real_time(env, options):  # what the clock decides differs from time to time
         own.spec = dataclasses.replace(own.spec or EnvSpecification("Checked-v0"), nondeterministic=True)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -168,43 +169,43 @@ def _plain(error: Exception) -> str:
 class _Drive:
     """Drives at random, and looks at everything that comes back."""
 
-    def __init__(self, env: Env, spec: EnvSpec, options: EnvironmentOptions) -> None:
+    def __init__(self, env: Env, spec: EnvSpec, options: EnvironmentOptions, timed: Timed | None) -> None:
+        """``timed`` is what notes when steps begin, where they are to begin in time."""
         self._env = env
         self._spec = spec
+        self._options = options
         self._ours = options.id in OURS
-        self._real_time = not _is_lockstep(env, options) and isinstance(env.unwrapped, PacedEnv)
-        self._step_s = options.time_step_s
+        self._timed = timed
         self._wrong: dict[str, str] = {}
-        self._took: list[float] = []
+        self._took_s = 0.0
         self._steps = 0
         self._episodes = 0
         self._late = 0
+        self._errors: list[float] = []
+        """How far steps began from their time."""
+        self.taken_over = False
+        """Whether a person took the controls over, which ends it."""
 
     def go(self, steps: int) -> None:
-        """Drive so many steps, through as many episodes as that takes."""
+        """Drive so many steps, through as many episodes as that takes, or until a person takes over."""
         random = np.random.default_rng(0)
-        observation, info = self._env.reset(seed=0)
-        self._episodes = 1
-        self._look("a reset", observation, info)
-        late = getattr(self._env.unwrapped, "late_steps", 0)
-        before = time.perf_counter()
-        while self._steps < steps:
+        late, before_it = getattr(self._env.unwrapped, "late_steps", 0), len(self._timed.episodes) if self._timed else 0
+        ended = True
+        while self._steps < steps and not self.taken_over:
+            if ended:
+                observation, info = self._env.reset(seed=None if self._episodes else 0)
+                self._episodes += 1
+                self._look("a reset", observation, info)
+            before = time.perf_counter()
             outcome = self._env.step(random.uniform(-1, 1, self._spec.action_size).astype(np.float32))
-            now = time.perf_counter()
-            self._took.append(now - before)
-            before = now
+            self._took_s += time.perf_counter() - before
             self._steps += 1
             self._look(f"step {self._steps}", outcome[0], outcome[4])
             self._judge(outcome)
-            if outcome[2] or outcome[3]:
-                if self._steps == steps:
-                    break
-                del self._took[-1:]  # it paused as well
-                observation, info = self._env.reset()
-                self._episodes += 1
-                self._look("a reset", observation, info)
-                before = time.perf_counter()
+            ended = bool(outcome[2] or outcome[3])
+            self.taken_over = isinstance(outcome[4], dict) and bool(outcome[4].get("user_drives"))
         self._late = getattr(self._env.unwrapped, "late_steps", 0) - late
+        self._errors = self._timed.errors(self._options, before_it) if self._timed else []
 
     @property
     def count(self) -> str:
@@ -213,6 +214,11 @@ class _Drive:
 
     def findings(self) -> Iterator[Finding]:
         """What was found, check by check."""
+        if self.taken_over:
+            hint = "take your hands off the controls, leave the game in front, and check again"
+            yield Finding("driving", "note", f"{self.count}, then a person took over: {hint}")
+            yield from (Finding(check, "wrong", text) for check, text in self._wrong.items())
+            return
         good = {
             "observations": "all lie in the observation space, with its shapes and types",
             "rewards": "each is a number, and the sum of its terms" if self._ours else "each is a number",
@@ -228,19 +234,14 @@ class _Drive:
         yield self._pace()
 
     def _pace(self) -> Finding:
-        if not self._real_time:
-            return Finding(
-                "pace", "ok", f"{len(self._took) / max(sum(self._took), 1e-9):,.0f} steps per second, which nothing limits"
-            )
-        errors = sorted(abs(took - self._step_s) for took in self._took) or [0.0]
-        median, worst = errors[len(errors) // 2], errors[-1]
-        text = (
-            f"a step of {self._step_s:g} s is off by {median * 1000:.1f} ms in the middle and {worst * 1000:.1f} ms at worst, "
-            f"{self._late} came late"
-        )
-        if self._late or worst > TOLERANCE * self._step_s:
-            return Finding("pace", "note", f"{text}: `tmrld env bench` tells whether this machine keeps up")
-        return Finding("pace", "ok", text)
+        """As `tmrld env bench` judges it."""
+        if self._timed is None:
+            return Finding("pace", "ok", f"{self._steps / max(self._took_s, 1e-9):,.0f} steps per second, which nothing limits")
+        error = Distribution.of(self._errors)
+        if error is None:
+            return Finding("pace", "note", "too few steps to tell whether this machine keeps time")
+        keeps, words = verdict(self._options.time_step_s, self._steps, self._late, error)
+        return Finding("pace", "ok" if keeps else "note", words)
 
     def _look(self, when: str, observation: Any, info: Any) -> None:
         """An observation and its info."""

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rtgym import RealTimeGymInterface
 
+from tmrld.envs.options import EnvironmentOptions
+
 Seconds = NDArray[np.float64]
 
 TOLERANCE = 0.1
@@ -30,6 +32,11 @@ class Timed(RealTimeGymInterface):  # type: ignore[misc]  # rtgym has no types
         self.controls: list[float] = []
         self.looks: list[float] = []
         """How long each took."""
+
+    def errors(self, options: EnvironmentOptions, since: int = 0) -> list[float]:
+        """How far each time step began from its place on the grid, in all episodes from number ``since`` on."""
+        step_s, timeout_s = options.time_step_s, options.time_step_s * options.timeout_factor
+        return [error for starts in self.episodes[since:] for error in grid_errors(starts, step_s, timeout_s)]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._interface, name)  # what an interface may have beyond rtgym's: a picture, an end
@@ -108,8 +115,8 @@ def verdict(step_s: float, steps: int, late: int, error: Distribution | None) ->
     most = f"99 % of the steps begin within {error.p99 * 1000:.1f} ms of their time"
     if late:
         return False, (
-            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. The table tells what takes long: close other "
-            "programs, let a smaller policy drive, or make time_step_s longer"
+            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. `tmrld env bench` tells what takes long: "
+            "close other programs, let a smaller policy drive, or make time_step_s longer"
         )
     if error.p99 > TOLERANCE * step_s:
         return False, (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tmrld.envs.options import FULL_ID, OURS, EnvironmentOptions
-from tmrld.envs.registry import Env, describe, make
+from tmrld.envs.registry import Env, describe, keeps_real_time, make
 from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.trackmania.game import course_of
 from tmrld.errors import BadInput, GameError
@@ -115,7 +116,7 @@ def driven(
     driven again.
     """
     spec = describe(environment, options)
-    clock = None if options.clock == "lockstep" else time.monotonic
+    clock = time.monotonic if keeps_real_time(environment, options) else None
     start = EvaluationOptions().start if perturbed else None
     audience = audience or Nobody()
     by_hand = drives_the_game(options)
@@ -165,21 +166,27 @@ def await_hands_off(
 
 
 def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[str], None], audience: Audience) -> None:
-    """Wait until a person has begun the race in the game anew, maybe through its menus, or the audience has enough."""
+    """Wait until a person has begun the race in the game anew, maybe through its menus, or the audience has enough.
+
+    What keeps the game from being seen meanwhile is said, once each.  Raises GameError where it cannot be seen to begin with.
+    """
     first = course_of(options.track).line[0]
-    told = False
+    said: set[str] = set()
     while not audience.has_enough:
         try:
             info = environment.reset()[1]
-        except GameError:
-            if not told:
+        except GameError as error:
+            if not said:
                 raise
+            sentence = str(error)
         else:
             if not info["finished"] and math.dist((info["x"], info["z"]), (first[0], first[2])) < AT_START_M:
                 return
-        if not told:
-            say("begin the race in the game: the episode begins when the car stands at the start")
-            told = True
+            sentence = "begin the race in the game: the episode begins when the car stands at the start"
+        words = re.sub(r"[\d.]+", "", sentence)  # a number of seconds that has grown is nothing new
+        if words not in said:
+            say(sentence)
+            said.add(words)
         time.sleep(LOOK_S)
 
 

@@ -23,7 +23,7 @@ from tmrld.errors import BadInput
 from tmrld.worker.driving import Choose, Drive, chooser, driven, drives_the_game
 from tmrld.worker.hands import DRIVING, Hands
 from tmrld.worker.stage import Sight, Stage
-from tmrld.worker.window import Keys, Window
+from tmrld.worker.window import Keys, PictureWindow
 
 SIZE = (1280, 720)
 """Of what is drawn, in pixels."""
@@ -140,7 +140,7 @@ def _shown(
     elif not drives_the_game(options):
         hint = "Backspace: again · Esc: end"
     aside = options.game == "trackmania"
-    with Window(f"tmrld · {options.id}", *SIZE, aside=aside, instead=instead) as window, _quick_switches():
+    with PictureWindow(f"tmrld · {options.id}", *SIZE, aside=aside, instead=instead) as window, _quick_switches():
         from tmrld.worker.cockpit import Cockpit
 
         cockpit = Cockpit(options, caption, beams=beams, hint=hint)

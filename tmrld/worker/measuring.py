@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tmrld.envs.measuring import Distribution, Timed, grid_errors
+from tmrld.envs.measuring import Distribution, Timed
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
-from tmrld.envs.registry import describe, make
+from tmrld.envs.registry import describe, keeps_real_time, make
 from tmrld.errors import BadInput
 from tmrld.worker.driving import await_hands_off, chooser
 from tmrld.worker.options import EvaluationOptions
@@ -56,13 +56,18 @@ def measured(
     perturbed: bool = False,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Measured:
-    """Drive so many steps, through as many episodes as that takes.  Raises BadInput where there is no rtgym loop to measure."""
-    lockstep = options.clock == "lockstep"
+    """Drive so many steps, through as many episodes as that takes.
+
+    Raises BadInput where there is no rtgym loop to measure, and for what cannot wait as lockstep has it.
+    """
     env = make(options.model_copy(update={"benchmark": True}))
     try:
         own = env.unwrapped
         if not isinstance(own, PacedEnv):
             raise BadInput(f"{options.id} goes by no clock that could be measured: ours do, and rtgym interfaces of your own")
+        real_time = keeps_real_time(env, options)
+        if real_time and options.clock == "lockstep":
+            raise BadInput(f"--lockstep lets the world wait, and {options.id} goes by the wall clock alone: leave it out")
         timed = own.interface = Timed(own.interface)
         choose = chooser(policy, describe(env, options), seed)
         inference: list[float] = []
@@ -82,8 +87,6 @@ def measured(
             took_s += time.perf_counter() - began
             if not left:
                 break
-        timeout_s = options.time_step_s * options.timeout_factor
-        grid = [] if lockstep else [grid_errors(starts, options.time_step_s, timeout_s) for starts in timed.episodes]
         own_numbers = own.benchmarks()
         rtgym = {name: own_numbers[theirs] for name, theirs in RTGYM.items() if own_numbers[theirs][0] is not None}
         return Measured(
@@ -91,7 +94,7 @@ def measured(
             episodes=len(timed.episodes),
             late=own.late_steps,
             seconds=took_s,
-            step=[error for episode in grid for error in episode],
+            step=timed.errors(options) if real_time else [],
             capture=timed.looks,
             inference=inference,
             control=timed.controls,

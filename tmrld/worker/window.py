@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tmrld.envs.keys import driven
 from tmrld.errors import BadInput
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from pygame import Surface
 
-PLACES = {"gas": (82, 26), "brake": (81, 22), "left": (80, 4), "right": (79, 7)}
-"""Where the keys for driving lie: the arrows, and W S A D on an American keyboard, as USB numbers them (SDL's scancodes)."""
 NAMES = {"backspace": "again", "escape": "end", "q": "q"}
 """What else is listened to: a key's own name, and what it is called here."""
 FRAMES_PER_S = 60
@@ -37,7 +36,7 @@ class Keys:
     """How long that was ago."""
 
 
-class Window:
+class PictureWindow:
     """One window that shows a picture of ``width`` × ``height`` pixels; a person may make it larger or smaller."""
 
     def __init__(self, title: str, width: int, height: int, *, aside: bool, instead: str) -> None:
@@ -72,7 +71,7 @@ class Window:
         self._clock = pygame.time.Clock()
         self._held: set[int] = set()
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> PictureWindow:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -108,8 +107,7 @@ class Window:
                 self._held.clear()
             elif event.type == pygame.WINDOWEXPOSED:
                 self.show()
-        held = (what for what, places in PLACES.items() if self._held.intersection(places))
-        return Keys(frozenset(held), frozenset(pressed - {""}), seconds)
+        return Keys(driven(self._held), frozenset(pressed - {""}), seconds)
 
 
 def _check_display(instead: str, environment: Mapping[str, str] = os.environ, system: str = sys.platform) -> None:

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tmrld.commands.flags import add_settings_flags, load_settings, whole
+from tmrld.errors import BadInput
 
 if TYPE_CHECKING:
     from tmrld.envs.options import EnvironmentOptions
@@ -35,10 +36,13 @@ def add_driver(parser: argparse.ArgumentParser, *, policy: str | None, metavar: 
 
 
 def environment_of(options: argparse.Namespace) -> EnvironmentOptions:
-    """The environment of the settings, with what the flags say.  Raises SettingsError."""
+    """The environment of the settings, with what the flags say.  Raises SettingsError, and BadInput for what it cannot do."""
     environment = load_settings(options).run.environment
     changes = {"id": options.id, "track": options.track}
-    return environment.model_copy(update={key: value for key, value in changes.items() if value})
+    environment = environment.model_copy(update={key: value for key, value in changes.items() if value})
+    if environment.game == "trackmania" and getattr(options, "perturbed", False):
+        raise BadInput("a start in the game cannot be perturbed: leave --perturbed out, or drive the simulator")
+    return environment
 
 
 def told(drive: Drive, *, pace: bool = True) -> str:

@@ -1,7 +1,7 @@
 """What a driver does: pedals and wheel, which are held, and presses, which happen once.  From any keyboard, by its keys' places.
 
-Keys are numbered as USB keyboards number them (HID usage tables, page 7), which is also how SDL does it.  TMRL's keys on Linux are
-the arrows and BackSpace, on Windows W, A, S, D and Delete: all of them are accepted everywhere.
+Keys are numbered as in `tmrld.envs.keys`.  TMRL's keys on Linux are the arrows and BackSpace, on Windows W, A, S, D and Delete: all
+of them are accepted everywhere.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-GAS_KEYS = {82: "Up", 26: "W"}
-BRAKE_KEYS = {81: "Down", 22: "S"}
-LEFT_KEYS = {80: "Left", 4: "A"}
-RIGHT_KEYS = {79: "Right", 7: "D"}
+from tmrld.envs.keys import driven
 
 
 class Press(Enum):
@@ -72,5 +69,5 @@ class Keys:
     @property
     def held(self) -> Held:
         """What the keys that are down hold.  Left and right together are neither."""
-        gas, brake, left, right = (bool(self._down & keys.keys()) for keys in (GAS_KEYS, BRAKE_KEYS, LEFT_KEYS, RIGHT_KEYS))
-        return Held(float(gas), float(brake), float(right) - float(left))
+        what = driven(self._down)
+        return Held(float("gas" in what), float("brake" in what), float("right" in what) - float("left" in what))
