@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from tmrld.envs.registry import make, track_of, view_of
 from tmrld.envs.trackmania import game
 from tmrld.envs.trackmania.game import GameWorld, Parts, course_of
 from tmrld.envs.trackmania.telemetry import Record
+from tmrld.envs.trackmania.windows import Area
 from tmrld.errors import GameError, WorldError
 from tmrld.worker.engine import track_line
 
@@ -30,7 +33,8 @@ class FakeGame:
         self.user_drives = False
         self.finished_until: str | None = None
         self.size = (0, 0)
-        self.refuses_size = False
+        self.refuses_size = self.refuses_focus = self.is_lost = False
+        self.saves_replays = True
         self._record = record()
 
     # Window
@@ -41,7 +45,18 @@ class FakeGame:
         self.log.append(f"resize {width} {height}")
 
     def focus(self) -> None:
+        if self.refuses_focus:
+            raise GameError("the window stays behind")
         self.log.append("focus")
+
+    def area(self) -> Area:
+        return Area(0, 0, *self.size)
+
+    def screen(self) -> Area:
+        return Area(0, 0, 1920, 1080)
+
+    def is_focused(self) -> bool:
+        return True
 
     # Screen
     def grab(self) -> Any:
@@ -53,11 +68,15 @@ class FakeGame:
 
     # Telemetry
     def newest(self) -> Record:
+        if self.is_lost:
+            raise GameError("the plugin is silent")
         self._record = next(self.records, self._record)
         self.log.append("newest")
         return self._record
 
     def fresh(self) -> Record:
+        if self.is_lost:
+            raise GameError("the plugin is silent")
         self.log.append("fresh")
         over = self.finished_until is None or self.finished_until in self.log
         return record(finished=not over)
@@ -79,7 +98,12 @@ class FakeGame:
         self.log.append("close")
 
     def parts(self) -> Parts:
-        return Parts(self, self, self, self, lambda: self.log.append("save_replay"))
+        return Parts(self, self, self, self, self.save_replay)
+
+    def save_replay(self) -> None:
+        if not self.saves_replays:
+            raise GameError("nobody listens there")
+        self.log.append("save_replay")
 
     def taken(self) -> list[str]:
         """What was done since this was last asked."""
@@ -125,9 +149,25 @@ def test_the_game_is_reached_for_at_the_first_reset_and_its_window_gets_its_size
     entered = world(line, fake)
     assert fake.log == []
     entered.reset(None, {})
-    assert fake.taken() == ["resize 958 488", "neutral", "focus", "reset_race", "fresh", "grab"]
+    assert fake.taken() == ["resize 958 488", "focus", "neutral", "reset_race", "fresh", "grab"]
     entered.reset(7, {})
-    assert fake.taken() == ["neutral", "focus", "reset_race", "fresh", "grab"]
+    assert fake.taken() == ["neutral", "reset_race", "fresh", "grab"]
+
+
+def test_keys_need_the_window_in_front_at_each_reset(line: Path) -> None:
+    fake = FakeGame()
+    entered = world(line, fake, trackmania={"controls": "keyboard"})
+    for _ in range(2):
+        entered.reset(None, {})
+    assert fake.taken()[1:] == ["neutral", "focus", "reset_race", "fresh", "grab"] * 2
+
+
+def test_a_gamepad_drives_a_game_that_does_not_come_to_the_front_too(line: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeGame()
+    fake.refuses_focus = True
+    world(line, fake).reset(None, {})
+    assert fake.taken()[-1] == "grab"
+    assert "may not heed a gamepad" in caplog.text
 
 
 def test_a_picture_is_taken_before_the_record_that_goes_with_it(line: Path) -> None:
@@ -158,11 +198,64 @@ def test_a_replay_is_saved_before_the_race_begins_anew(line: Path) -> None:
     assert fake.taken() == ["neutral", "save_replay", "reset_race", "close_pop_up"]
 
 
+def test_a_replay_that_cannot_be_saved_costs_nothing_but_a_warning(line: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeGame()
+    fake.saves_replays = False
+    entered = world(line, fake, trackmania={"save_replays": True})
+    entered.reset(None, {})
+    fake.taken()
+    entered.pause()
+    assert fake.taken() == ["neutral", "reset_race", "close_pop_up"]
+    assert "a replay is not saved: nobody listens there" in caplog.text
+
+
+def test_a_game_that_was_lost_is_reached_for_anew(line: Path) -> None:
+    fake = FakeGame()
+    entered = world(line, fake)
+    entered.reset(None, {})
+    fake.is_lost = True
+    with pytest.raises(GameError, match="silent"):
+        entered.look()
+    with pytest.raises(GameError, match="silent"):
+        entered.reset(None, {})
+    assert fake.taken()[-4:] == ["close"] * 4
+    fake.is_lost = False
+    entered.reset(None, {})
+    assert fake.taken()[:2] == ["resize 958 488", "focus"]
+
+
+def test_a_reset_waits_while_a_person_drives(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGame()
+    entered = world(line, fake)
+    entered.reset(None, {})
+    fake.taken()
+    fake.user_drives = True
+    waits: list[float] = []
+
+    def sleep(duration_s: float) -> None:
+        waits.append(duration_s)
+        fake.user_drives = len(waits) < 3
+
+    monkeypatch.setattr(game, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    entered.reset(None, {})
+    assert waits[:3] == [game.LOOK_S] * 3
+    assert fake.taken()[0] == "neutral"
+
+
+def test_the_lap_of_a_person_begins_when_they_do(line: Path) -> None:
+    fake = FakeGame()
+    steps = [(1.0, 0.0, False), (7.0, 0.0, False), (7.5, 3.0, False), (20.0, 40.0, False), (27.5, 50.0, True)]
+    fake.records = iter([record(received=received, z=z, finished=finished) for received, z, finished in steps])
+    entered = world(line, fake, trackmania={"controls": "none"})
+    entered.reset(None, {})
+    assert [entered.look().lap_time_s for _ in steps][-1] == pytest.approx(20.5)
+
+
 def test_what_the_finish_shows_is_closed_when_a_reset_finds_it(line: Path) -> None:
     fake = FakeGame()
     fake.finished_until = "close_pop_up"
     world(line, fake).reset(None, {})
-    assert fake.taken()[2:] == ["focus", "reset_race", "fresh", "close_pop_up", "reset_race", "fresh", "grab"]
+    assert fake.taken()[3:] == ["reset_race", "fresh", "close_pop_up", "reset_race", "fresh", "grab"]
 
 
 def test_a_finish_that_stays_is_an_error_that_says_what_to_do(line: Path) -> None:

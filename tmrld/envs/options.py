@@ -155,7 +155,7 @@ class TrackmaniaOptions(BaseModel):
 
     controls: Literal["gamepad", "keyboard", "none"] = Field(
         "gamepad",
-        description="gamepad: a virtual XBox 360 pad, with analog triggers and stick; keyboard: the arrow keys, on or off; none: a "
+        description="gamepad: a virtual XBox 360 pad, with analog triggers and stick; keyboard: arrows, on Windows W A S D, on or off; none: a "
         "person drives (TMRL: VIRTUAL_GAMEPAD).",
         json_schema_extra=restart(),
     )
@@ -240,7 +240,7 @@ class EnvironmentOptions(BaseModel):
     compat: Literal["none", "tmrl"] = Field(
         "none",
         description="tmrl: observation and reward are those of TMRL 0.7.1 to the last bit, faults included, for policies that were "
-        "trained there.",
+        "trained there; reward.end_of_track = 100 belongs to it.",
         json_schema_extra=new_run(),
     )
     track: str = Field(

@@ -3,13 +3,14 @@
 Four parts, each behind a few methods, know how one thing is done on one system; this module knows in which order the game wants them.
 They are imported when a game is entered, not before: no display, gamepad driver or game is needed to import anything here.
 
-What the telemetry does not tell is worked out: the heading is that of the last movement, and a lap's time is the time from the
-reset's end until the record that says "finished" arrived, so it is as exact as the game's frames are short.
+What the telemetry does not tell is worked out: the heading is that of the last movement, and a lap's time is about that of the game:
+from the reset's end, or a person's first movement, until the record that says "finished" arrived.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,12 +26,17 @@ from tmrld.envs.trackmania.eyes import Eye, eye_of
 from tmrld.envs.trackmania.interface import Moment, TrackmaniaInterface
 from tmrld.envs.trackmania.telemetry import Record
 from tmrld.envs.trackmania.tracks import read
+from tmrld.envs.trackmania.windows import GameWindow, find
 from tmrld.errors import GameError, WorldError
+
+log = logging.getLogger(__name__)
 
 REPLAY_S = 1.0
 """How long the game is left alone after it was asked to save a replay.  As in TMRL."""
 POP_UP_S = 0.5
 """From the reset at an episode's end until what the finish shows is closed.  As in TMRL."""
+LOOK_S = 0.05
+"""How often it is looked whether a person still drives."""
 STARTED_M = 0.05
 """A movement shorter than this does not tell where the car points."""
 
@@ -39,7 +45,7 @@ class Screen(Protocol):
     """What the game's window shows."""
 
     def grab(self) -> NDArray[np.uint8]:
-        """The window's client area now: (height, width, 4) in blue, green, red, nothing; good until the next call.
+        """The window's client area now: (height, width, 4) in blue, green, red, nothing; an array of its own.
 
         Raises GameError when the window is gone, or has another size than it was given.
         """
@@ -84,24 +90,11 @@ class Controls(Protocol):
         """Let go of everything and of the devices; closing again does nothing."""
 
 
-class Window(Protocol):
-    """The game's window."""
-
-    def resize(self, width: int, height: int) -> None:
-        """Give the client area this size.  Raises GameError when it keeps another."""
-
-    def focus(self) -> None:
-        """Bring it to the front, so that keys reach it."""
-
-    def close(self) -> None:
-        """Let go of the display, not of the window."""
-
-
 @dataclass(frozen=True)
 class Parts:
     """What the game is reached by."""
 
-    window: Window
+    window: GameWindow
     screen: Screen
     telemetry: Telemetry
     controls: Controls
@@ -133,7 +126,7 @@ def course_of(track: str, *, as_it_is: bool = False) -> RecordedCourse:
 
 
 class GameWorld:
-    """The game, from reset to reset.  Every method belongs to the thread that steps the environment."""
+    """The game, from reset to reset.  Every method but `picture` belongs to the thread that steps the environment."""
 
     def __init__(self, course: RecordedCourse, eye: Eye, options: EnvironmentOptions, enter: Callable[[], Parts]) -> None:
         """``enter`` reaches for the game; it is called at the first reset, and again after the game was lost."""
@@ -146,6 +139,7 @@ class GameWorld:
         self._parts: Parts | None = None
         self._image: NDArray[np.uint8] | None = None
         self._place: tuple[float, float] | None = None
+        self._moving = False
         self._heading = 0.0
         self._began = 0.0
         self._lap_time_s: float | None = None
@@ -156,13 +150,21 @@ class GameWorld:
         return self._parts is not None and self._parts.controls.user_drives
 
     def reset(self, seed: int | None, options: dict[str, Any]) -> Moment:
-        """From the start line; the seed changes nothing, and a start cannot be perturbed.
+        """From the start line; the seed changes nothing, and a start cannot be perturbed.  While a person drives, it waits.
 
-        Raises GameError when the game cannot be reached, and when it does not leave the finish.
+        Raises GameError when the game cannot be reached, and when it does not leave the finish; the next reset reaches for it anew.
         """
-        parts = self._reached()
+        try:
+            return self._begin(self._reached())
+        except GameError:
+            self.close()
+            raise
+
+    def _begin(self, parts: Parts) -> Moment:
+        while parts.controls.user_drives:
+            time.sleep(LOOK_S)
         parts.controls.neutral()
-        if self._options.controls != "none":  # a person who drives has it in front, and may want to leave it
+        if self._options.controls == "keyboard":  # keys go to whatever is in front
             parts.window.focus()
         self._restart(parts)
         record = parts.telemetry.fresh()
@@ -176,6 +178,7 @@ class GameWorld:
                     "begin a race by hand, and look whether the key or button for 'give up' is the game's default"
                 )
         self._place = None
+        self._moving = False
         self._heading = 0.0
         self._lap_time_s = None
         self._began = record.received
@@ -197,7 +200,10 @@ class GameWorld:
         parts = self._reached()
         parts.controls.neutral()
         if self._options.save_replays:
-            parts.save_replay()
+            try:
+                parts.save_replay()
+            except GameError as error:  # the episode counts without it
+                log.warning("a replay is not saved: %s", error)
             time.sleep(REPLAY_S)
         if self._options.controls != "none" and not parts.controls.user_drives:
             parts.controls.reset_race()
@@ -229,6 +235,11 @@ class GameWorld:
             except GameError:
                 parts.close()
                 raise
+            if self._options.controls == "gamepad":
+                try:
+                    parts.window.focus()
+                except GameError as error:
+                    log.warning("the game may not heed a gamepad while it is not in front: %s", error)
             self._parts = parts
         return self._parts
 
@@ -245,6 +256,9 @@ class GameWorld:
             if math.hypot(ahead_x, ahead_z) > STARTED_M:
                 self._heading = math.atan2(ahead_x, ahead_z)
                 self._place = record.x, record.z
+                self._moving = True
+            elif not self._moving and self._options.controls == "none":
+                self._began = record.received  # a person takes their time
         else:
             self._place = record.x, record.z
         self._image = image
@@ -287,13 +301,13 @@ def game_interface(options: EnvironmentOptions) -> GameInterface:
 
 def _enter(options: TrackmaniaOptions, step_s: float) -> Parts:
     """Reach for the running game.  Raises GameError."""
-    from tmrld.envs.trackmania import replays, windows
+    from tmrld.envs.trackmania import replays
     from tmrld.envs.trackmania.guarded import GuardedControls
     from tmrld.envs.trackmania.screen import WindowScreen
     from tmrld.envs.trackmania.telemetry import Receiver
 
     with contextlib.ExitStack() as stack:
-        window = windows.find(options.window_title)
+        window = find(options.window_title)
         stack.callback(window.close)
         telemetry = Receiver(options.telemetry_host, options.telemetry_port, options.telemetry_stall_s)
         stack.callback(telemetry.close)
