@@ -155,8 +155,8 @@ class TrackmaniaOptions(BaseModel):
 
     controls: Literal["gamepad", "keyboard", "none"] = Field(
         "gamepad",
-        description="gamepad: a virtual XBox 360 pad, with analog triggers and stick; keyboard: arrows, on Windows W A S D, on or off; none: a "
-        "person drives (TMRL: VIRTUAL_GAMEPAD).",
+        description="gamepad: a virtual XBox 360 pad, with analog triggers and stick; keyboard: arrows, on Windows W A S D, on or "
+        "off; none: a person drives (TMRL: VIRTUAL_GAMEPAD).",
         json_schema_extra=restart(),
     )
     sleep_at_reset_s: float = Field(
