@@ -5,8 +5,10 @@ The programs here are those that people use: `tmrld sim` in place of the game, `
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,16 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.test_roles import linked
 from tests.support import uinput
 from tests.support.standin import standing_in
+from tmrld.configuration import run_config
 from tmrld.envs.options import LIDAR_ID
+from tmrld.events import Feed
+from tmrld.protocol.messages import Assign, ChunkMessage, Status
+from tmrld.storage.sample_log import SampleLog
+from tmrld.worker.outbox import Outbox
+from tmrld.worker.worker import WorkerRole
 
 SPEED = 3
 """The stand-in runs three times as fast as the game would: a time step is a third as long."""
@@ -110,3 +119,34 @@ def test_training_in_the_game_learns_to_finish(display: str, tmp_path: Path) -> 
     assert first["problem"] == then["problem"] == ""
     share_first, share_then = (summary["laps"] / max(1, summary["episodes"]) for summary in (first, then))
     assert share_then > share_first + 0.2, f"finished at first {share_first:.0%}, then {share_then:.0%}"
+
+
+@pytest.mark.slow
+def test_a_game_that_is_closed_and_started_again_is_driven_on_by_the_same_engine(display: str, tmp_path: Path) -> None:
+    line = line_of("short", tmp_path)
+
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        ports = ("--telemetry-port", str(port))
+        game = {"controls": "keyboard", "telemetry_port": port, "sleep_at_reset_s": 0.2}
+        environment = {"game": "trackmania", "clock": "realtime", "track": str(line), "trackmania": game}
+        config = run_config({"environment": environment}).model_dump(mode="json")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                with standing_in("--track", "short", "--countdown", "0.1", *ports):
+                    await relay.say(Assign("demo", config, 1, "running"))
+                    before = await relay.hear(ChunkMessage)
+                status = await relay.hear(Status)
+                while status.state != "problem":
+                    status = await relay.hear(Status)
+                assert "no driving until the game is back" in status.detail
+                with standing_in("--track", "short", "--countdown", "0.1", *ports):
+                    after = await relay.hear(ChunkMessage)
+                    while after.first_step or after.episode == before.episode:
+                        after = await relay.hear(ChunkMessage)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 120.0))
