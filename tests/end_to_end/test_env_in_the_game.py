@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from Xlib import X
 
+from tests.support import uinput
 from tests.support.display import virtual_display
 from tests.support.standin import StandIn, standing_in, until
 from tests.support.x11 import Person, connected
-from tmrld.envs.options import LIDAR_ID
-from tmrld.envs.sim.tracks import SHORT
+from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID, OURS, EnvironmentOptions, TrackmaniaOptions
+from tmrld.envs.registry import describe, make
+from tmrld.envs.sim.tracks import SHORT, named
 from tmrld.envs.trackmania import windows
+from tmrld.envs.trackmania.eyes import eye_of
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 100
+TRACK = "easy-200-3"
+"""So short that two laps take no half minute."""
 
 
 @pytest.fixture
@@ -60,12 +68,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tmrld", "env", *arguments]
 
 
-def test_nothing_is_wrong_with_the_game(flags: list[str]) -> None:
-    checked = command("check", LIDAR_ID, "--steps", "60", "--json", *flags)
+@pytest.mark.parametrize("id", OURS)
+def test_nothing_is_wrong_with_the_game(id: str, flags: list[str]) -> None:
+    checked = command("check", id, "--steps", "60", "--json", *flags)
     done = subprocess.run(checked, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     found = json.loads(done.stdout)
     assert [each for each in found["checks"] if each["state"] == "wrong"] == []
     assert (done.returncode, found["ok"]) == (0, True)
+    assert {"observations", "rewards", "info", "pace", "picture"} <= {each["check"] for each in found["checks"]}
 
 
 def test_a_person_drives_in_the_game_and_is_reported(game: StandIn, flags: list[str]) -> None:
@@ -111,6 +121,101 @@ def test_the_game_is_watched_in_a_window_beside_it(game: StandIn, flags: list[st
             program.kill()
         assert program.stderr is not None
         assert "Traceback" not in program.stderr.read()
+
+
+@pytest.fixture
+def pad(tmp_path: Path) -> Path:
+    """Where a gamepad tells its events: the stand-in reads there."""
+    os.mkfifo(tmp_path / "pad")
+    return tmp_path / "pad"
+
+
+@pytest.mark.parametrize(("id", "grayscale"), [(FULL_ID, True), (FULL_ID, False), (LIDAR_ID, True), (LIDAR_PROGRESS_ID, True)])
+def test_each_flavour_sees_the_window_and_drives_with_a_gamepad(
+    id: str,
+    grayscale: bool,
+    display: str,
+    pad: Path,
+    uinput_library: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two episodes: what is seen is what the window shows, a replay is saved of each, and the pad alone goes back to the start."""
+    folder = tmp_path / "replays"
+    np.save(tmp_path / "line.npy", SHORT.line)
+    flags = ("--track", "short", "--countdown", "0.2", "--replays", str(folder), "--gamepad", str(pad))
+    with standing_in(*flags) as game:
+        for name, value in uinput.environment(uinput_library, pad).items():
+            monkeypatch.setenv(name, value)
+        options = EnvironmentOptions(
+            id=id,
+            game="trackmania",
+            clock="realtime",
+            track=str(tmp_path / "line.npy"),
+            grayscale=grayscale,
+            max_steps=20,
+            trackmania=TrackmaniaOptions(
+                telemetry_port=game.ready["telemetry_port"],
+                replay_port=game.ready["replay_port"],
+                save_replays=True,
+                sleep_at_reset_s=0.5,
+            ),
+        )
+        with contextlib.closing(make(options, "rgb_array")) as env:
+            eye = eye_of(options)
+            part = next(number for number, each in enumerate(describe(env, options).parts) if each.name in ("images", "lidar"))
+            for episode in (1, 2):
+                observation, info = env.reset()
+                assert env.observation_space.contains(observation)
+                start = observation[part][-1]
+                assert np.ptp(start) > 0.1 * start.max(), "nothing is seen"
+                assert np.array_equal(start, eye(game.picture())), "something else is seen than what the window shows"
+                assert math.dist((info["x"], info["z"]), (SHORT.line[0, 0], SHORT.line[0, 2])) < 1.0
+                while env.unwrapped.running:  # type: ignore[attr-defined]  # rtgym's
+                    observation, _, _, truncated, info = env.step(np.array((1.0, 0.0, 0.0), np.float32))
+                    assert env.observation_space.contains(observation)
+                assert (truncated, info["finished"], info["user_drives"]) == (True, False, False)
+                assert info["z"] - SHORT.line[0, 2] > 1.0
+                end = observation[part][-1]
+                assert np.array_equal(end, eye(blue_first(env.render())))
+                assert not np.array_equal(end, start), "the picture stands still"
+                told = game.told()
+                assert told["replays"] == episode
+                assert json.loads(Path(told["file"]).read_text("utf-8"))["lap_time_s"] is None
+
+
+def test_a_finish_is_left_by_gamepad_and_its_replay_is_saved(
+    display: str, pad: Path, uinput_library: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "replays"
+    np.save(tmp_path / "line.npy", named(TRACK).line)
+    with standing_in("--track", TRACK, "--replays", str(folder), "--gamepad", str(pad)) as game:
+        chosen = {
+            "game": "trackmania",
+            "clock": "realtime",
+            "track": tmp_path / "line.npy",
+            "trackmania.telemetry_port": game.ready["telemetry_port"],
+            "trackmania.replay_port": game.ready["replay_port"],
+            "trackmania.save_replays": "true",
+        }
+        flags = [flag for name, value in chosen.items() for flag in ("--set", f"run.environment.{name}={value}")]
+        done = subprocess.run(
+            command("run", LIDAR_ID, "--policy", "scripted", "--episodes", "2", "--json", *flags),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env={**os.environ, **uinput.environment(uinput_library, pad)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["finished"] == 2
+        for _ in range(2):
+            assert json.loads(Path(game.told()["file"]).read_text("utf-8"))["lap_time_s"] > 3.0
+
+
+def blue_first(picture: Any) -> Any:
+    """An RGB picture as screens are captured."""
+    return np.dstack((picture[:, :, ::-1], np.zeros(picture.shape[:2], np.uint8)))
 
 
 def sky_at(root: object, x: int, y: int) -> bool:
