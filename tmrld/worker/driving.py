@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
 from tmrld.storage.files import read_file
 from tmrld.worker.episode import Choice, Episode, EpisodePlan
+from tmrld.worker.once import Once
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 
 Choose = Callable[[Any, Mapping[str, Any]], Choice]
@@ -171,22 +171,21 @@ def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[st
     What keeps the game from being seen meanwhile is said, once each.  Raises GameError where it cannot be seen to begin with.
     """
     first = course_of(options.track).line[0]
-    said: set[str] = set()
+    told, once = False, Once()
     while not audience.has_enough:
         try:
             info = environment.reset()[1]
         except GameError as error:
-            if not said:
+            if not told:
                 raise
             sentence = str(error)
         else:
             if not info["finished"] and math.dist((info["x"], info["z"]), (first[0], first[2])) < AT_START_M:
                 return
             sentence = "begin the race in the game: the episode begins when the car stands at the start"
-        words = re.sub(r"[\d.]+", "", sentence)  # a number of seconds that has grown is nothing new
-        if words not in said:
+        told = True
+        if once.is_new(sentence):
             say(sentence)
-            said.add(words)
         time.sleep(LOOK_S)
 
 

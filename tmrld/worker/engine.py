@@ -43,6 +43,7 @@ from tmrld.protocol.messages import (
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.weights import unpack
 from tmrld.worker.episode import Choice, Environment, Episode, EpisodePlan
+from tmrld.worker.once import Once
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 from tmrld.worker.previews import Previews
 from tmrld.worker.rollout import drive
@@ -105,8 +106,8 @@ class WorkerEngine:
         self._version = -1
         self._seeds_due: list[int] = []
         """Of the evaluation episodes that are still to be driven."""
-        self._trouble = ""
-        """Why the game cannot be driven, as it was told last."""
+        self._trouble = Once()
+        """Why the game cannot be driven; told once for each reason, until it is driven again."""
         self._meter = _Meter(self._spec.step_s)
         view = view_of(self._options, self._environments[0])
         self._previews = None if view is None else Previews(run, view, port.send, in_thread=not self._lockstep)
@@ -139,8 +140,7 @@ class WorkerEngine:
 
     def _await_game(self, error: GameError) -> None:
         """The game was lost, or is not there yet: say so, once for each reason, and let a while pass; the next reset looks again."""
-        if str(error) != self._trouble:
-            self._trouble = str(error)
+        if self._trouble.is_new(str(error)):
             log.warning("no driving until the game is back: %s", error)
             self._port.send(Status(self._run, "problem", f"no driving until the game is back: {error}"))
         again = time.monotonic() + GAME_RETRY_S
@@ -249,7 +249,7 @@ class WorkerEngine:
 
     def _episode(self, environment: Environment, plan: EpisodePlan) -> Episode:
         episode = Episode(environment, self._spec, plan, self._collection, None if self._lockstep else time.monotonic)
-        self._trouble = ""
+        self._trouble.forget()
         return episode
 
     def _drive(
