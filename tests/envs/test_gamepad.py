@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def pad(tmp_path: Path, uinput_library: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def controls(pad: Pad) -> Iterator[GuardedControls]:
     """A gamepad that is plugged in."""
-    controls = GuardedControls("gamepad", "Trackmania", STEP_S, 5.0)
+    controls = GuardedControls("gamepad", "Trackmania", STEP_S, 5.0, plug_in_s=0.0)
     yield controls
     controls.close()
 
@@ -44,6 +45,17 @@ def test_the_pad_is_an_xbox_pad_until_it_is_closed(controls: GuardedControls, tm
     assert setup[-1] == "create"
     controls.close()
     assert (tmp_path / "setup").read_text().splitlines()[-1] == "destroy"
+
+
+def test_a_new_pad_is_left_alone_until_the_game_has_noticed_it(pad: Pad, tmp_path: Path) -> None:
+    controls = GuardedControls("gamepad", "Trackmania", STEP_S, 5.0, plug_in_s=0.5)
+    try:
+        assert (tmp_path / "setup").read_text().splitlines()[-1] == "create"
+        assert time.time() - (tmp_path / "setup").stat().st_mtime >= 0.5
+        pad.look()
+        assert pad.is_neutral
+    finally:
+        controls.close()
 
 
 def test_full_is_full_by_the_range_that_the_pad_announces(pad: Pad, controls: GuardedControls, tmp_path: Path) -> None:

@@ -7,17 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
 
 from tests.support import uinput
+from tests.support.display import virtual_display
 from tests.support.processes import await_end
 from tests.support.uinput import ABS_RZ, Pad
-from tests.support.x11 import Game, Person, keys_down
+from tests.support.x11 import Game, Person, keys_down, now
 from tmrld.envs.trackmania import guarded
 from tmrld.envs.trackmania.guarded import GuardedControls
 from tmrld.errors import GameError
@@ -29,7 +32,9 @@ STEP_S = 0.05
 UNHURRIED_S = 60.0
 """A time step so long that none is missed."""
 AT_ONCE_S = 1.0
-"""What is let go of "at once" is so within this, on however slow a machine: a time step takes 0.05 s."""
+"""What is let go of "at once" is so within this, on however busy a machine."""
+TRIES = 5
+"""Most of so many keep what is promised, `STEP_S` after a kill."""
 DRIVEN = {"Up", "Down", "Left"}
 """What `tests.support.driver` holds."""
 NOTHING = set[str]()
@@ -87,7 +92,7 @@ def make(game: Game, title: str) -> Iterator[Callable[..., GuardedControls]]:
     made = []
 
     def make(controls: str, step_s: float = UNHURRIED_S, hand_back_s: float = 5.0) -> GuardedControls:
-        made.append(GuardedControls(controls, title, step_s, hand_back_s))
+        made.append(GuardedControls(controls, title, step_s, hand_back_s, plug_in_s=0.0))
         return made[-1]
 
     yield make
@@ -119,26 +124,37 @@ def drive(game: Game, title: str) -> Iterator[Callable[[str, str], subprocess.Po
 # Whoever drives is gone
 
 
-def test_a_driver_that_is_killed_leaves_no_key_pressed(drive: Callable[[str, str], subprocess.Popen[str]]) -> None:
-    driver = drive("once", "keyboard")
-    await_that(lambda: keys_down() == DRIVEN)
-    (guard,) = guards(driver.pid)
-    os.killpg(driver.pid, signal.SIGKILL)  # as the daemon does with an engine and all that it started
-    assert await_that(lambda: keys_down() == NOTHING) < AT_ONCE_S
-    await_end(guard.pid, 10)
+def test_a_driver_that_is_killed_leaves_no_key_pressed(drive: Callable[[str, str], subprocess.Popen[str]], game: Game) -> None:
+    took = []
+    for _ in range(TRIES):
+        driver = drive("once", "keyboard")
+        await_that(lambda: keys_down() == DRIVEN)
+        (guard,) = guards(driver.pid)
+        game.told()
+        killed_at = now()
+        os.killpg(driver.pid, signal.SIGKILL)  # as the daemon does with an engine and all that it started
+        await_end(guard.pid, 10)
+        assert keys_down() == NOTHING
+        took.append(max(when for sign, _, when in game.told() if sign == "-") - killed_at)
+    assert max(took) < AT_ONCE_S
+    assert median(took) <= STEP_S, took
 
 
 def test_a_driver_that_is_killed_leaves_no_trigger_pressed(
     drive: Callable[[str, str], subprocess.Popen[str]], pad: Pad
 ) -> None:
-    driver = drive("once", "gamepad")
-    pad.await_that(lambda: pad.axes[ABS_RZ] == 255)
-    before = len(pad.changes)
-    killed_at = time.time()
-    os.killpg(driver.pid, signal.SIGKILL)
-    pad.await_that(lambda: not pad.plugged)
-    assert pad.is_neutral  # it was told so, before it was unplugged
-    assert all(when - killed_at < AT_ONCE_S for when, *_ in pad.changes[before:])
+    took = []
+    for _ in range(TRIES):
+        driver = drive("once", "gamepad")
+        pad.await_that(lambda: pad.axes[ABS_RZ] == 255)
+        before = len(pad.changes)
+        killed_at = time.time()
+        os.killpg(driver.pid, signal.SIGKILL)
+        pad.await_that(lambda: not pad.plugged)
+        assert pad.is_neutral  # it was told so, before it was unplugged
+        took.append(max(when for when, *_ in pad.changes[before:]) - killed_at)
+    assert max(took) < AT_ONCE_S
+    assert median(took) <= STEP_S, took
 
 
 def test_a_driver_that_fails_leaves_no_key_pressed(drive: Callable[[str, str], subprocess.Popen[str]]) -> None:
@@ -167,14 +183,17 @@ def test_a_step_that_is_missed_lets_go_until_the_next(game: Game, make: Callable
         told.extend(game.told())
         return len(told) == count
 
-    controls.hold(1.0, 0.0, 0.0)
-    await_that(lambda: reached(2))
-    (press, _, pressed_at), (release, _, released_at) = told
-    assert (press, release) == ("+", "-")
-    assert 2 * STEP_S - 0.01 <= released_at - pressed_at < AT_ONCE_S
-    controls.hold(0.0, 1.0, 0.0)
-    await_that(lambda: reached(4))
-    assert [(sign, key) for sign, key, _ in told[2:]] == [("+", "Down"), ("-", "Down")]
+    took = []
+    for _ in range(TRIES):
+        controls.hold(1.0, 0.0, 0.0)
+        await_that(lambda: reached(2))
+        (press, _, pressed_at), (release, _, released_at) = told
+        assert (press, release) == ("+", "-")
+        took.append(released_at - pressed_at)
+        told.clear()
+    assert min(took) >= 2 * STEP_S - 0.01
+    assert max(took) < AT_ONCE_S
+    assert median(took) <= 3 * STEP_S, took
 
 
 def test_nobody_is_hurried_as_long_as_commands_come(pad: Pad, make: Callable[..., GuardedControls]) -> None:
@@ -184,6 +203,19 @@ def test_nobody_is_hurried_as_long_as_commands_come(pad: Pad, make: Callable[...
         time.sleep(0.1)
     pad.look()
     assert [value for _, _, code, value in pad.changes if code == ABS_RZ] == [255]
+
+
+def test_the_guard_is_run_soon_when_a_command_comes(make: Callable[..., GuardedControls]) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells what a thread has asked for")
+    make("keyboard")
+    (guard,) = guards()
+
+    def asked() -> bool:  # the thread that reads, the one that obeys, and the one that watches the keyboard
+        slacks = [Path(f"/proc/{thread.id}/timerslack_ns").read_text().strip() for thread in guard.threads()]
+        return slacks == ["1", "1", "1"]
+
+    await_that(asked)
 
 
 def test_a_guard_that_is_terminated_lets_go(make: Callable[..., GuardedControls]) -> None:
@@ -236,6 +268,36 @@ def test_a_guard_that_is_stuck_holds_nobody_up_and_is_replaced(
     fresh.suspend()
     with pytest.raises(GameError, match=r"has not answered for .* and was ended"):
         controls.neutral()
+
+
+def test_an_order_that_finds_no_room_is_carried_out_all_the_same(
+    make: Callable[..., GuardedControls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "ANSWER_S", 60.0)
+    controls = make("keyboard")
+    (guard,) = guards()
+    guard.suspend()
+    for _ in range(guarded.UNANSWERED + 10):
+        controls.hold(1.0, 0.0, 0.0)
+    resumed = threading.Timer(0.3, guard.resume)
+    resumed.start()
+    controls.neutral()
+    assert keys_down() == NOTHING
+    resumed.join()
+
+
+def test_an_order_for_which_there_is_never_room_is_an_error(
+    make: Callable[..., GuardedControls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = make("keyboard")
+    (guard,) = guards()
+    guard.suspend()
+    for _ in range(guarded.UNANSWERED + 10):
+        controls.hold(1.0, 0.0, 0.0)
+    monkeypatch.setattr(guarded, "ANSWER_S", 0.5)
+    with pytest.raises(GameError, match=r"has not answered for 0\.5 s and was ended; everything was let go of"):
+        controls.reset_race()
+    assert keys_down() == NOTHING
 
 
 def test_a_guard_that_cannot_be_replaced_is_sought_again_later(
@@ -344,6 +406,19 @@ def test_the_key_that_the_policy_holds_may_be_the_persons_too(make: Callable[...
     await_that(lambda: not controls.user_drives)
 
 
+def test_a_person_whose_release_is_never_told_hands_back_all_the_same(
+    make: Callable[..., GuardedControls], person: Person
+) -> None:
+    controls = make("keyboard", hand_back_s=0.5)
+    controls.hold(1.0, 0.0, 0.0)
+    await_that(lambda: keys_down() == {"Up"})
+    person.press("Up")  # the guard lets go of that very key, and no other release comes
+    await_that(lambda: controls.user_drives)
+    await_that(lambda: not controls.user_drives)
+    controls.hold(1.0, 0.0, 0.0)
+    await_that(lambda: keys_down() == {"Up"})
+
+
 @pytest.mark.parametrize("key", ["Up", "w", "a", "s", "d", "Return", "Delete", "Escape"])
 def test_a_person_takes_the_gamepad_over_with_any_key_of_the_game(
     pad: Pad, make: Callable[..., GuardedControls], person: Person, key: str
@@ -397,12 +472,32 @@ def test_without_a_display_the_gamepad_drives_and_says_that_nobody_can_take_over
     pad: Pad, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DISPLAY", "")
-    controls = GuardedControls("gamepad", "Trackmania", UNHURRIED_S, 5.0)
+    controls = GuardedControls("gamepad", "Trackmania", UNHURRIED_S, 5.0, plug_in_s=0.0)
     try:
         controls.hold(1.0, 0.0, 0.0)
         pad.await_that(lambda: pad.axes[ABS_RZ] == 255)
         (warning,) = caplog.messages
         assert warning.startswith("a key press of yours will not stop the policy, for it cannot be seen: ")
+    finally:
+        controls.close()
+
+
+def test_when_the_display_goes_the_gamepad_drives_on_and_says_that_nobody_can_take_over(
+    pad: Pad, display: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with virtual_display(200, 100) as name:
+        monkeypatch.setenv("DISPLAY", name)
+        controls = GuardedControls("gamepad", "Trackmania", UNHURRIED_S, 0.5, plug_in_s=0.0)
+        with Person() as somebody:
+            somebody.press("w")
+            await_that(lambda: controls.user_drives)
+            assert not caplog.messages
+    try:
+        await_that(lambda: bool(caplog.messages))
+        assert caplog.messages[0].startswith("a key press of yours will no longer stop the policy, for it is no longer seen: ")
+        await_that(lambda: not controls.user_drives)
+        controls.hold(1.0, 0.0, 0.0)
+        pad.await_that(lambda: pad.axes[ABS_RZ] == 255)
     finally:
         controls.close()
 

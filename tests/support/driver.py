@@ -14,7 +14,7 @@ from tmrld.envs.trackmania.guarded import GuardedControls
 
 def main(manner: str, controls: str, title: str, step_s: float) -> None:
     """Until it is ended from outside."""
-    held = GuardedControls(controls, title, step_s, 5.0)
+    held = GuardedControls(controls, title, step_s, 5.0, plug_in_s=0.0)
     held.hold(1.0, 0.25, -1.0)
     print("holding", flush=True)
     while manner == "steadily":

@@ -37,6 +37,14 @@ def keys_down() -> set[str]:
     return {name for name, code in codes.items() if bits[code // 8] & 1 << code % 8}
 
 
+def now() -> float:
+    """The display's clock, in seconds, as `Game.told` tells when something was."""
+    with connected() as display:
+        window = display.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent, event_mask=X.PropertyChangeMask)
+        window.set_wm_name("what time is it?")
+        return float(display.next_event().time) / 1000
+
+
 class Person:
     """Presses keys, as anybody may through XTEST; lets go of them in the end."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -10,6 +11,8 @@ PRESS_S = 0.1
 """How long a key or button is pressed that begins the race anew, or closes a window.  As in TMRL."""
 STEER_KEY = 0.5
 """The keyboard steers when the action steers by more than this.  As in TMRL."""
+ASK_S = 0.5
+"""The system is not asked more often than this whether a person still holds a key."""
 
 
 class Key(Enum):
@@ -65,33 +68,42 @@ def keys_for(gas: float, brake: float, steer: float) -> frozenset[Key]:
 class Takeover:
     """Whether a person drives: from a key press on, until none of the keys has been touched or held for ``hand_back_s``.
 
+    Not every release is told: not that of a key that is let go of while the screen is locked.  So the system is asked, too.
     Times are those of one monotonic clock, in seconds; keys are whatever tells them apart.
     """
 
-    def __init__(self, hand_back_s: float) -> None:
+    def __init__(self, hand_back_s: float, is_down: Callable[[int], bool]) -> None:
+        """``is_down`` asks the system about a key."""
         self.drives = False
-        self.ends_at = math.inf
-        """When the person drives no more unless something happens."""
+        self.look_at = math.inf
+        """When to look next, unless something happens."""
         self._hand_back_s = hand_back_s
+        self._is_down = is_down
         self._down: set[int] = set()
 
-    def press(self, key: int) -> None:
+    def press(self, key: int, now: float) -> None:
         """A person has pressed this key."""
         self._down.add(key)
         self.drives = True
-        self.ends_at = math.inf
+        self._wait(now)
 
     def release(self, key: int, now: float) -> None:
         """A person has let go of this key; means nothing if its press was not told."""
         if key in self._down:
             self._down.remove(key)
-            if not self._down:
-                self.ends_at = now + self._hand_back_s
+            self._wait(now)
 
     def look(self, now: float) -> bool:
         """Whether the person has just handed the controls back."""
-        if now < self.ends_at:
+        if now < self.look_at:
             return False
-        self.drives = False
-        self.ends_at = math.inf
-        return True
+        self._down = {key for key in self._down if self._is_down(key)}
+        self.drives = bool(self._down)
+        self._wait(now)
+        return not self.drives
+
+    def _wait(self, now: float) -> None:
+        if self._down:
+            self.look_at = now + max(self._hand_back_s, ASK_S)
+        else:
+            self.look_at = now + self._hand_back_s if self.drives else math.inf

@@ -18,18 +18,24 @@ from tmrld.errors import GameError
 _A = 0x1000
 _B = 0x2000
 """XINPUT_GAMEPAD_A and _B of XInput.h, which vgamepad takes on every system."""
+PLUG_IN_S = 1.0
+"""How long system and game get to notice a new pad: what it tells before would be lost on them.  A guess, on the safe side."""
 
 
 class Gamepad:
     """A `Device`.  It is plugged in while this object lives; the one that is gone is unplugged by the system."""
 
-    def __init__(self, pause: Callable[[float], object] = time.sleep) -> None:
-        """``pause`` waits for that many seconds, or less when there is a hurry.  Raises GameError where there can be no pad."""
+    def __init__(self, pause: Callable[[float], object] = time.sleep, plug_in_s: float = PLUG_IN_S) -> None:
+        """Returns ``plug_in_s`` after it is plugged in; ``pause`` waits for so many seconds, or less when there is a hurry.
+
+        Raises GameError where there can be no pad.
+        """
         with _in_words():
             import vgamepad  # on Windows, this looks for the driver
 
             self._pad: Any = vgamepad.VX360Gamepad()
         self._pause = pause
+        pause(plug_in_s)
 
     def hold(self, gas: float, brake: float, steer: float) -> None:
         with _in_words():

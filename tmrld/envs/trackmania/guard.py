@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tmrld.envs.trackmania.guard gamepad|keyboard TITLE STEP_S HAND_BACK_S
+    python -m tmrld.envs.trackmania.guard gamepad|keyboard TITLE STEP_S HAND_BACK_S PLUG_IN_S
 
 It lets go of everything
 
@@ -52,6 +52,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import IO
 
+from tmrld.envs.scheduling import run_soon
 from tmrld.envs.trackmania import windows
 from tmrld.envs.trackmania.controls import Device, Takeover, limited
 from tmrld.envs.trackmania.gamepad import Gamepad
@@ -123,7 +124,7 @@ class Guard:
         is_focused: Callable[[], bool | None],
         needs_focus: bool,
         step_s: float,
-        hand_back_s: float,
+        person: Takeover,
         say: Callable[[Say, int], None],
     ) -> None:
         """``is_focused`` tells whether the game's window has the focus, or None where there is no such window."""
@@ -132,7 +133,7 @@ class Guard:
         self._needs_focus = needs_focus
         self._patience_s = STEPS * step_s
         self._say = say
-        self._person = Takeover(hand_back_s)
+        self._person = person
         self._had_focus = True
         self._ask_focus_at = math.inf  # while it has the focus, each command asks
         self._let_go_at = math.inf  # when nothing is held that would have to be let go of
@@ -140,7 +141,7 @@ class Guard:
     def run(self, inbox: Inbox) -> None:
         """Until None comes.  Raises GameError when the device is lost."""
         while True:
-            wait_s = min(self._let_go_at, self._person.ends_at, self._ask_focus_at) - time.monotonic()
+            wait_s = min(self._let_go_at, self._person.look_at, self._ask_focus_at) - time.monotonic()
             try:
                 event = inbox.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
             except queue.Empty:
@@ -179,13 +180,14 @@ class Guard:
 
     def _touched(self, touch: Touch) -> None:
         """A key that goes to another window takes nothing over."""
+        now = time.monotonic()
         if not touch.down:
-            self._person.release(touch.key, time.monotonic())
+            self._person.release(touch.key, now)
         elif self._is_focused() is not False:
             if not self._person.drives:
                 self._let_go()
                 self._say(Say.PERSON, 1)
-            self._person.press(touch.key)
+            self._person.press(touch.key, now)
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -265,28 +267,31 @@ def _guard(
     warn: Callable[[str], None],
 ) -> None:
     """From the device's making to its closing.  Raises GameError."""
-    controls, title, step_s, hand_back_s = arguments
-    keys: Keys | None = None
-    device: Device
-    if controls == "keyboard":
-        keys = system_keys()
-        device = Keyboard(keys, gone.wait)
-    else:
-        device = Gamepad(gone.wait)
+    controls, title, step_s, hand_back_s, plug_in_s = arguments
+    presses_keys = controls == "keyboard"
+    keys: Keys | None = system_keys() if presses_keys else None
+    device: Device = Keyboard(keys, gone.wait) if keys else Gamepad(gone.wait, float(plug_in_s))
     try:
         try:
-            (keys or system_keys()).watch(lambda key, down: inbox.put(Touch(key, down)))
+            keys = keys or system_keys()
+            keys.watch(
+                lambda key, down: inbox.put(Touch(key, down)),
+                lambda why: warn(f"a key press of yours will no longer stop the policy, for it is no longer seen: {why}"),
+            )
         except GameError as error:
             warn(f"a key press of yours will not stop the policy, for it cannot be seen: {error}")
+        person = Takeover(float(hand_back_s), keys.is_down if keys else lambda key: False)
         threading.Thread(target=_listen, args=(commands, inbox, gone), name="listen", daemon=True).start()
         say(Say.READY, 0)
-        Guard(device, Focus(title), keys is not None, float(step_s), float(hand_back_s), say).run(inbox)
+        run_soon()
+        Guard(device, Focus(title), presses_keys, float(step_s), person, say).run(inbox)
     finally:
         device.close()
 
 
 def _listen(commands: IO[bytes], inbox: Inbox, gone: threading.Event) -> None:
     """Thread: hand on each command, and then the end."""
+    run_soon()
     try:
         while data := read_exactly(commands, COMMAND.size):
             kind, number, gas, brake, steer = COMMAND.unpack(data)

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
+from tmrld.envs.trackmania.gamepad import PLUG_IN_S
 from tmrld.envs.trackmania.guard import ANSWER, COMMAND, Ask, Say, read_exactly
 from tmrld.errors import GameError
 
@@ -39,12 +40,14 @@ class GuardedControls:
     A guard that is lost is replaced at once, which lets go of what it held; then GameError tells of it.
     """
 
-    def __init__(self, controls: str, window_title: str, step_s: float, hand_back_s: float) -> None:
+    def __init__(
+        self, controls: str, window_title: str, step_s: float, hand_back_s: float, plug_in_s: float = PLUG_IN_S
+    ) -> None:
         """``controls`` are "gamepad", "keyboard" or "none", when nothing is ever held and no guard is needed.
 
-        Raises GameError when they cannot be had.
+        A new gamepad is left alone for ``plug_in_s`` first.  Raises GameError when the controls cannot be had.
         """
-        self._arguments = (controls, window_title, repr(step_s), repr(hand_back_s))
+        self._arguments = (controls, window_title, repr(step_s), repr(hand_back_s), repr(plug_in_s))
         self._closed = controls == "none"
         self._guard: _Guard | None = None if self._closed else _Guard(*self._arguments)
 
@@ -86,7 +89,7 @@ class GuardedControls:
         if guard is not None:
             guard.close()
 
-    def _do(self, ask: Callable[[_Guard], None]) -> None:
+    def _do(self, ask: Callable[[_Guard], object]) -> None:
         if self._guard is None:  # the last one could not be replaced
             self._guard = _Guard(*self._arguments)
         try:
@@ -104,7 +107,7 @@ class GuardedControls:
 class _Guard:
     """A guard process, and a thread that listens to it."""
 
-    def __init__(self, controls: str, title: str, step_s: str, hand_back_s: str) -> None:
+    def __init__(self, controls: str, title: str, step_s: str, hand_back_s: str, plug_in_s: str) -> None:
         """Returns when it has the controls.  Raises GameError."""
         self.user_drives = False
         self.has_focus = True
@@ -114,7 +117,7 @@ class _Guard:
         self._failure = ""
         self._asked = self._answered = 0
         self._unanswered: deque[tuple[int, float]] = deque()  # number and time of each command
-        self._process = _start([sys.executable, "-P", "-m", GUARD, controls, title, step_s, hand_back_s])
+        self._process = _start([sys.executable, "-P", "-m", GUARD, controls, title, step_s, hand_back_s, plug_in_s])
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._commands = self._process.stdin
@@ -128,8 +131,11 @@ class _Guard:
             self.close()
             raise
 
-    def tell(self, kind: Ask, gas: float = 0.0, brake: float = 0.0, steer: float = 0.0) -> None:
-        """Send a command.  Raises GameError when the guard is gone, or has been stuck for `ANSWER_S`."""
+    def tell(self, kind: Ask, gas: float = 0.0, brake: float = 0.0, steer: float = 0.0) -> bool:
+        """Send a command, if there is room for it; whether there was.
+
+        Raises GameError when the guard is gone, or has been stuck for `ANSWER_S`.
+        """
         now = time.monotonic()
         while self._unanswered and self._unanswered[0][0] <= self._answered:
             self._unanswered.popleft()
@@ -137,8 +143,8 @@ class _Guard:
             oldest, asked_at = self._unanswered[0]
             if now - asked_at > ANSWER_S and not self._await(lambda: self._answered >= oldest, GRACE_S):
                 self._is_stuck()
-            if len(self._unanswered) >= UNANSWERED:
-                return
+        if not self._has_room():
+            return False
         self._asked += 1
         self._unanswered.append((self._asked, now))
         try:
@@ -146,12 +152,12 @@ class _Guard:
         except OSError:  # it has ended; how is known when its last words were heard
             self._await(lambda: False, ANSWER_S)
             self._is_stuck()
+        return True
 
     def order(self, kind: Ask) -> None:
         """Send a command and wait until it is carried out.  Raises GameError likewise."""
-        self.tell(kind)
-        number = self._asked
-        if not self._await(lambda: self._answered >= number, ANSWER_S):
+        sent = self._await(self._has_room, ANSWER_S) and self.tell(kind)
+        if not sent or not self._await(lambda: self._answered == self._asked, ANSWER_S):
             self._is_stuck()
 
     def close(self) -> None:
@@ -165,6 +171,9 @@ class _Guard:
             self._process.wait()
         self._listener.join()
         self._answers.close()
+
+    def _has_room(self) -> bool:
+        return self._asked - self._answered < UNANSWERED
 
     def _await(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Whether it holds within that time.  Raises GameError when the guard ends before."""
@@ -216,6 +225,10 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         try:
             return _popen(command, environment, subprocess.CREATE_NO_WINDOW | subprocess.CREATE_BREAKAWAY_FROM_JOB)
         except PermissionError:  # somebody's job around ours lets nothing out
+            log.warning(
+                "whoever started this program lets nothing of it outlive the rest (a job of Windows without breakaway): "
+                "when all of it is ended at once, keys may stay down"
+            )
             return _popen(command, environment, subprocess.CREATE_NO_WINDOW)
     return _popen(command, environment, 0)
 

@@ -28,12 +28,15 @@ class Keys(Protocol):
     def flush(self) -> None:
         """Returns when the system has it all."""
 
-    def watch(self, touched: Callable[[int, bool], None]) -> None:
+    def watch(self, touched: Callable[[int, bool], None], ended: Callable[[Exception], None]) -> None:
         """From now on, tell of every key that others press or release, if it is one with which the game is driven.
 
-        ``touched`` is called from a thread of its own, with what tells the key apart and whether it went down.  Raises GameError
-        where nothing can be watched.
+        ``touched`` is called from a thread of its own, with what tells the key apart and whether it went down; so is ``ended``,
+        with the reason, when no more will be told.  Raises GameError where nothing can be watched.
         """
+
+    def is_down(self, key: int) -> bool:
+        """Whether a key that `watch` has told of is down now; False when the system does not say."""
 
     def close(self) -> None:
         """Let go of the system."""

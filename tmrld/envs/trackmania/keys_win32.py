@@ -1,8 +1,10 @@
 """Keys under Windows: pressed with SendInput as scan codes, watched with a low-level keyboard hook.
 
-Written from Microsoft's documentation (Microsoft Learn: SendInput, KEYBDINPUT, SetWindowsHookExW, LowLevelKeyboardProc,
-KBDLLHOOKSTRUCT); the tests of this project run on Linux and do not reach it.  Scan codes name keys by their place, so that gas
-is where W is on an American keyboard, whatever is printed on it: so does the game.
+Written from Microsoft's documentation (Microsoft Learn: SendInput, SetWindowsHookExW, LowLevelKeyboardProc, GetMessageW,
+GetAsyncKeyState); the tests of this project run on Linux and do not reach it.
+
+Two things Windows tells nobody.  Where the game runs as administrator and this does not, keys do not reach it, and none is seen
+that a person presses in it: both must run with the same rights.  And a hook that has once been too slow is no longer called.
 """
 
 from __future__ import annotations
@@ -13,78 +15,16 @@ import threading
 from collections.abc import Callable
 from ctypes import wintypes
 
+from tmrld.envs.scheduling import run_soon
 from tmrld.envs.trackmania.controls import Key
+from tmrld.envs.trackmania.input_win32 import HookedKey, Input, stroke, touch
 from tmrld.errors import GameError
 
 assert sys.platform == "win32"
 
-_Scan = tuple[int, bool]
-"""The scan code of a key, and whether it is one of those that came later (extended)."""
-_SCANS: dict[Key, _Scan] = {
-    Key.GAS: (0x11, False),  # W
-    Key.BRAKE: (0x1F, False),  # S
-    Key.LEFT: (0x1E, False),  # A
-    Key.RIGHT: (0x20, False),  # D
-    Key.RESET: (0x53, True),  # Delete
-    Key.CONFIRM: (0x1C, False),  # Enter
-}
-_ARROWS = ((0x48, True), (0x50, True), (0x4B, True), (0x4D, True))
-_WATCHED = frozenset((*_SCANS.values(), *_ARROWS, (0x39, False), (0x0E, False), (0x01, False)))
-"""What a person presses to drive, or to be left alone: also Space, Backspace and Escape."""
-
-_INPUT_KEYBOARD = 1
-_KEYEVENTF_EXTENDEDKEY = 0x1
-_KEYEVENTF_KEYUP = 0x2
-_KEYEVENTF_SCANCODE = 0x8
 _WH_KEYBOARD_LL = 13
-_LLKHF_EXTENDED = 0x1
-_LLKHF_INJECTED = 0x10
-_LLKHF_UP = 0x80
 _HOOK_WAIT_S = 5.0
-
-_ULONG_PTR = ctypes.c_size_t
 _LRESULT = ctypes.c_ssize_t
-
-
-class _MouseInput(ctypes.Structure):
-    _fields_ = [
-        ("dx", wintypes.LONG),
-        ("dy", wintypes.LONG),
-        ("mouseData", wintypes.DWORD),
-        ("dwFlags", wintypes.DWORD),
-        ("time", wintypes.DWORD),
-        ("dwExtraInfo", _ULONG_PTR),
-    ]
-
-
-class _KeyboardInput(ctypes.Structure):
-    _fields_ = [
-        ("wVk", wintypes.WORD),
-        ("wScan", wintypes.WORD),
-        ("dwFlags", wintypes.DWORD),
-        ("time", wintypes.DWORD),
-        ("dwExtraInfo", _ULONG_PTR),
-    ]
-
-
-class _AnyInput(ctypes.Union):
-    _fields_ = [("mi", _MouseInput), ("ki", _KeyboardInput)]  # the mouse's is the largest, and gives the size
-
-
-class _Input(ctypes.Structure):
-    _fields_ = [("type", wintypes.DWORD), ("any", _AnyInput)]
-
-
-class _HookedKey(ctypes.Structure):
-    _fields_ = [
-        ("vkCode", wintypes.DWORD),
-        ("scanCode", wintypes.DWORD),
-        ("flags", wintypes.DWORD),
-        ("time", wintypes.DWORD),
-        ("dwExtraInfo", _ULONG_PTR),
-    ]
-
-
 _HookFunction = ctypes.WINFUNCTYPE(_LRESULT, ctypes.c_int, wintypes.WPARAM, wintypes.LPARAM)
 
 
@@ -93,47 +33,50 @@ class Win32Keys:
 
     def __init__(self) -> None:
         self._user = ctypes.WinDLL("user32", use_last_error=True)
-        self._user.SendInput.argtypes = [wintypes.UINT, ctypes.POINTER(_Input), ctypes.c_int]
+        self._user.SendInput.argtypes = [wintypes.UINT, ctypes.POINTER(Input), ctypes.c_int]
         self._user.SendInput.restype = wintypes.UINT
-        self._inputs: list[_Input] = []
+        self._user.GetAsyncKeyState.argtypes = [ctypes.c_int]
+        self._user.GetAsyncKeyState.restype = ctypes.c_short
+        self._inputs: list[Input] = []
 
     def press(self, key: Key) -> None:
-        self._add(_SCANS[key], 0)
+        self._inputs.append(stroke(key, True))
 
     def release(self, key: Key) -> None:
-        self._add(_SCANS[key], _KEYEVENTF_KEYUP)
+        self._inputs.append(stroke(key, False))
 
     def flush(self) -> None:
         inputs, self._inputs = self._inputs, []
-        array = (_Input * len(inputs))(*inputs)
-        if self._user.SendInput(len(inputs), array, ctypes.sizeof(_Input)) != len(inputs):
+        array = (Input * len(inputs))(*inputs)
+        if self._user.SendInput(len(inputs), array, ctypes.sizeof(Input)) != len(inputs):
             raise GameError(
-                f"Windows pressed no key ({ctypes.WinError(ctypes.get_last_error())}): where the game runs as administrator, "
-                "this must do so, too; or set environment.trackmania.controls to 'gamepad'"
+                f"Windows presses no keys now ({ctypes.WinError(ctypes.get_last_error())}): it lets nobody do so while the screen "
+                "is locked, or while it asks for an administrator's consent; go back to the desktop on which the game runs"
             )
 
-    def watch(self, touched: Callable[[int, bool], None]) -> None:
-        hook = _Hook(touched)
+    def watch(self, touched: Callable[[int, bool], None], ended: Callable[[Exception], None]) -> None:
+        hook = _Hook(touched, ended)
         threading.Thread(target=hook.run, name="watch the keyboard", daemon=True).start()
         if not hook.settled.wait(_HOOK_WAIT_S) or hook.failure is not None:
             raise GameError(f"Windows does not tell which keys are pressed ({hook.failure or 'no answer'})")
 
+    def is_down(self, key: int) -> bool:
+        return bool(
+            self._user.GetAsyncKeyState(key) < 0
+        )  # its highest bit; 0 on another desktop, as while the screen is locked
+
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _add(self, scan: _Scan, flags: int) -> None:
-        code, extended = scan
-        flags |= _KEYEVENTF_SCANCODE | (_KEYEVENTF_EXTENDEDKEY if extended else 0)
-        self._inputs.append(_Input(_INPUT_KEYBOARD, _AnyInput(ki=_KeyboardInput(0, code, flags, 0, 0))))
-
 
 class _Hook:
-    """The hook and the message loop that Windows wants its thread to have.  What programs press is not told."""
+    """The hook and the message loop that Windows wants its thread to have."""
 
-    def __init__(self, touched: Callable[[int, bool], None]) -> None:
+    def __init__(self, touched: Callable[[int, bool], None], ended: Callable[[Exception], None]) -> None:
         self.settled = threading.Event()
         self.failure: OSError | None = None
         self._touched = touched
+        self._ended = ended
         self._user = ctypes.WinDLL("user32", use_last_error=True)
         self._user.SetWindowsHookExW.argtypes = [ctypes.c_int, _HookFunction, wintypes.HINSTANCE, wintypes.DWORD]
         self._user.SetWindowsHookExW.restype = wintypes.HHOOK
@@ -148,17 +91,18 @@ class _Hook:
 
     def run(self) -> None:
         """Thread: for ever."""
+        run_soon()  # every key of the system waits for it
         if not self._user.SetWindowsHookExW(_WH_KEYBOARD_LL, self._function, self._module(None), 0):
             self.failure = ctypes.WinError(ctypes.get_last_error())
         self.settled.set()
+        if self.failure is not None:
+            return
         message = wintypes.MSG()
-        while self.failure is None and self._user.GetMessageW(ctypes.byref(message), None, 0, 0) > 0:
+        while self._user.GetMessageW(ctypes.byref(message), None, 0, 0) > 0:
             pass  # the hook is called from within GetMessageW; no other message comes
+        self._ended(ctypes.WinError(ctypes.get_last_error()))
 
     def _look(self, code: int, kind: int, address: int) -> int:
-        if code >= 0:
-            key = _HookedKey.from_address(address)
-            scan = key.scanCode, bool(key.flags & _LLKHF_EXTENDED)
-            if scan in _WATCHED and not key.flags & _LLKHF_INJECTED:
-                self._touched(key.scanCode, not key.flags & _LLKHF_UP)
+        if code >= 0 and (told := touch(HookedKey.from_address(address))) is not None:
+            self._touched(*told)
         return int(self._user.CallNextHookEx(None, code, kind, address))

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tmrld.envs.scheduling import run_soon
 from tmrld.envs.trackmania.controls import Key
 from tmrld.errors import GameError
 
@@ -91,7 +92,7 @@ class X11Keys:
         with _in_words():
             self._display.sync()
 
-    def watch(self, touched: Callable[[int, bool], None]) -> None:
+    def watch(self, touched: Callable[[int, bool], None], ended: Callable[[Exception], None]) -> None:
         with _in_words():
             from Xlib.ext import xinput
 
@@ -107,9 +108,16 @@ class X11Keys:
             display.sync()
         self._echoes = Echoes()
         watch = threading.Thread(
-            target=self._watch, args=(display, opcode, touched, self._echoes), name="watch the keyboard", daemon=True
+            target=self._watch, args=(display, opcode, touched, ended, self._echoes), name="watch the keyboard", daemon=True
         )
         watch.start()
+
+    def is_down(self, key: int) -> bool:
+        try:
+            with _in_words():
+                return bool(self._display.query_keymap()[key // 8] & 1 << key % 8)
+        except GameError:
+            return False
 
     def close(self) -> None:
         with _in_words():
@@ -121,20 +129,31 @@ class X11Keys:
                 self._echoes.made(keycode, down)
             self._fake_input(self._display, self._kinds[down], keycode)
 
-    def _watch(self, display: Any, opcode: int, touched: Callable[[int, bool], None], echoes: Echoes) -> None:
+    def _watch(
+        self,
+        display: Any,
+        opcode: int,
+        touched: Callable[[int, bool], None],
+        ended: Callable[[Exception], None],
+        echoes: Echoes,
+    ) -> None:
         """Thread: until the display is gone."""
         from Xlib.ext import ge, xinput
 
         kinds = {xinput.RawKeyPress: True, xinput.RawKeyRelease: False}
         watched = {_keycode(display, name) for name in _WATCHED} - {0}
-        with contextlib.suppress(GameError), _in_words():
-            while True:
-                event = display.next_event()
-                if event.type != ge.GenericEventCode or event.extension != opcode or event.evtype not in kinds:
-                    continue
-                _, _, keycode = _RAW_KEY.unpack_from(event.data)
-                if keycode in watched and not echoes.is_ours(keycode, kinds[event.evtype]):
-                    touched(keycode, kinds[event.evtype])
+        run_soon()
+        try:
+            with _in_words():
+                while True:
+                    event = display.next_event()
+                    if event.type != ge.GenericEventCode or event.extension != opcode or event.evtype not in kinds:
+                        continue
+                    _, _, keycode = _RAW_KEY.unpack_from(event.data)
+                    if keycode in watched and not echoes.is_ours(keycode, kinds[event.evtype]):
+                        touched(keycode, kinds[event.evtype])
+        except Exception as error:  # GameError, when the display is gone
+            ended(error)
 
 
 def _connect() -> Any:
