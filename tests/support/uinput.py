@@ -90,15 +90,20 @@ class PadState:
         return not self.buttons and not any(self.axes[axis] for axis in (ABS_X, ABS_Z, ABS_RZ))
 
 
+def new_fifo(path: Path) -> int:
+    """Its reading end, which waits for nobody."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no FIFOs")
+    os.mkfifo(path)
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
 class Pad(PadState):
     """The reading end of a FIFO to which a program's pad tells its events."""
 
     def __init__(self, fifo: Path) -> None:
         super().__init__()
-        if sys.platform == "win32":
-            pytest.skip("Windows has no FIFOs")
-        os.mkfifo(fifo)
-        self._descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        self._descriptor = new_fifo(fifo)
         self.plugged = False
         """Whether a program's pad is there; known from its first event on."""
 
