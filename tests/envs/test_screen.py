@@ -7,9 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
+import mss
 import numpy as np
 import pytest
+from mss.exception import ScreenShotError
 from numpy.typing import NDArray
 
 from tests.envs.plain_windows import PlainWindow
@@ -223,3 +226,44 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mss", None)
     with pytest.raises(GameError, match=r'pip install "tmrld\[game\]"'):
         WindowScreen(StillWindow(Area(0, 0, 10, 10))).grab()
+
+
+def test_what_grabs_is_made_and_used_within_real_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows it would take others; here only where they are asked for can be seen."""
+    within = False
+    done: list[str] = []
+
+    @contextlib.contextmanager
+    def pixels() -> Iterator[None]:
+        nonlocal within
+        assert not within
+        within = True
+        try:
+            yield
+        finally:
+            within = False
+
+    def see(what: str) -> None:
+        assert within, what
+        done.append(what)
+
+    class Grabber:
+        def __init__(self) -> None:
+            see("make")
+
+        def grab(self, box: dict[str, int]) -> SimpleNamespace:
+            see("grab")
+            if done.count("grab") == 2:
+                raise ScreenShotError("the screen has another size now")
+            return SimpleNamespace(raw=bytearray(box["width"] * box["height"] * 4))
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(screen, "real_pixels", pixels)
+    monkeypatch.setattr(mss, "MSS", Grabber)
+    seen = WindowScreen(StillWindow(Area(0, 0, 20, 10)))
+    for _ in range(3):
+        assert seen.grab().shape == (10, 20, 4)
+    seen.close()
+
+    assert done == ["make", "grab", "grab", "make", "grab", "grab"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +150,22 @@ def test_a_display_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch)
     gc.collect()
 
     assert ("DISPLAY is not set" if name == "" else f"the display '{name}' cannot be used") in says
+
+
+def test_what_a_window_is_can_be_said_without_a_display_or_its_packages() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import tmrld.envs.trackmania.windows as windows; windows.real_pixels(); "
+        "print({name.split('.')[0] for name in set(sys.modules) - before} - {'tmrld'} - sys.stdlib_module_names, "
+        "[name for name in sys.modules if name.startswith('tmrld.envs.trackmania.windows_')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import tmrld.envs, gymnasium, numpy; " + code],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "set() []\n"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmrld.envs.trackmania.windows import GameWindow
+from tmrld.envs.trackmania.windows import GameWindow, real_pixels
 from tmrld.errors import GameError
 
 LOOK_S = 0.5
@@ -40,6 +40,19 @@ class WindowScreen:
         Raises GameError when the window is gone, hidden, partly off the screen or of another size than it was, and when this
         session does not let its screen be seen.
         """
+        with real_pixels():
+            return self._grab()
+
+    def close(self) -> None:
+        """Let go of the screen; closing again does nothing."""
+        capture, self._capture, self._thread = self._capture, None, None
+        if capture is not None:
+            try:
+                capture.close()
+            except self._failures:  # it belongs to another thread, or its display is gone
+                return
+
+    def _grab(self) -> NDArray[np.uint8]:
         if self._thread is not threading.current_thread():
             self._open()
         if not self._box or time.monotonic() - self._looked > LOOK_S:
@@ -58,17 +71,8 @@ class WindowScreen:
             self._see(image)
         return image
 
-    def close(self) -> None:
-        """Let go of the screen; closing again does nothing."""
-        capture, self._capture, self._thread = self._capture, None, None
-        if capture is not None:
-            try:
-                capture.close()
-            except self._failures:  # it belongs to another thread, or its display is gone
-                return
-
     def _open(self) -> None:
-        """Make what grabs, for this thread."""
+        """Make what grabs, for this thread; on Windows mss takes the pixels as they are seen when it is made, and when it grabs."""
         self.close()
         try:
             import mss

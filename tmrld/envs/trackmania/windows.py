@@ -5,6 +5,7 @@ This module says what a window is and does the arithmetic; `windows_x11` and `wi
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 import time
@@ -65,25 +66,28 @@ class Area:
 
 
 class GameWindow(Protocol):
-    """A window of another program.  Every method but `close` raises GameError when the window was closed."""
+    """A window of another program."""
 
     def area(self) -> Area:
-        """Its client area: what the program draws, without frame and title.  Raises GameError when it is hidden."""
+        """Its client area: what the program draws, without frame and title.  Raises GameError when it is hidden or was closed."""
 
     def screen(self) -> Area:
-        """All monitors together."""
+        """All monitors together.  Raises GameError when its display has ended."""
 
     def resize(self, width: int, height: int) -> None:
-        """Give the client area this size, and move it onto the screen.  Raises GameError when it keeps another size."""
+        """Give the client area this size, and move it onto the screen.
+
+        Raises GameError when the screen is too small, and when the window keeps another size or place, is hidden or was closed.
+        """
 
     def focus(self) -> None:
-        """Bring it to the front, so that keys reach it.  Raises GameError when the system does not allow that."""
+        """Bring it to the front, so that keys reach it.  Raises GameError when it does not come there, or was closed."""
 
     def is_focused(self) -> bool:
-        """Whether keys reach it."""
+        """Whether keys reach it.  Raises GameError when it was closed."""
 
     def close(self) -> None:
-        """Let go of the display, not of the window; closing again does nothing."""
+        """Let go of the display, not of the window; closing again does nothing.  Raises nothing."""
 
 
 def find(title: str) -> GameWindow:
@@ -95,6 +99,18 @@ def find(title: str) -> GameWindow:
     from tmrld.envs.trackmania.windows_x11 import find_x11
 
     return find_x11(title)
+
+
+def real_pixels() -> contextlib.AbstractContextManager[None]:
+    """Meanwhile this thread sees pixels as the monitors have them: Windows scales them for who does not ask, and X11 never does.
+
+    Whoever takes pixels from where `GameWindow.area` says does so within.
+    """
+    if sys.platform == "win32":
+        from tmrld.envs.trackmania.windows_win32 import real_pixels_win32
+
+        return real_pixels_win32()
+    return contextlib.nullcontext()
 
 
 def not_found(title: str, titles: Iterable[str], where: str) -> GameError:

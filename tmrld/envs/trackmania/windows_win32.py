@@ -1,19 +1,23 @@
 """A window on Windows, through user32.
 
-Written from Microsoft's documentation (EnumWindows, GetClientRect, ClientToScreen, SetWindowPos, SetForegroundWindow,
-SetThreadDpiAwarenessContext); it has not run on Windows, for the tests of this project run on Linux: they reach the arithmetic
-in `windows`, which is the same for both systems.
+Written from Microsoft's documentation (EnumWindows, GetClientRect, ClientToScreen, SetWindowPos, ShowWindowAsync,
+SetForegroundWindow, SetThreadDpiAwarenessContext); it has not run on Windows, for the tests of this project run on Linux: they
+reach the arithmetic in `windows`, which is the same for both systems.
 
 Pixels are those of the monitor.  Without saying so a program is told scaled ones, on monitors that are not at 100 %; so each
 question is asked in a thread that has said it knows of scaling, monitor by monitor.
+
+A game that hangs must not hang who asks it: it is asked to move, and looked at until it has, and never waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from ctypes import wintypes
 from typing import Any
 
@@ -36,10 +40,12 @@ assert sys.platform == "win32"
 FOCUS_S = 0.5
 """How long each way of bringing a window to the front may take."""
 
+_SET_CONTEXT = "SetThreadDpiAwarenessContext"
 _PER_MONITOR_AWARE_V2 = -4
 _SW_RESTORE = 9
 _SWP_NOZORDER = 0x0004
 _SWP_NOACTIVATE = 0x0010
+_SWP_ASYNCWINDOWPOS = 0x4000
 _VK_MENU = 0x12  # the Alt key
 _KEYEVENTF_KEYUP = 0x0002
 _GA_ROOT = 2
@@ -51,6 +57,7 @@ _FOLDERS = "CabinetWClass"
 _EnumProc = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.HWND, wintypes.LPARAM)
 
 
+@functools.cache
 def _library() -> ctypes.WinDLL:
     """user32, with the types of what is called here."""
     handle, rectangle = wintypes.HWND, ctypes.POINTER(wintypes.RECT)
@@ -62,7 +69,8 @@ def _library() -> ctypes.WinDLL:
         "IsWindowVisible": (wintypes.BOOL, handle),
         "IsIconic": (wintypes.BOOL, handle),
         "IsZoomed": (wintypes.BOOL, handle),
-        "ShowWindow": (wintypes.BOOL, handle, ctypes.c_int),
+        "IsHungAppWindow": (wintypes.BOOL, handle),
+        "ShowWindowAsync": (wintypes.BOOL, handle, ctypes.c_int),
         "GetClientRect": (wintypes.BOOL, handle, rectangle),
         "GetWindowRect": (wintypes.BOOL, handle, rectangle),
         "ClientToScreen": (wintypes.BOOL, handle, ctypes.POINTER(wintypes.POINT)),
@@ -70,33 +78,29 @@ def _library() -> ctypes.WinDLL:
         "GetSystemMetrics": (ctypes.c_int, ctypes.c_int),
         "GetForegroundWindow": (handle,),
         "SetForegroundWindow": (wintypes.BOOL, handle),
-        "BringWindowToTop": (wintypes.BOOL, handle),
         "GetAncestor": (handle, handle, wintypes.UINT),
         "GetWindowThreadProcessId": (wintypes.DWORD, handle, ctypes.POINTER(wintypes.DWORD)),
         "AttachThreadInput": (wintypes.BOOL, wintypes.DWORD, wintypes.DWORD, wintypes.BOOL),
         "keybd_event": (None, wintypes.BYTE, wintypes.BYTE, wintypes.DWORD, ctypes.c_size_t),
+        _SET_CONTEXT: (ctypes.c_void_p, ctypes.c_void_p),
     }
     user32 = ctypes.WinDLL("user32", use_last_error=True)
     for name, (result, *arguments) in signatures.items():
-        function = getattr(user32, name)
-        function.argtypes, function.restype = arguments, result
+        function = getattr(user32, name, None)
+        if function is not None:  # the newest is missing before Windows 10 (1703)
+            function.argtypes, function.restype = arguments, result
     return user32
 
 
 @contextlib.contextmanager
-def _real_pixels(user32: ctypes.WinDLL) -> Iterator[None]:
+def real_pixels_win32() -> Iterator[None]:
     """Meanwhile this thread sees pixels as the monitors have them; on a Windows before 10 (1703) it sees what it always sees."""
-    try:
-        set_context = user32.SetThreadDpiAwarenessContext
-    except AttributeError:
-        yield
-        return
-    set_context.argtypes, set_context.restype = [ctypes.c_void_p], ctypes.c_void_p
-    before = set_context(_PER_MONITOR_AWARE_V2)
+    set_context = getattr(_library(), _SET_CONTEXT, None)
+    before = None if set_context is None else set_context(_PER_MONITOR_AWARE_V2)
     try:
         yield
     finally:
-        if before:
+        if set_context is not None and before:
             set_context(before)
 
 
@@ -138,7 +142,7 @@ class Win32Window:
         self._title = title
 
     def area(self) -> Area:
-        with _real_pixels(self._user32):
+        with real_pixels_win32():
             self._check_open()
             if self._user32.IsIconic(self._handle) or not self._user32.IsWindowVisible(self._handle):
                 raise hidden(self._title)
@@ -151,17 +155,15 @@ class Win32Window:
             return Area(corner.x, corner.y, size.right, size.bottom)
 
     def screen(self) -> Area:
-        with _real_pixels(self._user32):
+        with real_pixels_win32():
             return Area(*map(self._user32.GetSystemMetrics, _VIRTUAL_SCREEN))
 
     def resize(self, width: int, height: int) -> None:
         screen = self.screen()
         check_room(width, height, screen)
-        with _real_pixels(self._user32):
-            self._check_open()
-            if self._user32.IsIconic(self._handle) or self._user32.IsZoomed(self._handle):
-                self._user32.ShowWindow(self._handle, _SW_RESTORE)
-                awaited(lambda: not self._user32.IsIconic(self._handle))
+        self._check_open()
+        self._restore(self._user32.IsIconic)  # it may have been maximised before, and is so again
+        self._restore(self._user32.IsZoomed)
         area = self.area()
         wanted = Area(area.left, area.top, width, height).moved_onto(screen)
         if area != wanted:
@@ -171,11 +173,9 @@ class Win32Window:
             raise misfit(wanted, area, screen)
 
     def focus(self) -> None:
-        with _real_pixels(self._user32):
-            self._check_open()
-            if self._user32.IsIconic(self._handle):
-                self._user32.ShowWindow(self._handle, _SW_RESTORE)
-        for bring in (self._bring, self._bring_attached, self._bring_after_alt):
+        self._check_open()
+        self._restore(self._user32.IsIconic)
+        for bring in (self._bring, self._bring_after_alt, self._bring_attached):
             bring()
             if awaited(self.is_focused, FOCUS_S):
                 return
@@ -189,40 +189,49 @@ class Win32Window:
     def close(self) -> None:
         """There is nothing to let go of."""
 
+    def _restore(self, is_so: Callable[[int], int]) -> None:
+        """Give it back its size and place, where it is minimised or maximised, as ``is_so`` tells."""
+        if is_so(self._handle):
+            self._user32.ShowWindowAsync(self._handle, _SW_RESTORE)
+            awaited(lambda: not is_so(self._handle))
+
     def _bring(self) -> None:
-        self._user32.BringWindowToTop(self._handle)
         self._user32.SetForegroundWindow(self._handle)
 
-    def _bring_attached(self) -> None:
-        """Windows lets the program in front choose the next one; who shares its queue of input counts as that program."""
-        ours = ctypes.WinDLL("kernel32").GetCurrentThreadId()
-        theirs = self._user32.GetWindowThreadProcessId(self._user32.GetForegroundWindow(), None)
-        if theirs and theirs != ours and self._user32.AttachThreadInput(ours, theirs, True):
-            try:
-                self._bring()
-            finally:
-                self._user32.AttachThreadInput(ours, theirs, False)
-
     def _bring_after_alt(self) -> None:
-        """So does the program that received the last input: pressing Alt makes it ours."""
+        """Windows lets the program that received the last input choose the window in front: pressing Alt makes it ours."""
         self._user32.keybd_event(_VK_MENU, 0, 0, 0)
         try:
             self._bring()
         finally:
             self._user32.keybd_event(_VK_MENU, 0, _KEYEVENTF_KEYUP, 0)
 
+    def _bring_attached(self) -> None:
+        """So may the program in front, and who shares its queue of input counts as that one; with one that hangs it would hang."""
+        front = self._user32.GetForegroundWindow()
+        if not front or self._user32.IsHungAppWindow(front):
+            return
+        ours = threading.get_native_id()
+        theirs = self._user32.GetWindowThreadProcessId(front, None)
+        if theirs and theirs != ours and self._user32.AttachThreadInput(ours, theirs, True):
+            try:
+                self._bring()
+            finally:
+                self._user32.AttachThreadInput(ours, theirs, False)
+
     def _outer(self) -> Area:
         """The window with its frame, as SetWindowPos counts."""
-        with _real_pixels(self._user32):
+        with real_pixels_win32():
             frame = wintypes.RECT()
             if not self._user32.GetWindowRect(self._handle, ctypes.byref(frame)):
                 raise closed(self._title)
             return Area(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top)
 
     def _place(self, outer: Area) -> None:
-        with _real_pixels(self._user32):
+        with real_pixels_win32():
             place = (outer.left, outer.top, outer.width, outer.height)
-            if not self._user32.SetWindowPos(self._handle, None, *place, _SWP_NOZORDER | _SWP_NOACTIVATE):
+            how = _SWP_NOZORDER | _SWP_NOACTIVATE | _SWP_ASYNCWINDOWPOS
+            if not self._user32.SetWindowPos(self._handle, None, *place, how):
                 reason = ctypes.FormatError(ctypes.get_last_error()).strip()
                 self._check_open()
                 raise GameError(
