@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import socket
 import struct
@@ -288,6 +289,50 @@ def test_a_plugin_that_hangs_up_at_once(plugin: Plugin, reset: bool) -> None:
             ended.set()
             socket.create_connection(("127.0.0.1", plugin.port)).close()  # wakes it
             refusing.join()
+
+
+def test_the_system_asks_a_silent_machine_whether_it_is_there(plugin: Plugin) -> None:
+    with listening(plugin.port) as receiver:
+        plugin.take()
+        plugin.send(pack(record(1)))
+        until_newest(receiver, 1)
+        line = receiver._line
+        assert line is not None
+        told = {name: line.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name, _ in telemetry.KEEP_ALIVE}
+
+        assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert 8 < told["TCP_KEEPIDLE"] + told["TCP_KEEPINTVL"] * told["TCP_KEEPCNT"] < 15
+
+
+def test_a_machine_that_answers_no_more_is_called_again(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = threading.Event()
+
+    class Line(socket.socket):
+        def recv(self, *arguments: int) -> bytes:
+            if gone.is_set():  # the system has asked in vain
+                raise TimeoutError(errno.ETIMEDOUT, "nobody answers")
+            return super().recv(*arguments)
+
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *arguments: Line(fileno=connect(*arguments).detach()))
+    monkeypatch.setattr(telemetry, "FIRST_RETRY_S", 3600.0)
+    monkeypatch.setattr(telemetry, "FRESH_S", PATIENCE_S)
+    with listening(plugin.port, STALL_S) as receiver:
+        plugin.take()
+        plugin.send(pack(record(1)))
+        until_it_says(receiver, "is connected, but the last record of the game came")
+        gone.set()
+        until_it_says(receiver, "has hung up (nobody answers")
+        gone.clear()
+
+        def serve() -> None:
+            plugin.take()
+            plugin.send(pack(record(2)))
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        assert receiver.fresh().x == 2
+        serving.join()
 
 
 def test_a_game_that_ends_and_comes_back(plugin: Plugin) -> None:

@@ -26,6 +26,9 @@ LAST_RETRY_S = 2.0
 """The wait between two attempts to connect grows from the first to the last; who asks for a fresh record ends it at once."""
 ANSWER_S = 3.0
 """How long an attempt may take: Windows tries a closed port of its own for two seconds."""
+KEEP_ALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+"""After so many seconds without a record the system asks the other one whether it is still there, every so many seconds and so
+many times; then the connection is over.  A machine that lost its power is given up so, and a game in a menu is not."""
 POLL_S = 0.25
 """A connection that has told nothing for this long is called silent."""
 CLOSE_S = 1.0
@@ -233,6 +236,7 @@ class Receiver:
             self._stands(State.UNREACHABLE, error.strerror or "timed out")
         else:
             line.settimeout(POLL_S)
+            _keep_alive(line)
             with self._changed:
                 self._line = line
                 if self._state not in (State.HUNG_UP, State.NONSENSE):  # those may well come again: silence tells, or a record
@@ -247,11 +251,11 @@ class Receiver:
         while not self._closed:
             try:
                 data = line.recv(1 << 16)
-            except TimeoutError:
-                if not came and not rest and not nonsense:
-                    self._stands(State.SILENT)
-                continue
             except OSError as error:
+                if isinstance(error, TimeoutError) and error.errno is None:  # nothing has come; the connection is as it was
+                    if not came and not rest and not nonsense:
+                        self._stands(State.SILENT)
+                    continue
                 self._stands(State.HUNG_UP, error.strerror or "the connection broke")
                 break
             received = time.perf_counter()
@@ -284,3 +288,13 @@ class Receiver:
     def _stands(self, state: State, detail: str = "") -> None:
         with self._changed:
             self._state, self._detail = state, detail
+
+
+def _keep_alive(line: socket.socket) -> None:
+    """Let the system watch over the connection, as far as it can."""
+    with contextlib.suppress(OSError):  # it is over already, which reading tells
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE:
+            option: int | None = getattr(socket, name, None)
+            if option is not None:
+                line.setsockopt(socket.IPPROTO_TCP, option, value)
