@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 
+from tmrld.envs.trackmania import replays
 from tmrld.envs.trackmania.replays import save
 from tmrld.errors import GameError
 
@@ -28,6 +30,18 @@ def test_a_plugin_that_does_not_listen_is_named() -> None:
         port = plugin.getsockname()[1]
     with pytest.raises(GameError, match=f"nothing answers at 127.0.0.1:{port}: load the plugin TMRL_SaveGhost"):
         save("127.0.0.1", port)
+
+
+def test_a_plugin_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as plugin, contextlib.ExitStack() as waiting:
+        for _ in range(4):  # more than may wait: who calls now is not answered at all
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(plugin.getsockname())
+        with pytest.raises(GameError, match=r"nothing answers at .*: load the plugin TMRL_SaveGhost") as said:
+            save("127.0.0.1", plugin.getsockname()[1])
+        assert isinstance(said.value.__cause__, TimeoutError)
 
 
 def test_a_host_that_does_not_exist_is_named() -> None:

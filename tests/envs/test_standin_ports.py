@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -157,3 +159,21 @@ def test_who_calls_for_a_replay_is_hung_up_on() -> None:
     with closing(ReplayPort(0)) as replays, call(replays) as caller:
         until(lambda: replays.calls() == 1)
         assert caller.recv(1) == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit how many files a program has open")
+def test_a_caller_that_cannot_be_taken_now_is_counted_later() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with closing(ReplayPort(0)) as replays, call(replays), socket.socket() as last:
+        lowest = os.dup(last.fileno())
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                socket.socket()
+            assert replays.calls() == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        until(lambda: replays.calls() == 1)

@@ -101,10 +101,10 @@ class ReplayPort:
         while True:
             try:
                 caller, _ = self._listener.accept()
-            except BlockingIOError:
-                return count
-            except OSError:  # the caller has hung up before it was answered
+            except ConnectionError:  # the caller has hung up before it was answered
                 continue
+            except OSError:  # there is none, or the system cannot take one now: who waits is counted later
+                return count
             caller.close()
             count += 1
 
