@@ -25,7 +25,7 @@ from report import print_report
 
 from tmrld.envs.options import RewardOptions
 from tmrld.envs.trackmania.compat import TmrlProgress
-from tmrld.envs.trackmania.reward import Progress
+from tmrld.envs.trackmania.reward import GroundProgress, Progress
 from tmrld.envs.trackmania.tracks import SPACING_M, resampled
 
 LINES_M = {"reward_us_300m": 300.0, "reward_us_30km": 30_000.0}
@@ -77,7 +77,7 @@ def driving(progress: Progress, places: Places, laps: int) -> Callable[[], int]:
 
 def standing(line: NDArray[np.float64]) -> Callable[[], int]:
     """Steps of a car that is on the line, far ahead of its place."""
-    progress = Progress(line, UNENDING)
+    progress = GroundProgress(line, UNENDING)
     x, y, z = line[round(AWAY_M / SPACING_M)].tolist()
     if progress.step(x, y, z).terminated or progress.place:
         raise SystemExit("the car strayed, or found its place: this is not what was to be measured")
@@ -129,7 +129,7 @@ def main() -> None:
     for metric, length_m in LINES_M.items():
         line = winding(length_m)
         places, laps = lap(line), round(DRIVEN_M / length_m)
-        runs[metric, ""] = driving(Progress(line, UNENDING), places, laps)
+        runs[metric, ""] = driving(GroundProgress(line, UNENDING), places, laps)
         runs[metric, AWAY] = standing(line)
         runs[metric, "compat tmrl"] = driving(TmrlProgress(line, UNENDING), places, max(1, laps // 10))
         tmrl = tmrl_driving(line, places)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tmrld.envs.options import RewardOptions
 from tmrld.envs.sim.tracks import DEFAULT
-from tmrld.envs.trackmania.reward import Progress
+from tmrld.envs.trackmania.reward import GroundProgress, Progress
 from tmrld.envs.trackmania.tracks import resampled
 from tmrld.errors import WorldError
 
@@ -54,7 +54,7 @@ def winding(seed: int, points: int) -> NDArray[np.float64]:
 
 
 class Oracle:
-    """What `Progress` promises, point by point."""
+    """What `GroundProgress` promises, point by point."""
 
     def __init__(self, line: NDArray[np.float64], options: RewardOptions) -> None:
         self.line = line
@@ -85,17 +85,19 @@ class Oracle:
 
 
 def test_ten_metres_pay_one() -> None:
-    assert drive(Progress(STRAIGHT, RewardOptions()), 3.0, 13.0, 13.0) == pytest.approx([0.3, 1.0, 0.0])
+    assert drive(GroundProgress(STRAIGHT, RewardOptions()), 3.0, 13.0, 13.0) == pytest.approx([0.3, 1.0, 0.0])
 
 
 def test_ground_pays_once() -> None:
-    assert drive(Progress(STRAIGHT, RewardOptions()), 10.0, 9.0, 10.0, 8.0, 11.0) == pytest.approx([1.0, 0.0, 0.0, 0.0, 0.1])
+    assert drive(GroundProgress(STRAIGHT, RewardOptions()), 10.0, 9.0, 10.0, 8.0, 11.0) == pytest.approx(
+        [1.0, 0.0, 0.0, 0.0, 0.1]
+    )
 
 
 @given(st.lists(st.floats(-20, 520), min_size=1, max_size=60))
 @settings(deadline=None)
 def test_no_way_of_driving_earns_more_than_the_ground_it_covered(places: list[float]) -> None:
-    progress = Progress(STRAIGHT, RewardOptions(check_forward=500))
+    progress = GroundProgress(STRAIGHT, RewardOptions(check_forward=500))
     earned = 0.0
     for z in places:
         outcome = progress.step(0.0, 0.0, z)
@@ -109,14 +111,14 @@ def test_no_way_of_driving_earns_more_than_the_ground_it_covered(places: list[fl
 @given(st.floats(1, 90), st.floats(0.2, 3.0), st.integers(2, 200))
 @settings(deadline=None)
 def test_going_back_and_forth_earns_nothing(start: float, swing: float, times: int) -> None:
-    progress = Progress(STRAIGHT, RewardOptions(check_forward=5000))
+    progress = GroundProgress(STRAIGHT, RewardOptions(check_forward=5000))
     progress.step(0.0, 0.0, start)
 
     assert sum(drive(progress, *[start - swing, start] * times)) == pytest.approx(0.0, abs=0.011)
 
 
 def test_an_oscillating_car_is_stopped() -> None:
-    progress = Progress(STRAIGHT, RewardOptions())
+    progress = GroundProgress(STRAIGHT, RewardOptions())
     places = [10.0, 8.0] * 500
     ended = next(step for step, z in enumerate(places, 1) if progress.step(0.0, 0.0, z).terminated)
 
@@ -126,7 +128,7 @@ def test_an_oscillating_car_is_stopped() -> None:
 @given(st.floats(50.2, 150))
 @settings(deadline=None)
 def test_a_jump_longer_than_check_forward_pays_nothing(jump: float) -> None:
-    progress = Progress(STRAIGHT, RewardOptions(check_forward=500, max_stray=1000))
+    progress = GroundProgress(STRAIGHT, RewardOptions(check_forward=500, max_stray=1000))
 
     assert drive(progress, jump, jump, jump) == [0.0, 0.0, 0.0]
 
@@ -134,27 +136,27 @@ def test_a_jump_longer_than_check_forward_pays_nothing(jump: float) -> None:
 def test_a_jump_to_the_end_of_the_line_is_no_longer_than_others() -> None:
     options = RewardOptions(check_forward=500)
 
-    assert drive(Progress(STRAIGHT[:502], options), 50.1) == [0.0]
-    assert drive(Progress(STRAIGHT[:501], options), 50.0) == pytest.approx([5.0])
+    assert drive(GroundProgress(STRAIGHT[:502], options), 50.1) == [0.0]
+    assert drive(GroundProgress(STRAIGHT[:501], options), 50.0) == pytest.approx([5.0])
 
 
 @given(st.lists(st.floats(50.2, 150), min_size=2, max_size=6))
 @settings(deadline=None)
 def test_several_jumps_in_a_row_pay_nothing_either(jumps: list[float]) -> None:
-    progress = Progress(STRAIGHT, RewardOptions(check_forward=500, max_stray=1000))
+    progress = GroundProgress(STRAIGHT, RewardOptions(check_forward=500, max_stray=1000))
 
     assert drive(progress, *np.cumsum(jumps)) == [0.0] * len(jumps)
     assert progress.place == 0.0
 
 
 def test_a_cut_up_to_check_forward_pays() -> None:
-    assert drive(Progress(STRAIGHT, RewardOptions(check_forward=500)), 50.0) == pytest.approx([5.0])
+    assert drive(GroundProgress(STRAIGHT, RewardOptions(check_forward=500)), 50.0) == pytest.approx([5.0])
 
 
 @given(st.integers(0, 6000), st.floats(-12, 12), st.integers(0, 6000), st.floats(-12, 12))
 @settings(deadline=None)
 def test_no_step_on_a_winding_road_pays_more_than_the_longest_cut(a: int, aside_a: float, b: int, aside_b: float) -> None:
-    progress = Progress(DEFAULT.line, RewardOptions(max_stray=1e4))
+    progress = GroundProgress(DEFAULT.line, RewardOptions(max_stray=1e4))
     for s, aside in ((a / 10, aside_a), (b / 10, aside_b)):
         pose = DEFAULT.pose(s).right(aside)
 
@@ -162,7 +164,7 @@ def test_no_step_on_a_winding_road_pays_more_than_the_longest_cut(a: int, aside_
 
 
 def test_a_car_beside_a_hairpin_keeps_its_place() -> None:
-    progress = Progress(DEFAULT.line, RewardOptions())
+    progress = GroundProgress(DEFAULT.line, RewardOptions())
     lap = np.arange(0.0, DEFAULT.length, 1.0)
     for s in lap:  # 9 m to the right of the centre line, where the legs of the hairpin come close
         pose = DEFAULT.pose(s).right(9.0)
@@ -176,7 +178,7 @@ def test_a_car_beside_a_hairpin_keeps_its_place() -> None:
 def test_every_step_is_what_the_rules_say_point_by_point(seed: int, forward: int, backward: int, max_stray: float) -> None:
     line = winding(seed, 1500)
     options = RewardOptions(check_forward=forward, check_backward=backward, max_stray=max_stray, min_steps=20)
-    progress, oracle = Progress(line, options), Oracle(line, options)
+    progress, oracle = GroundProgress(line, options), Oracle(line, options)
     chance = np.random.default_rng(seed)
     at = 0
     for _ in range(60):
@@ -193,7 +195,7 @@ def test_a_cut_where_the_track_crosses_itself_pays_nothing_when_it_is_too_long(h
     line = eight(60.0, height)
     below, above = crossing(line)
     assert above - below > 1000
-    progress = Progress(line, RewardOptions(check_forward=500, max_stray=1000))
+    progress = GroundProgress(line, RewardOptions(check_forward=500, max_stray=1000))
     until = earned(progress, line[: below + 1 : 10])
 
     assert until == pytest.approx(below / 100, abs=0.11)
@@ -203,7 +205,7 @@ def test_a_cut_where_the_track_crosses_itself_pays_nothing_when_it_is_too_long(h
 def test_a_cut_where_the_track_crosses_itself_pays_when_it_is_short() -> None:
     line = eight(60.0, 0.0)
     below, above = crossing(line)
-    progress = Progress(line, RewardOptions(check_forward=above - below + 20))
+    progress = GroundProgress(line, RewardOptions(check_forward=above - below + 20))
     earned(progress, line[: below + 1 : 10])
 
     assert earned(progress, line[above::10]) == pytest.approx((len(line) - 1 - below) / 100, abs=0.11)
@@ -214,7 +216,7 @@ def test_a_cut_where_the_track_crosses_itself_pays_when_it_is_short() -> None:
 @settings(deadline=None, max_examples=25)
 def test_the_cars_height_tells_which_deck_it_is_on(forward: int, aside: float, stride: int, seed: int) -> None:
     line = eight(60.0, 8.0)
-    progress = Progress(line, RewardOptions(check_forward=forward, max_stray=30.0))
+    progress = GroundProgress(line, RewardOptions(check_forward=forward, max_stray=30.0))
     ahead = np.gradient(line, axis=0)
     right = np.column_stack([ahead[:, 2], np.zeros(len(line)), -ahead[:, 0]]) / np.hypot(ahead[:, 0], ahead[:, 2])[:, None]
     chance = np.random.default_rng(seed)
@@ -227,7 +229,7 @@ def test_the_cars_height_tells_which_deck_it_is_on(forward: int, aside: float, s
 
 def test_without_a_bridge_the_way_so_far_tells_which_road_it_is() -> None:
     line = eight(60.0, 0.0)
-    progress = Progress(line, RewardOptions())
+    progress = GroundProgress(line, RewardOptions())
     for at in range(0, len(line), 7):
         progress.step(*line[at].tolist())
 
@@ -241,7 +243,7 @@ def test_a_closed_tour_earns_no_more_than_the_new_ground_it_saw_however_often_it
 ) -> None:
     line = winding(seed, 1200)
     options = RewardOptions(max_stray=1000.0)
-    progress = Progress(line, options)
+    progress = GroundProgress(line, options)
     chance = np.random.default_rng(seed)
     start = 300
     earned(progress, line[:start:5])
@@ -259,14 +261,14 @@ def test_a_closed_tour_earns_no_more_than_the_new_ground_it_saw_however_often_it
 
 
 def test_straying_ends_the_episode() -> None:
-    progress = Progress(STRAIGHT, RewardOptions(max_stray=100.0))
+    progress = GroundProgress(STRAIGHT, RewardOptions(max_stray=100.0))
 
     assert not progress.step(99.0, 0.0, 5.0).terminated
     assert progress.step(101.0, 0.0, 5.0).terminated
 
 
 def test_being_far_ahead_on_the_line_is_not_straying() -> None:
-    assert not Progress(STRAIGHT, RewardOptions(max_stray=100.0)).step(0.0, 0.0, 400.0).terminated
+    assert not GroundProgress(STRAIGHT, RewardOptions(max_stray=100.0)).step(0.0, 0.0, 400.0).terminated
 
 
 @given(st.integers(0, 10**6), st.floats(0.0, 60.0), st.floats(1.0, 40.0))
@@ -274,7 +276,7 @@ def test_being_far_ahead_on_the_line_is_not_straying() -> None:
 def test_straying_is_measured_from_the_whole_line(seed: int, away: float, max_stray: float) -> None:
     line = winding(seed, 5000)
     chance = np.random.default_rng(seed)
-    progress = Progress(line, RewardOptions(max_stray=max_stray))
+    progress = GroundProgress(line, RewardOptions(max_stray=max_stray))
     for at in chance.integers(0, 5000, 20):
         car = line[at] + away * chance.normal(0.0, 1.0, 3)
 
@@ -282,21 +284,21 @@ def test_straying_is_measured_from_the_whole_line(seed: int, away: float, max_st
 
 
 def test_an_idle_car_ends_at_step_81() -> None:
-    progress = Progress(STRAIGHT, RewardOptions())
+    progress = GroundProgress(STRAIGHT, RewardOptions())
     ended = [progress.step(0.0, 0.0, 0.0).terminated for _ in range(81)]
 
     assert ended == [False] * 80 + [True]
 
 
 def test_new_ground_starts_the_countdown_again() -> None:
-    progress = Progress(STRAIGHT, RewardOptions(min_steps=0, failure_countdown=2))
+    progress = GroundProgress(STRAIGHT, RewardOptions(min_steps=0, failure_countdown=2))
     ended = [progress.step(0.0, 0.0, z).terminated for z in (0.0, 0.0, 1.0, 1.0, 1.0, 1.0)]
 
     assert ended == [False, False, False, False, False, True]
 
 
 def test_the_finish_pays_and_ends() -> None:
-    outcome = Progress(STRAIGHT, RewardOptions(constant_penalty=-0.05)).step(0.0, 0.0, 10.0, finished=True)
+    outcome = GroundProgress(STRAIGHT, RewardOptions(constant_penalty=-0.05)).step(0.0, 0.0, 10.0, finished=True)
 
     assert outcome.terminated
     assert outcome.terms() == pytest.approx({"progress": 1.0, "finish": 10.0, "penalty": -0.05})
@@ -304,7 +306,7 @@ def test_the_finish_pays_and_ends() -> None:
 
 
 def test_a_reset_starts_over() -> None:
-    progress = Progress(STRAIGHT, RewardOptions())
+    progress = GroundProgress(STRAIGHT, RewardOptions())
     drive(progress, 10.0)
     progress.reset()
 
@@ -314,4 +316,4 @@ def test_a_reset_starts_over() -> None:
 @pytest.mark.parametrize("line", [np.zeros((2, 3)), np.zeros((5, 2)), np.zeros(9)])
 def test_a_line_that_is_too_short_is_refused(line: np.ndarray) -> None:
     with pytest.raises(WorldError, match="at least 3 points"):
-        Progress(line, RewardOptions())
+        GroundProgress(line, RewardOptions())

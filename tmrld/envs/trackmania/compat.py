@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tmrld.envs.options import EnvironmentOptions, RewardOptions
-from tmrld.envs.trackmania.reward import POINTS_PER_REWARD, Outcome, Progress
+from tmrld.envs.trackmania.reward import POINTS_PER_REWARD, GroundProgress, Outcome, Progress
 from tmrld.envs.trackmania.spec import MAX_SPEED_KMH
 
 KMH = 3.6
@@ -39,7 +39,7 @@ KMH = 3.6
 class Rules:
     """How a step is judged, and how the car's speed is shown, from metres per second."""
 
-    progress: type[Progress]
+    progress: Callable[[ArrayLike, RewardOptions], Progress]
     speed: Callable[[float], float]
 
 
@@ -48,7 +48,7 @@ def rules_of(options: EnvironmentOptions) -> Rules:
     if options.compat == "tmrl":
         told = KMH if options.trackmania.speed_unit == "km/h" else 1.0
         return Rules(TmrlProgress, lambda speed: speed * told)
-    return Rules(Progress, lambda speed: min(speed * KMH, MAX_SPEED_KMH))
+    return Rules(GroundProgress, lambda speed: min(speed * KMH, MAX_SPEED_KMH))
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class TmrlOutcome(Outcome):
 
 
 class TmrlProgress(Progress):
-    """The place of one car on one line, as TMRL finds it."""
+    """TMRL's rules."""
 
     def __init__(self, line: ArrayLike, options: RewardOptions) -> None:
         """``line``: (n, 3) points.  Raises WorldError when it has fewer than 3."""

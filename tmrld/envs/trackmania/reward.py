@@ -14,6 +14,7 @@ Distances are measured in space: where the line crosses over itself, the car's h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,27 +56,17 @@ class Outcome:
         return {"progress": self.progress, "finish": self.finish, "penalty": self.penalty}
 
 
-class Progress:
-    """The place of one car on one line, from reset to reset."""
+class Progress(ABC):
+    """The place of one car on one line, from reset to reset: what does not depend on the rules by which a step is judged."""
 
     def __init__(self, line: ArrayLike, options: RewardOptions) -> None:
         """``line``: (n, 3) points, 0.1 m apart.  Raises WorldError when it has fewer than 3."""
-        points = np.ascontiguousarray(line, np.float64)
-        if points.ndim != 2 or points.shape[1:] != (3,) or len(points) < MIN_POINTS:
+        shape = np.shape(line)
+        if len(shape) != 2 or shape[1] != 3 or shape[0] < MIN_POINTS:
             raise WorldError(
-                f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {points.shape}"
+                f"a reward line needs at least {MIN_POINTS} points of three numbers, {SPACING_M} m apart, not shape {shape}"
             )
-        # |p - c|² - |c|² = |p|² - 2 p·c: (c, 1) times these columns; from the first point, so that large coordinates lose no digits.
-        self._origin = tuple(points[0].tolist())
-        points = points - points[0]
-        self._columns = np.vstack((-2.0 * points.T, np.einsum("ij,ij->i", points, points)))
-        self._last = len(points) - 1
-        firsts = np.arange(0, len(points), BLOCK)
-        middles = np.minimum(firsts + BLOCK // 2, self._last)
-        self._middles = self._columns[:, middles]
-        from_middle = points - points[np.repeat(middles, BLOCK)[: len(points)]]
-        radii = np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", from_middle, from_middle), firsts))
-        self._reaches = (options.max_stray + radii) ** 2
+        self._last: int = shape[0] - 1
         self._options = options
         self.reset()
 
@@ -85,7 +76,6 @@ class Progress:
         self._furthest = 0
         self._steps = 0
         self._stuck = 0
-        self._beside = 0
 
     @property
     def share(self) -> float:
@@ -93,14 +83,47 @@ class Progress:
         return self._furthest / self._last
 
     @property
-    def place(self) -> float:
-        """Where the car is now, as a share of the line, 0 to 1."""
-        return self._place / self._last
-
-    @property
     def metres(self) -> float:
         """How far along the line the furthest place reached lies."""
         return self._furthest * SPACING_M
+
+    @property
+    @abstractmethod
+    def place(self) -> float:
+        """Where the car is now, as a share of the line."""
+
+    @abstractmethod
+    def missed(self, gate_m: float) -> bool:
+        """Whether the car has left behind, without passing it, a checkpoint that lies ``gate_m`` metres along the line."""
+
+    @abstractmethod
+    def step(self, x: float, y: float, z: float, finished: bool = False) -> Outcome:
+        """The car is now at (x, y, z) metres; ``finished`` says that it crossed the finish line."""
+
+
+class GroundProgress(Progress):
+    """Our rules: nothing but new ground pays."""
+
+    def __init__(self, line: ArrayLike, options: RewardOptions) -> None:
+        """``line``: (n, 3) points, 0.1 m apart.  Raises WorldError when it has fewer than 3."""
+        super().__init__(line, options)
+        points = np.ascontiguousarray(line, np.float64)
+        # |p - c|² - |c|² = |p|² - 2 p·c: (c, 1) times these columns; from the first point, so that large coordinates lose no digits.
+        self._origin = tuple(points[0].tolist())
+        points = points - points[0]
+        self._columns = np.vstack((-2.0 * points.T, np.einsum("ij,ij->i", points, points)))
+        firsts = np.arange(0, len(points), BLOCK)
+        middles = np.minimum(firsts + BLOCK // 2, self._last)
+        self._middles = self._columns[:, middles]
+        from_middle = points - points[np.repeat(middles, BLOCK)[: len(points)]]
+        radii = np.sqrt(np.maximum.reduceat(np.einsum("ij,ij->i", from_middle, from_middle), firsts))
+        self._reaches = (options.max_stray + radii) ** 2
+        self._beside = 0
+
+    @property
+    def place(self) -> float:
+        """Where the car is now, as a share of the line, 0 to 1."""
+        return self._place / self._last
 
     def missed(self, gate_m: float) -> bool:
         """Whether the car has left behind, without passing it, a checkpoint that lies ``gate_m`` metres along the line."""
@@ -109,7 +132,9 @@ class Progress:
     def step(self, x: float, y: float, z: float, finished: bool = False) -> Outcome:
         """The car is now at (x, y, z) metres; ``finished`` says that it crossed the finish line.
 
-        The time this takes is that of searching one window, whatever the length of the line.
+        The time this takes is that of searching one window, whatever the length of the line, as long as the car is within
+        ``max_stray`` of its place.  Away from there it may ask for one more point, or one of every `BLOCK` of the line and those
+        of the blocks near the car: that grows with the line.
         """
         options = self._options
         self._steps += 1
