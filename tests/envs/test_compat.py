@@ -26,6 +26,7 @@ from tmrld.envs.trackmania.compat import TmrlProgress
 from tmrld.envs.trackmania.game import GameInterface, Parts, course_of, game_interface
 from tmrld.envs.trackmania.lidar import distances
 from tmrld.envs.trackmania.telemetry import Record, parse
+from tmrld.envs.trackmania.windows import Area
 from tmrld.errors import WorldError
 
 GAS = np.array((1.0, 0.0, 0.0), np.float32)
@@ -220,6 +221,14 @@ class ScriptedGame:
     def nothing(self, *_: Any) -> None: ...
 
     resize = focus = hold = neutral = reset_race = close_pop_up = close = nothing
+
+    def area(self) -> Area:
+        return Area(0, 0, *self.image.shape[1::-1])
+
+    screen = area
+
+    def is_focused(self) -> bool:
+        return True
 
     def parts(self, *_: Any) -> Parts:
         return Parts(self, self, self, self, self.nothing)
