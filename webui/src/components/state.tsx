@@ -9,6 +9,8 @@ const TONES: Record<string, string> = {
   paused: "waiting",
   starting: "waiting",
   warming: "waiting",
+  waiting: "waiting",
+  problem: "bad",
   failed: "bad",
   crashed: "bad",
 };
