@@ -15,6 +15,7 @@ from pygame import Surface
 from tests.support.x11 import Person
 from tests.worker.test_window import focus
 from tmrld.envs.options import LIDAR_ID, EnvironmentOptions, RewardOptions
+from tmrld.envs.trackmania.windows import Area
 from tmrld.errors import BadInput
 from tmrld.worker import live
 from tmrld.worker.cockpit import Cockpit
@@ -210,3 +211,44 @@ def test_steering_is_an_action_of_float32(stages: list[Stage]) -> None:
     with Visitor(steer):
         list(watched(for_a_person(EnvironmentOptions()), "human", 0))
     assert stages[0].action.dtype == np.float32
+
+
+# Beside the game
+
+
+class SomeGame:
+    """A game's window at a place of a full HD screen."""
+
+    def __init__(self, left: int, top: int) -> None:
+        self._at = left, top
+
+    def area(self) -> Area:
+        return Area(*self._at, 640, 480)
+
+    def screen(self) -> Area:
+        return Area(0, 0, 1920, 1080)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("at", "place", "sentences"),
+    [
+        ((0, 0), Area(960, 540, 960, 540), 0),
+        ((1900, 900), Area(2, 540, 960, 540), 0),
+        ((460, 296), Area(1440, 810, 480, 270), 1),
+    ],
+)
+def test_the_game_is_left_free_as_large_as_it_will_be(
+    at: tuple[int, int], place: Area, sentences: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "find", lambda _title: SomeGame(*at))
+    said: list[str] = []
+    game = EnvironmentOptions(game="trackmania", clock="realtime", track="line.npy", window_width=958, window_height=488)
+    if sentences:
+        game = game.model_copy(update={"window_width": 1000})
+    assert live._place(game, said.append) == place
+    assert [sentence.startswith("this window covers part of the game, which is captured") for sentence in said] == [
+        True
+    ] * sentences

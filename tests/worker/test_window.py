@@ -11,10 +11,13 @@ import mss
 import numpy as np
 import pygame
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tests.support.x11 import Person, connected
+from tmrld.envs.trackmania.windows import Area
 from tmrld.errors import BadInput
-from tmrld.worker.window import Keys, PictureWindow, _check_display
+from tmrld.worker.window import Keys, PictureWindow, _check_display, beside, in_corner
 
 PATIENCE_S = 60.0
 TITLE = "tmrld · a test"
@@ -24,7 +27,7 @@ TITLE = "tmrld · a test"
 def window(display: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PictureWindow]:
     """A window that has the keyboard's focus."""
     monkeypatch.setenv("DISPLAY", display)
-    with PictureWindow(TITLE, 320, 180, aside=False, instead="do something else") as window:
+    with PictureWindow(TITLE, 320, 180, place=None, instead="do something else") as window:
         window.show()
         focus(pygame.display.get_wm_info()["window"])
         until(lambda: pygame.key.get_focused(), window)
@@ -144,13 +147,52 @@ def test_who_leaves_the_window_lets_go_of_everything(window: PictureWindow) -> N
         until(lambda: not look(), window)
 
 
-def test_beside_the_game_it_is_small_and_in_the_corner(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_where_it_was_placed_and_as_small(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
-    with PictureWindow(TITLE, 640, 360, aside=True, instead="") as window:
+    with PictureWindow(TITLE, 640, 360, place=Area(700, 500, 480, 270), instead="") as window:
         window.show()
-        until(lambda: pygame.display.get_window_position() == (1280 - 480, 800 - 270), window)
+        until(lambda: pygame.display.get_window_position() == (700, 500), window)
         assert pygame.display.get_window_size() == (480, 270)
         assert window.surface.get_size() == (640, 360)
+
+
+# Beside the game
+
+FULL_HD = Area(0, 0, 1920, 1080)
+
+
+@pytest.mark.parametrize(
+    ("game", "screen", "place"),
+    [
+        (Area(0, 0, 958, 488), FULL_HD, Area(960, 540, 960, 540)),  # to the right
+        (Area(481, 296, 958, 488), FULL_HD, Area(1439, 810, 481, 270)),  # little is left
+        (Area(962, 592, 958, 488), FULL_HD, Area(2, 540, 960, 540)),  # to the left
+        (Area(0, 0, 1900, 600), FULL_HD, Area(1138, 640, 782, 440)),  # below
+        (Area(0, 480, 1900, 600), FULL_HD, Area(1209, 40, 711, 400)),  # above
+        (Area(0, 0, 1920, 1080), Area(-1280, 0, 3200, 1080), Area(-960, 540, 960, 540)),  # on the other monitor
+        (Area(0, 0, 958, 488), Area(0, 0, 1280, 790), None),
+        (Area(0, 0, 1920, 1080), FULL_HD, None),
+    ],
+)
+def test_it_is_as_large_as_may_be_where_the_game_is_not(game: Area, screen: Area, place: Area | None) -> None:
+    assert beside(game, screen, 1280, 720) == place
+
+
+@given(left=st.integers(0, 2500), top=st.integers(0, 1400), width=st.integers(64, 2560), height=st.integers(64, 1440))
+def test_it_never_covers_the_game(left: int, top: int, width: int, height: int) -> None:
+    screen, game = Area(0, 0, 2560, 1440), Area(left, top, width, height)
+    place = beside(game, screen, 1280, 720)
+    assume(place is not None)
+    assert place is not None
+    assert place.within(screen)
+    assert 480 <= place.width <= 960
+    apart_x = place.left >= left + width or place.left + place.width <= left
+    apart_y = place.top >= top + height or place.top + place.height <= top
+    assert apart_x or apart_y
+
+
+def test_where_there_is_no_room_it_covers_little() -> None:
+    assert in_corner(FULL_HD, 1280, 720) == Area(1440, 810, 480, 270)
 
 
 # Where there is none
@@ -169,7 +211,7 @@ def test_a_display_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DISPLAY", ":987")
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     with pytest.raises(BadInput, match=r"no window can be opened on this display \(.*\): do something else"):
-        PictureWindow(TITLE, 320, 180, aside=False, instead="do something else")
+        PictureWindow(TITLE, 320, 180, place=None, instead="do something else")
 
 
 def test_without_pygame_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,4 +220,4 @@ def test_without_pygame_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(
         BadInput, match=r'needs pygame-ce, which is not installed here: run `pip install "tmrld\[view\]"`, or else'
     ):
-        PictureWindow(TITLE, 320, 180, aside=False, instead="else")
+        PictureWindow(TITLE, 320, 180, place=None, instead="else")

@@ -19,11 +19,12 @@ import numpy as np
 
 from tmrld.envs.options import OURS, EnvironmentOptions
 from tmrld.envs.registry import Env, describe, make
+from tmrld.envs.trackmania.windows import Area, find
 from tmrld.errors import BadInput
 from tmrld.worker.driving import Choose, Drive, chooser, driven, drives_the_game
 from tmrld.worker.hands import DRIVING, Hands
 from tmrld.worker.stage import Sight, Stage
-from tmrld.worker.window import Keys, PictureWindow
+from tmrld.worker.window import Keys, PictureWindow, beside, in_corner
 
 SIZE = (1280, 720)
 """Of what is drawn, in pixels."""
@@ -46,7 +47,7 @@ def watched(
     """Drive in a window, and yield each episode as it ends; until ``episodes`` or ``steps`` are driven, or a person has enough.
 
     ``policy`` is one of `driving.chooser`'s; "human" drives the simulator with this window's keys.  ``options`` are in real time.
-    Raises BadInput where there is no picture, no display or no such policy.
+    Raises BadInput where there is no picture, no display or no such policy, and GameError where there is no game.
     """
     if options.id not in OURS:
         raise BadInput(f"{options.id} has no picture to show: {', '.join(OURS)} have")
@@ -70,8 +71,9 @@ def watched(
             say(sentence)
             stage.say(sentence)
 
+        place = _place(options, say) if in_game else None
         with _Driving(environment, options, choose, seeds, stage, perturbed=perturbed, say=say_and_show) as driving:
-            yield from _shown(driving, stage, options, caption, beams=beams, by_keys=by_keys, instead=instead)
+            yield from _shown(driving, stage, options, caption, place, beams=beams, by_keys=by_keys, instead=instead)
     finally:
         environment.close()
 
@@ -131,7 +133,15 @@ class _Driving:
 
 
 def _shown(
-    driving: _Driving, stage: Stage, options: EnvironmentOptions, caption: str, *, beams: bool, by_keys: bool, instead: str
+    driving: _Driving,
+    stage: Stage,
+    options: EnvironmentOptions,
+    caption: str,
+    place: Area | None,
+    *,
+    beams: bool,
+    by_keys: bool,
+    instead: str,
 ) -> Iterator[Drive]:
     """Show what is driven until it is over."""
     hint = "Esc: end"
@@ -139,8 +149,7 @@ def _shown(
         hint = "arrows or W A S D: drive · Backspace: again · Esc: end"
     elif not drives_the_game(options):
         hint = "Backspace: again · Esc: end"
-    aside = options.game == "trackmania"
-    with PictureWindow(f"tmrld · {options.id}", *SIZE, aside=aside, instead=instead) as window, _quick_switches():
+    with PictureWindow(f"tmrld · {options.id}", *SIZE, place=place, instead=instead) as window, _quick_switches():
         from tmrld.worker.cockpit import Cockpit
 
         cockpit = Cockpit(options, caption, beams=beams, hint=hint)
@@ -157,6 +166,21 @@ def _shown(
                 shown = now
             yield from driving.finished()
         yield from driving.finished()
+
+
+def _place(options: EnvironmentOptions, say: Callable[[str], None]) -> Area:
+    """Where our window leaves the game's free, whose pixels are taken from the screen.  Raises GameError where there is no game."""
+    with contextlib.closing(find(options.trackmania.window_title)) as window:
+        area, screen = window.area(), window.screen()
+    game = Area(area.left, area.top, *options.window).moved_onto(screen)  # as the game will be from the first reset on
+    place = beside(game, screen, *SIZE)
+    if place is not None:
+        return place
+    say(
+        "this window covers part of the game, which is captured from the screen: move the game to a corner, make "
+        "environment.window_width and environment.window_height smaller, or use a larger screen, and start again"
+    )
+    return in_corner(screen, *SIZE)
 
 
 def _obey(keys: Keys, stage: Stage, hands: Hands, *, by_keys: bool) -> None:

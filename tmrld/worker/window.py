@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tmrld.envs.keys import driven
+from tmrld.envs.trackmania.windows import Area
 from tmrld.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ NAMES = {"backspace": "again", "escape": "end", "q": "q"}
 """What else is listened to: a key's own name, and what it is called here."""
 FRAMES_PER_S = 60
 SMALL = 0.75
-"""Of a window's size, beside the game: on a screen of 1920 pixels 960 are left where the game is in the upper left corner."""
+"""Of a window's size, beside the game at most: on a screen of 1920 pixels 960 are left where the game is in the upper left corner."""
+SMALLEST = 0.375
+"""Less shows nothing any more: 480 pixels of 1280."""
+TITLE_PX = 40
+"""So high is a window's title bar, at most."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Keys:
 class PictureWindow:
     """One window that shows a picture of ``width`` × ``height`` pixels; a person may make it larger or smaller."""
 
-    def __init__(self, title: str, width: int, height: int, *, aside: bool, instead: str) -> None:
-        """``aside``: small, in the lower right corner, where the game is not.  ``instead`` says what can be done without a window.
+    def __init__(self, title: str, width: int, height: int, *, place: Area | None, instead: str) -> None:
+        """``place``: where it is shown, smaller maybe; None leaves that to the system.  ``instead`` says what can be done without.
 
         Raises BadInput where none can be opened.
         """
@@ -57,12 +62,10 @@ class PictureWindow:
         try:
             pygame.display.init()
             pygame.display.set_caption(title)
-            share = SMALL if aside else 1.0
-            size = round(width * share), round(height * share)
+            size = (width, height) if place is None else (place.width, place.height)
             pygame.display.set_mode(size, pygame.RESIZABLE)
-            if aside:
-                screen = pygame.display.get_desktop_sizes()[0]
-                pygame.display.set_window_position((max(0, screen[0] - size[0]), max(0, screen[1] - size[1])))
+            if place is not None:
+                pygame.display.set_window_position((place.left, place.top))
         except pygame.error as error:
             pygame.display.quit()
             raise BadInput(f"no window can be opened on this display ({error}): {instead}") from error
@@ -108,6 +111,32 @@ class PictureWindow:
             elif event.type == pygame.WINDOWEXPOSED:
                 self.show()
         return Keys(driven(self._held), frozenset(pressed - {""}), seconds)
+
+
+def beside(game: Area, screen: Area, width: int, height: int) -> Area | None:
+    """The place on ``screen`` where a window of ``width`` × ``height``, scaled, is largest and covers nothing of ``game``.
+
+    It is between `SMALLEST` and `SMALL` of its size, and its title bar has room; None where no side of the game leaves so much.
+    """
+    right, bottom = game.left + game.width, game.top + game.height
+    sides = (
+        Area(right, screen.top, screen.left + screen.width - right, screen.height),
+        Area(screen.left, bottom, screen.width, screen.top + screen.height - bottom),
+        Area(screen.left, screen.top, game.left - screen.left, screen.height),
+        Area(screen.left, screen.top, screen.width, game.top - TITLE_PX - screen.top),
+    )
+
+    def scale(side: Area) -> float:
+        return min(side.width / width, (side.height - TITLE_PX) / height, SMALL)
+
+    side = max(sides, key=scale)
+    return in_corner(side, width, height, scale(side)) if scale(side) >= SMALLEST else None
+
+
+def in_corner(area: Area, width: int, height: int, scale: float = SMALLEST) -> Area:
+    """Where a window of that size, scaled, lies in the lower right corner of ``area``."""
+    width, height = int(width * scale), int(height * scale)
+    return Area(area.left + area.width - width, area.top + area.height - height, width, height)
 
 
 def _check_display(instead: str, environment: Mapping[str, str] = os.environ, system: str = sys.platform) -> None:
