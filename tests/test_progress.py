@@ -60,12 +60,12 @@ def test_metrics_tell_updates_and_pace() -> None:
 def test_training_episodes_are_counted_and_the_last_one_shown() -> None:
     progress = progress_after(episode(), episode(progress=0.5, episode_return=7.25))
     assert progress.episodes == 2
-    assert "episodes 2, the last one 50% of the track for 7.2" in progress.line()
+    assert "episodes 2, the last one 50% of the track, reward 7.2" in progress.line()
 
 
 @pytest.mark.parametrize("unknown", [math.nan, None])
 def test_where_there_is_no_track_none_is_shown(unknown: float | None) -> None:
-    assert "episodes 1, the last one for 2.5 |" in progress_after(episode(progress=unknown)).line()
+    assert "episodes 1, the last one reward 2.5 |" in progress_after(episode(progress=unknown)).line()
 
 
 def test_laps_of_the_policy_count_and_the_best_is_kept() -> None:
@@ -114,7 +114,7 @@ def test_weights_workers_and_problems_are_remembered() -> None:
         Event("checkpoint", "demo", {"update": 1}),
     )
     assert (progress.weights_version, progress.speed_factor, progress.problem) == (7, 21.4, "the disk is full")
-    assert "simulator 21 × real time" in progress.line()
+    assert "driving 21 × real time" in progress.line()
 
 
 def test_the_summary_is_json() -> None:
@@ -156,6 +156,13 @@ def test_time_is_shown_as_on_a_clock() -> None:
         assert progress.line().startswith(shown)
 
 
+def test_what_was_collected_is_shown_before_the_trainer_has_enough_for_a_report() -> None:
+    report = Event("node", "demo", {"role": "worker", "values": {"produced": 384.0, "speed_factor": 0.93}})
+    line = progress_after(report).line()
+    assert "transitions 384 | updates none before there are enough transitions" in line
+    assert "driving 0.9 × real time" in line
+
+
 # The terminal
 
 
@@ -166,7 +173,7 @@ def shown(*, live: bool, progress: Progress, updates: int = 1) -> str:
     with display:
         control = "http://127.0.0.1:7400"
         addresses = {"control": control, "peers": "wss://127.0.0.1:7401", "page": f"{control}/#code=once"}
-        display.greet(addresses, Path("/data/[bold]/here"))
+        display.greet(addresses, Path("/data/[bold]/here"), "these settings make no run")
         for _ in range(updates):
             display.update(progress)
         display.update(progress, last=True)
@@ -179,6 +186,7 @@ def test_the_display_says_where_everything_is_and_how_far_it_is(live: bool) -> N
     assert "control API at http://127.0.0.1:7400, peers at wss://127.0.0.1:7401" in text
     assert "http://127.0.0.1:7400/#code=once" in text
     assert "everything is kept in /data/[bold]/here" in text
+    assert "note: these settings make no run" in text
     assert "1,234" in text
     assert "best 20.00 s" in text
 

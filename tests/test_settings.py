@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tmrld.configuration import RunConfig, run_config
 from tmrld.errors import SettingsError
-from tmrld.settings import FirstRun, Settings, assignment, example, first_run_config, load, merged
+from tmrld.settings import FirstRun, Settings, assignment, example, first_run_config, ignored_settings, load, merged
 from tmrld.validation import keys_of
 
 SECRET = "tmrld_worker_2bmkTzOAbCdEfGh"
@@ -297,3 +297,15 @@ def test_every_setting_is_explained_and_has_a_default() -> None:
 
     check(Settings, "")
     check(FirstRun, "run.")
+
+
+# What a run does not have
+
+
+def test_settings_that_a_run_does_not_have_are_named(tmp_path: Path) -> None:
+    text = '[run.environment]\ngame = "trackmania"\nclock = "realtime"\n[run.algorithm]\ngamma = 0.98\nbatch_size = 64\n'
+    chosen = loaded(tmp_path, text)
+    made_before = first_run_config(Settings()) | {"algorithm": first_run_config(chosen)["algorithm"]}
+    assert ignored_settings(chosen, made_before) == ["run.environment.game", "run.environment.clock"]
+    assert ignored_settings(chosen, first_run_config(chosen)) == []
+    assert ignored_settings(Settings(), made_before) == []

@@ -133,7 +133,7 @@ async def _watch(settings: Settings, began: float, until: Until | None, display:
     progress = Progress(began)
     async with Daemon(settings) as daemon:
         with daemon.feed.subscribe(TOPICS, capacity=10_000) as events, display, _stopping_on_signals(daemon.stop):
-            display.greet(daemon.addresses, settings.data)
+            display.greet(daemon.addresses, settings.data, daemon.notice)
             if opens:
                 asyncio.get_running_loop().run_in_executor(None, webbrowser.open, daemon.addresses["page"])
             ended = asyncio.create_task(daemon.wait())

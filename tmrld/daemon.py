@@ -33,13 +33,20 @@ from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import Hello, LogLines, Welcome
 from tmrld.security.tls import client_context, ensure_identity, server_context
-from tmrld.settings import Settings, first_run_config
+from tmrld.settings import Settings, first_run_config, ignored_settings
 from tmrld.storage.layout import Layout, open_data_folder
 
 if TYPE_CHECKING:
     from tmrld.node import Node
+    from tmrld.storage.runs import RunStore
 
 log = logging.getLogger(__name__)
+
+
+IGNORED = (
+    "no run is made from these settings, since there are runs already, which keep their own. `tmrld run config set NAME KEY=VALUE` "
+    "changes one, `tmrld run new NAME` makes another, --data FOLDER begins anew"
+)
 
 
 class _PeerRole(Protocol):
@@ -87,6 +94,8 @@ class Daemon:
         self.addresses: dict[str, str] = {}
         """Where it listens: "page" (signs a browser in, once and soon), "peers" (wss://…), "control" (http://…), and the relay's
         "pin"."""
+        self.notice = ""
+        """What whoever starts it should know; "" for nothing."""
         self._stack = AsyncExitStack()
         self._members: list[_PeerRole] = []
         self._ended = asyncio.Event()
@@ -158,9 +167,12 @@ class Daemon:
         ready = asyncio.Event()
         self._spawn("relay", relay.run(ready.set))
         await self._until(ready)
+        name = self.settings.run.name
         if not store.all():
-            name = self.settings.run.name
             await relay.create_run(name, first_run_config(self.settings), author=self.name, start="now")
+        elif ignored := ignored_settings(self.settings, _configuration(store, name)):
+            self.notice = f"{', '.join(ignored)}: {IGNORED}"
+            log.warning("%s", self.notice)
         own = {} if self.settings.peers.token.get_secret_value() else {role: f"local-{role}" for role in self._peer_roles}
         own_tokens = {role: tokens.issue(name, role, replace=True) for role, name in own.items()}
         access = Access(
@@ -266,3 +278,9 @@ class Daemon:
             wait.cancel()
         if self._failure is not None:
             raise self._failure
+
+
+def _configuration(store: RunStore, name: str) -> dict[str, Any]:
+    """That of a run, as far as there is one of this name."""
+    known = any(run.name == name for run in store.all())
+    return store.revision(name).config if known else {}

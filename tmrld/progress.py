@@ -22,6 +22,8 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
     run: str = ""
     transitions: int = 0
+    collected: int = 0
+    """By this daemon's worker since it started: in real time, the trainer takes a while to have enough for its first report."""
     updates: int = 0
     updates_per_s: float = 0.0
     episodes: int = 0
@@ -49,7 +51,9 @@ class Progress:
             case "weights":
                 self.weights_version = data["version"]
             case "node" if data.get("role") == "worker":
-                self.speed_factor = data.get("values", {}).get("speed_factor", self.speed_factor)
+                values = data.get("values", {})
+                self.speed_factor = values.get("speed_factor", self.speed_factor)
+                self.collected = int(values.get("produced", self.collected))
             case "problem":
                 self.problem = data.get("detail", "")
             case _:
@@ -80,15 +84,19 @@ class Progress:
 
     def rows(self) -> list[tuple[str, str]]:
         """What is worth showing, as (name, value)."""
-        drive = "" if self.last_return is None else f", the last one {_share(self.last_progress)}for {self.last_return:.1f}"
+        drive = "" if self.last_return is None else f", the last one {_share(self.last_progress)}reward {self.last_return:.1f}"
+        updates = (
+            f"{self.updates:,} ({self.updates_per_s:.0f}/s)" if self.updates else "none before there are enough transitions"
+        )
+        speed = f"{self.speed_factor:.0f}" if self.speed_factor >= 9.95 else f"{self.speed_factor:.1f}"
         return [
             ("time", _clock(self.elapsed_s)),
-            ("transitions", f"{self.transitions:,}"),
-            ("updates", f"{self.updates:,} ({self.updates_per_s:.0f}/s)"),
+            ("transitions", f"{max(self.transitions, self.collected):,}"),
+            ("updates", updates),
             ("episodes", f"{self.episodes:,}{drive}"),
             ("laps", f"{self.laps:,}" + (f", best {self.best_lap_s:.2f} s" if self.best_lap_s is not None else "")),
             ("evaluation", self._evaluation() or "not yet"),
-            ("simulator", f"{self.speed_factor:.0f} × real time"),
+            ("driving", f"{speed} × real time"),
         ]
 
     def line(self) -> str:
@@ -132,7 +140,7 @@ class Progress:
 
 def _share(progress: float | None) -> str:
     """How far a drive came; nothing where there is no track."""
-    return "" if progress is None or math.isnan(progress) else f"{progress:.0%} of the track "
+    return "" if progress is None or math.isnan(progress) else f"{progress:.0%} of the track, "
 
 
 def _clock(seconds: float) -> str:

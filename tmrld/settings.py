@@ -27,7 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from tmrld.configuration import RunConfig
+from tmrld.configuration import RunConfig, changes
 from tmrld.control.options import ControlOptions
 from tmrld.errors import SettingsError
 from tmrld.relay.options import RelayOptions
@@ -222,6 +222,13 @@ def _takes_text(path: list[str]) -> bool:
 def first_run_config(settings: Settings) -> dict[str, Any]:
     """The configuration of the run that a new relay makes for itself, as plain values."""
     return settings.run.model_dump(mode="json", exclude={"name"})
+
+
+def ignored_settings(settings: Settings, config: Mapping[str, Any]) -> list[str]:
+    """Which ``run.…`` settings somebody has chosen that a run with this configuration does not have."""
+    wanted = first_run_config(settings)
+    chosen = {change.path for change in changes(first_run_config(Settings()), wanted)}
+    return [f"run.{change.path}" for change in changes(config, wanted) if change.path in chosen]
 
 
 def assignment(text: str) -> dict[str, Any]:

@@ -38,11 +38,13 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def greet(self, addresses: Mapping[str, str], data: Path) -> None:
-        """Say where everything is."""
+    def greet(self, addresses: Mapping[str, str], data: Path, notice: str = "") -> None:
+        """Say where everything is, and what else there is to know."""
         self._console.print(f"tmrld is running: control API at {addresses['control']}, peers at {addresses['peers']}")
         self._console.print(f"watch and steer it in a browser, once with this address: {addresses['page']}")
         self._console.print(f"everything is kept in {data}; Ctrl-C stops, and the next start goes on from there")
+        if notice:
+            self._console.print(f"note: {notice}", style="yellow")
 
     def update(self, progress: Progress, *, last: bool = False) -> None:
         """Draw, if it is time to."""

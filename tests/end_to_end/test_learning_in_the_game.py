@@ -141,7 +141,7 @@ def test_a_game_that_is_closed_and_started_again_is_driven_on_by_the_same_engine
                 status = await relay.hear(Status)
                 while status.state != "problem":
                     status = await relay.hear(Status)
-                assert "no driving until the game is back" in status.detail
+                assert "the game cannot be driven, trying again" in status.detail
                 with standing_in("--track", "short", "--countdown", "0.1", *ports):
                     after = await relay.hear(ChunkMessage)
                     while after.first_step or after.episode == before.episode:

@@ -165,7 +165,7 @@ def test_a_game_that_is_lost_is_waited_for_and_what_was_driven_is_kept(tmp_path:
     problems = [message.detail for message in port.sent if isinstance(message, Status) and message.state == "problem"]
     chunks = [message for message in port.sent if isinstance(message, ChunkMessage)]
 
-    assert problems == ["no driving until the game is back: the robot's cable was pulled"]
+    assert problems == ["the game cannot be driven, trying again: the robot's cable was pulled"]
     assert chunks[0].first_step == 0
     assert chunks[0].ended == ""
     assert chunks[0].steps >= 3

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import Wire
-from tmrld.errors import BadInput, DaemonGone, EngineError
+from tmrld.errors import BadInput, DaemonGone, EngineError, TmrldError
 from tmrld.protocol.messages import Command, LogLines, Status
 
 EngineFunction = Callable[[EnginePort, dict[str, Any]], None]
@@ -183,7 +183,8 @@ def resolve(target: str) -> EngineFunction:
 def report_failure(port: EnginePort, error: Exception) -> None:
     """Tell the daemon what happened, whole."""
     text = "".join(traceback.format_exception(error))
-    detail = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    said = isinstance(error, TmrldError)  # it was written for people
+    detail = str(error) if said else "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     with contextlib.suppress(EngineError):
         port.send(Status("", FAILED, _sound(detail), {"traceback": _sound(text)}), wait_s=REPORT_WAIT_S)
 

@@ -141,8 +141,8 @@ class WorkerEngine:
     def _await_game(self, error: GameError) -> None:
         """The game was lost, or is not there yet: say so, once for each reason, and let a while pass; the next reset looks again."""
         if self._trouble.is_new(str(error)):
-            log.warning("no driving until the game is back: %s", error)
-            self._port.send(Status(self._run, "problem", f"no driving until the game is back: {error}"))
+            log.warning("the game cannot be driven, trying again: %s", error)
+            self._port.send(Status(self._run, "problem", f"the game cannot be driven, trying again: {error}"))
         again = time.monotonic() + GAME_RETRY_S
         self._await_permission(lambda: time.monotonic() >= again)
 

@@ -28,7 +28,7 @@ Answers go to standard output, 8 bytes each (`ANSWER`): a kind and a number.
 ``READY``    the first, before any command is read
 ``DONE``     the command of this number is carried out, or was not to be
 ``PERSON``   unasked: 1 when a person takes over, 0 when they hand back
-``FOCUS``    unasked: 0 when keys are held back for want of focus, 1 when no more
+``FOCUS``    unasked: a `Seen`; keys are held back unless the game is in front
 ``WARNING``  the number is the length of the UTF-8 text that follows, for the user
 ``FAILED``   likewise; the guard cannot go on, and ends
 ===========  =====================================================================
@@ -70,6 +70,14 @@ LOOK_S = 0.5
 """How often a window that is not there is looked for."""
 FOCUS_S = 0.1
 """How often a window that has lost the focus is asked whether it has it again."""
+
+
+class Seen(IntEnum):
+    """Where the game's window is."""
+
+    BEHIND = 0
+    IN_FRONT = 1
+    NOWHERE = 2
 
 
 class Ask(IntEnum):
@@ -134,7 +142,7 @@ class Guard:
         self._patience_s = STEPS * step_s
         self._say = say
         self._person = person
-        self._had_focus = True
+        self._seen = Seen.IN_FRONT
         self._ask_focus_at = math.inf  # while it has the focus, each command asks
         self._let_go_at = math.inf  # when nothing is held that would have to be let go of
 
@@ -171,12 +179,13 @@ class Guard:
     def _may_press(self) -> bool:
         if self._person.drives or not self._needs_focus:
             return not self._person.drives
-        focused = self._is_focused() is True
-        if focused != self._had_focus:
-            self._had_focus = focused
-            self._say(Say.FOCUS, focused)
+        focused = self._is_focused()
+        seen = Seen.NOWHERE if focused is None else Seen(focused)
+        if seen != self._seen:
+            self._seen = seen
+            self._say(Say.FOCUS, seen)
         self._ask_focus_at = math.inf if focused else time.monotonic() + FOCUS_S
-        return focused
+        return bool(focused)
 
     def _touched(self, touch: Touch) -> None:
         """A key that goes to another window takes nothing over."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tmrld.envs.trackmania.gamepad import PLUG_IN_S
-from tmrld.envs.trackmania.guard import ANSWER, COMMAND, Ask, Say, read_exactly
+from tmrld.envs.trackmania.guard import ANSWER, COMMAND, Ask, Say, Seen, read_exactly
 from tmrld.errors import GameError
 
 GUARD = "tmrld.envs.trackmania.guard"
@@ -30,6 +30,11 @@ START_S = 30.0
 """How long a guard may take to start; it takes half a second on an idle machine."""
 UNANSWERED = 150
 """More commands than this are never under way.  They fit into the smallest pipe, 4096 bytes on Windows, so writing never blocks."""
+
+HELD_BACK: dict[int, str] = {
+    Seen.BEHIND: "the window %r does not have the focus: keys are held back until it has",
+    Seen.NOWHERE: "there is no window %r: keys are held back until there is",
+}
 
 log = logging.getLogger(__name__)
 
@@ -200,13 +205,13 @@ class _Guard:
             text = read_exactly(self._answers, number).decode("utf-8") if kind in (Say.WARNING, Say.FAILED) else ""
             if text and kind == Say.WARNING:
                 log.warning("%s", text)
-            elif kind == Say.FOCUS and not number:
-                log.warning("the window %r does not have the focus: keys are held back until it has", self._title)
+            elif kind == Say.FOCUS and number in HELD_BACK:
+                log.warning(HELD_BACK[number], self._title)
             with self._news:
                 if kind == Say.PERSON:
                     self.user_drives = bool(number)
                 elif kind == Say.FOCUS:
-                    self.has_focus = bool(number)
+                    self.has_focus = number != Seen.BEHIND  # a game without a window is not a person's
                 elif kind == Say.DONE:
                     self._answered = number
                 self._ready = self._ready or kind == Say.READY

@@ -29,7 +29,7 @@ def read(path: Path, *, as_it_is: bool = False) -> NDArray[np.float64]:
         data = path.read_bytes()
     except OSError as error:
         raise WorldError(
-            f"the reward line {path} cannot be read ({error.strerror}): record or import one for this track"
+            f"the reward line {path} cannot be read ({error.strerror}): docs/trackmania.md says how to get one"
         ) from error
     return parse(data, str(path), as_it_is=as_it_is)
 
