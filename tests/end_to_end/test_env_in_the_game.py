@@ -25,6 +25,7 @@ from tmrld.envs.registry import describe, make
 from tmrld.envs.sim.tracks import SHORT, named
 from tmrld.envs.trackmania import windows
 from tmrld.envs.trackmania.eyes import eye_of
+from tmrld.worker.driving import BEGIN, GO
 
 pytestmark = pytest.mark.slow
 
@@ -89,13 +90,14 @@ def test_a_person_drives_in_the_game_and_is_reported(game: StandIn, flags: list[
     stray = ("--set", "run.environment.reward.max_stray=15")
     with subprocess.Popen([*driving, *stray], stdout=subprocess.PIPE, text=True) as program, Person() as person:
         assert program.stdout is not None
-        assert program.stdout.readline() == "begin the race in the game: the episode begins when the car stands at the start\n"
+        assert program.stdout.readline() == f"{BEGIN}\n"
         game.focus()
         person.press("BackSpace")
         person.release("BackSpace")
         person.press("Up")
-        line, result = program.stdout.read().splitlines()
+        go, line, result = program.stdout.read().splitlines()
         assert program.wait(PATIENCE_S) == 0
+    assert go == GO
     assert line.startswith("seed 0: no lap (")
     found = json.loads(result)
     assert (found["policy"], found["episodes"], found["taken_over"]) == ("human", 1, 0)

@@ -42,6 +42,22 @@ def test_episodes_have_consecutive_seeds_and_end_as_the_environment_says() -> No
     assert all(drive.summary.steps == 6 and not drive.taken_over for drive in found)
 
 
+def test_the_pace_is_that_of_the_steps(env: Env) -> None:
+    """A reset may take long, as it does in the game."""
+    reset_ended = 0.0
+
+    class Timed(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+            nonlocal reset_ended
+            result = self.env.reset(seed=seed, options=options)
+            reset_ended = time.perf_counter()
+            return result
+
+    (drive,) = driven(Timed(env), SHORT, full_gas, (0,))
+    assert 0.0 < drive.seconds <= time.perf_counter() - reset_ended
+    assert drive.steps_per_s == drive.summary.steps / drive.seconds
+
+
 def test_a_person_who_takes_over_ends_the_episode_and_is_waited_for(env: Any) -> None:
     world = env.unwrapped.interface._world
     said: list[str] = []
@@ -189,17 +205,24 @@ def test_an_episode_begins_when_the_person_is_at_the_start(env: Env, by_hand: En
     found = list(driven(game, by_hand, chooser("human", flavour_spec(by_hand), 0), (0,), say=said.append))
     assert [(drive.summary.steps, drive.summary.actor) for drive in found] == [(6, "human")]
     assert said == [
-        "begin the race in the game: the episode begins when the car stands at the start",
+        "begin the race in the game (Delete or BackSpace): the episode begins when the car stands at the start",
         "the plugin tells nothing: a race has to be shown",
+        "drive: the episode has begun",
     ]
     assert game._states == []
+
+
+def test_a_person_who_is_at_the_start_already_is_told_to_drive(env: Env, by_hand: EnvironmentOptions) -> None:
+    said: list[str] = []
+    list(driven(OnTheWay(env), by_hand, full_gas, (0, 1), say=said.append))
+    assert said == ["drive: the episode has begun"] * 2
 
 
 def test_whoever_waits_for_a_race_is_told_each_hindrance_once(env: Env, by_hand: EnvironmentOptions) -> None:
     said: list[str] = []
     game = OnTheWay(env, "elsewhere", "silent for 1.0 s", "silent for 11.5 s", "gone", "elsewhere", "gone", "silent for 0.9 s")
     list(driven(game, by_hand, full_gas, (0,), say=said.append))
-    assert said[1:] == ["silent for 1.0 s", "gone"]
+    assert said[1:-1] == ["silent for 1.0 s", "gone"]
 
 
 def test_a_game_that_cannot_be_reached_at_first_is_an_error(env: Env, by_hand: EnvironmentOptions) -> None:

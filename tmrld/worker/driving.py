@@ -29,6 +29,9 @@ Choose = Callable[[Any, Mapping[str, Any]], Choice]
 
 LOOK_S = 0.1
 """How often it is looked whether a person has let go of the controls, or has begun the race."""
+BEGIN = "begin the race in the game (Delete or BackSpace): the episode begins when the car stands at the start"
+GO = "drive: the episode has begun"
+"""What a person who drives in the game is told."""
 AT_START_M = 30.0
 """A car that is no further from where the line begins stands at the start."""
 PATIENCE_S = 10.0
@@ -38,7 +41,7 @@ LONGEST_S = 600.0
 
 @dataclass(frozen=True)
 class Drive:
-    """One episode as it was driven; ``seconds`` is how long that took on the wall clock."""
+    """One episode as it was driven; ``seconds`` is how long its steps took on the wall clock, without the reset."""
 
     seed: int
     summary: EpisodeSummary
@@ -113,7 +116,7 @@ def driven(
     """Drive an episode for each seed in ``environment``, which `make` has made of ``options``, and yield each as it ends.
 
     While a person has the controls of a game that a policy is to drive, no episode begins.  One that the audience gives up is
-    driven again.
+    driven again.  A person who drives in the game is told through ``say`` when to.
     """
     spec = describe(environment, options)
     clock = time.monotonic if keeps_real_time(environment, options) else None
@@ -128,9 +131,11 @@ def driven(
                 _await_race(environment, options, say, audience)
             if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
                 return
-            began = time.perf_counter()
             plan = EpisodePlan("", "", options.track, "evaluation", seed, start)
             episode = Episode(environment, spec, plan, CollectionOptions(), clock)
+            if by_hand:
+                say(GO)
+            began = time.perf_counter()
             summary = _drive(episode, choose, audience)
             if summary is not None:
                 drive = Drive(seed, summary, time.perf_counter() - began, bool(episode.info.get("user_drives")))
@@ -182,7 +187,7 @@ def _await_race(environment: Env, options: EnvironmentOptions, say: Callable[[st
         else:
             if not info["finished"] and math.dist((info["x"], info["z"]), (first[0], first[2])) < AT_START_M:
                 return
-            sentence = "begin the race in the game: the episode begins when the car stands at the start"
+            sentence = BEGIN
         told = True
         if once.is_new(sentence):
             say(sentence)
