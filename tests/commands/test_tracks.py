@@ -62,10 +62,20 @@ def test_the_line_can_be_read_as_a_recorded_one(file: str, tmp_path: Path, capsy
     assert main(["track", "show", "default", "--line", str(tmp_path / file)]) == 0
     line = read(tmp_path / file)
 
-    assert "8 corners" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "8 corners" in printed
+    assert f"its line is in {tmp_path / file}: for the game or `tmrld sim`, set run.environment.track to that path\n" in printed
+    assert "to drive it in the simulator, set run.environment.track = 'default'\n" in printed
     assert line[0].tolist() == [0, 0, 0]
     assert np.abs(line[-1] - BUNDLED["default"].line[-1]).max() < 1e-5
     assert len(line) == pytest.approx(len(BUNDLED["default"].line), abs=1)
+
+
+def test_a_map_that_was_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "map.png"
+    assert main(["track", "new", "--seed", "17", "--length", "200", "--png", str(file)]) == 0
+    assert f"its map is in {file}\nto drive it, set run.environment.track = " in capsys.readouterr().out
+    assert file.is_file()
 
 
 def test_a_file_is_replaced_only_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,13 @@ def _present(track: Track, options: argparse.Namespace) -> int:
     print(
         f"{found.name}: {found.length_m:,.0f} m, {corners}, tightest radius {_radius(found)}, {_width(found)} wide{crossings}"
     )
-    print(f"to drive it, set run.environment.track = {found.name!r}")
+    simulator = "to drive it"
+    if options.line is not None:
+        print(f"its line is in {options.line}: for the game or `tmrld sim`, set run.environment.track to that path")
+        simulator = "to drive it in the simulator"
+    if options.png is not None:
+        print(f"its map is in {options.png}")
+    print(f"{simulator}, set run.environment.track = {found.name!r}")
     print()
     print(sketch(track, min(shutil.get_terminal_size().columns, 100), SKETCH_ROWS))
     return 0
