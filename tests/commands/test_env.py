@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,10 @@ def test_a_bench_tells_whether_time_is_kept(capsys: pytest.CaptureFixture[str]) 
     text = said(capsys, "bench", LIDAR_ID, "--steps", "20", "--png", "bench.png")
     rows = [line.split()[0] for line in text.splitlines() if line]
     assert rows[:5] == ["ms", "step", "capture", "inference", "control"]
+    table = {line.split()[0]: line for line in text.splitlines() if line}
+    assert "±" not in table["step"]
+    assert "±" in table["capture"]
+    assert re.match(r"rtgym's own time step: \d+\.\d{3} ± \d+\.\d{3} ms$", table["rtgym's"])
     assert "20 steps in 1 episode, " in text
     assert "This machine" in text
     assert "20 Hz" in text

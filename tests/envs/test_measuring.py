@@ -83,6 +83,7 @@ def test_the_verdict_is_told_in_words() -> None:
     keeps, words = verdict(0.05, 1000, 0, spread(0.006))
     assert not keeps
     assert words.startswith("this machine keeps 20 Hz on average, but not evenly: 99 % of the steps begin within 6.0 ms")
+    assert "late. See the table: close" in verdict(0.02, 1000, 3, spread(0.002), "see the table")[1]
     keeps, words = verdict(0.02, 1000, 3, spread(0.002))
     assert not keeps
     assert words.startswith("this machine does not keep 50 Hz: 3 of 1,000 steps came late")

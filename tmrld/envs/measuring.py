@@ -107,15 +107,24 @@ class Distribution:
         return cls(float(sizes.mean()), p50, p99, p999, float(sizes.max()))
 
 
-def verdict(step_s: float, steps: int, late: int, error: Distribution | None) -> tuple[bool, str]:
-    """Whether time is kept, and that in words.  ``late``: how many of so many steps came after the timeout."""
+def verdict(
+    step_s: float,
+    steps: int,
+    late: int,
+    error: Distribution | None,
+    causes: str = "`tmrld env bench` tells what takes long",
+) -> tuple[bool, str]:
+    """Whether time is kept, and that in words.
+
+    ``late``: how many of so many steps came after the timeout.  ``causes`` says what tells why.
+    """
     rate = f"{1 / step_s:.4g} Hz"
     if error is None:
         return True, "in lockstep no step can be late"
     most = f"99 % of the steps begin within {error.p99 * 1000:.1f} ms of their time"
     if late:
         return False, (
-            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. `tmrld env bench` tells what takes long: "
+            f"this machine does not keep {rate}: {late:,} of {steps:,} steps came late. {causes[:1].upper()}{causes[1:]}: "
             "close other programs, let a smaller policy drive, or make time_step_s longer"
         )
     if error.p99 > TOLERANCE * step_s:

@@ -23,6 +23,8 @@ TEXTS = {
     "control": "handing the action over",
 }
 
+CAUSES = "the numbers of capture, inference and control tell what takes long"
+
 
 def add(actions: Any) -> None:
     """Add `bench`."""
@@ -70,7 +72,7 @@ def _bench(options: argparse.Namespace, _began: float) -> int:
         say=lambda sentence: print(sentence, file=sys.stderr),
     )
     error = found.distributions()["step"]
-    keeps, words = verdict(environment.time_step_s, found.steps, found.late, error)
+    keeps, words = verdict(environment.time_step_s, found.steps, found.late, error, CAUSES)
     if options.png is not None:
         _write_png(options.png, found, f"{options.id} · {Path(policy).name}", words)
     if options.json:
@@ -91,11 +93,20 @@ def _print(found: Measured) -> None:
     for name, each in found.distributions().items():
         if each is None:
             continue
-        rtgym = found.rtgym.get(name)
-        own = "–" if rtgym is None else f"{_ms(rtgym[0])} ± {_ms(rtgym[1])}"
+        own = _rtgyms(found, name) if name != "step" else ""  # rtgym measures how long a step is, not how far it is off
         numbers = [_ms(value) for value in (each.mean, each.p50, each.p99, each.p999, each.max)]
         rows.append((name, *numbers, own, TEXTS[name]))
     print_table(("ms", "mean", "p50", "p99", "p99.9", "max", "rtgym's own", "what it is"), rows, "")
+    if "step" in found.rtgym:
+        print(f"rtgym's own time step: {_rtgyms(found, 'step')} ms")
+
+
+def _rtgyms(found: Measured, name: str) -> str:
+    """What rtgym measured itself, and how far that varies, in milliseconds."""
+    if name not in found.rtgym:
+        return "–"
+    mean, deviation = found.rtgym[name]
+    return f"{_ms(mean)} ± {_ms(deviation)}"
 
 
 def _ms(seconds: float) -> str:
