@@ -6,6 +6,9 @@ each, so that a busy hour of the machine hits both; then the newest weights driv
 drawn: speed and brake over the way, by which the claim can be judged.
 
     python benchmarks/history.py --minutes 5 --rounds 2 --csv benchmarks/results/history.csv
+
+The results hold two runs of that command on different days, the second as ``history-2``.  They differ by more than one frame and four
+do: runs are not repeatable to the step, since worker and trainer are processes of their own.
 """
 
 from __future__ import annotations
