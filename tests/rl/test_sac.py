@@ -11,7 +11,7 @@ import torch
 
 from tests.rl.experience import cut_all, lidar_spec, make_episode, point_spec
 from tmrld.errors import BadInput
-from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
+from tmrld.payloads import Array, Chunk, EnvSpec
 from tmrld.rl.networks import move_towards
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Batch, Replay
@@ -222,13 +222,6 @@ def test_statistics_are_means_since_they_were_last_asked_for() -> None:
     assert all(np.isfinite(value) for value in stats.values())
     assert stats["alpha"] == pytest.approx(0.2, rel=0.01)
     assert sac.stats() == {}
-
-
-def test_an_mlp_says_that_it_cannot_read_images() -> None:
-    pictures = EnvSpec("test/Full-v0", (PartSpec("imgs", (64, 64), dtype="uint8", history=4),), 3, 2, (0.0, 0.0, 0.0))
-
-    with pytest.raises(BadInput, match=r"shows images \('imgs' \(64, 64\)\), which an MLP cannot read"):
-        SAC(AlgorithmOptions(), SMALL, pictures, seed=0)
 
 
 def bandit(batch: int, rng: np.random.Generator) -> Batch:

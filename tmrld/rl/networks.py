@@ -3,6 +3,22 @@
 Several critics are one batched computation: each layer holds the weights of all of them, (members, in, out), and one batched
 matrix product runs it.  Initial values are those of `torch.nn.Linear`, uniform within ±1/√in for weights and biases (what TMRL
 uses too), drawn from a generator that is handed in, so that nothing depends on torch's global random state.
+
+A policy's tensors, as a Weights file holds them, all float32:
+
+======================================  ================================================================================
+``encoder.images.I.layers.N.weight``    (outputs, inputs, kernel, kernel): convolution N that reads image part I of the spec
+``encoder.images.I.layers.N.bias``      (outputs,)
+``trunk.layers.N.weight``               (outputs, inputs): hidden layer N
+``trunk.layers.N.bias``                 (outputs,)
+``head.weight``                         (2 · action_size, inputs): means, then logarithms of deviations
+``head.bias``                           (2 · action_size,)
+======================================  ================================================================================
+
+Both numbers count from 0; without images there is no encoder.  The activation follows each layer but the head.  What enters the
+first hidden layer is the flat vector (tmrld.rl.observations: scaled parts, then the action buffer), then for each image part what its
+last convolution gives, flattened from (channels, height, width).  The first convolution reads the image divided by the part's
+``scale``, as (history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
 """
 
 from __future__ import annotations
@@ -16,8 +32,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from tmrld.errors import BadInput
-from tmrld.payloads import EnvSpec
+from tmrld.payloads import EnvSpec, PartSpec
+from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images_size
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
 
@@ -72,18 +88,113 @@ class EnsembleValue(nn.Module):
         return (values * self.weight).sum(dim=2) + self.bias
 
 
-class Encoder(nn.Module):
-    """Makes one vector of an observation; an MLP takes the flat vector as it is.  Raises BadInput when there are images."""
+class ConvolutionLayer(nn.Module):
+    """One convolution: (batch, inputs, …, …) → (batch, outputs, height, width)."""
 
-    def __init__(self, spec: EnvSpec) -> None:
+    def __init__(self, shape: Convolution, generator: Generator) -> None:
         super().__init__()
-        if images := image_parts(spec):
-            names = ", ".join(f"'{part.name}' {part.shape}" for part in images)
-            raise BadInput(f"{spec.id} shows images ({names}), which an MLP cannot read: use an environment without images")
-        self.size = vector_size(spec)
+        bound = 1.0 / sqrt(shape.fan_in)
+        kernel = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
+        self.weight = nn.Parameter(torch.empty(kernel).uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.empty(shape.outputs).uniform_(-bound, bound, generator=generator))
+        self._stride = shape.stride
+
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.conv2d(values, self.weight, self.bias, self._stride)
+
+
+class EnsembleConvolutionLayer(nn.Module):
+    """The same convolution of several networks at once: (batch, members · inputs, …, …) → (batch, members · outputs, height, width).
+
+    Their channels lie side by side; the first layer, which is ``shared``, reads (batch, inputs, …, …) for all of them.
+    """
+
+    def __init__(self, members: int, shape: Convolution, shared: bool, generator: Generator) -> None:
+        super().__init__()
+        bound = 1.0 / sqrt(shape.fan_in)
+        kernel = (members, shape.outputs, shape.inputs, shape.kernel, shape.kernel)
+        self.weight = nn.Parameter(torch.empty(kernel).uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.empty(members, shape.outputs).uniform_(-bound, bound, generator=generator))
+        self._stride = shape.stride
+        self._groups = 1 if shared else members
+
+    def forward(self, values: Tensor) -> Tensor:
+        weight, bias = self.weight.flatten(0, 1), self.bias.flatten()
+        return functional.conv2d(values, weight, bias, self._stride, groups=self._groups)
+
+
+class ImageReader(nn.Module):
+    """What convolutions make of one image part: (batch, *observed_shape) in its own dtype → (batch, members · size).
+
+    A policy's has one member, and plain layers; the values of critics lie member after member.
+    """
+
+    def __init__(
+        self, part: PartSpec, shapes: Sequence[Convolution], options: NetworkOptions, members: int, generator: Generator
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index, shape in enumerate(shapes):
+            if members == 1:
+                layers.append(ConvolutionLayer(shape, generator))
+            else:
+                layers.append(EnsembleConvolutionLayer(members, shape, index == 0, generator))
+        self.layers = nn.ModuleList(layers)
+        self._shape = image_shape(part)
+        self._colours_last = len(part.shape) == 3
+        self._scale = part.scale
+        self._activation = ACTIVATIONS[options.activation]
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self._colours_last:
+            image = image.movedim(-1, -3)
+        values = image.reshape(-1, *self._shape).float() / self._scale
+        for layer in self.layers:
+            values = self._activation(layer(values))
+        return values.flatten(1)
+
+
+def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> nn.ModuleList:
+    """One `ImageReader` for each image part.  Raises BadInput for images that cannot be read."""
+    parts = zip(image_parts(spec), convolutions(spec, options), strict=True)
+    return nn.ModuleList(ImageReader(part, shapes, options, members, generator) for part, shapes in parts)
+
+
+class Encoder(nn.Module):
+    """Makes one vector of an observation, (batch, size): the flat vector as it is, then what is read from each image."""
+
+    def __init__(self, spec: EnvSpec, options: NetworkOptions, generator: Generator) -> None:
+        super().__init__()
+        self.images = image_readers(spec, options, 1, generator)
+        self.size = vector_size(spec) + images_size(spec, options)
+        self._names = [part.name for part in image_parts(spec)]
 
     def forward(self, observation: Observation) -> Tensor:
-        return observation[VECTOR]
+        if not self._names:
+            return observation[VECTOR]
+        read = [reader(observation[name]) for name, reader in zip(self._names, self.images, strict=True)]
+        return torch.cat((observation[VECTOR], *read), dim=1)
+
+
+class EnsembleEncoder(nn.Module):
+    """The same for several networks, each with convolutions of its own, and the action behind: (members, batch, size)."""
+
+    def __init__(self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> None:
+        super().__init__()
+        self.images = image_readers(spec, options, members, generator)
+        self.size = vector_size(spec) + images_size(spec, options) + spec.action_size
+        self._names = [part.name for part in image_parts(spec)]
+        self._members = members
+
+    def forward(self, observation: Observation, action: Tensor) -> Tensor:
+        if not self._names:
+            return torch.cat((observation[VECTOR], action), dim=1).expand(self._members, -1, -1)
+        read = [
+            reader(observation[name]).unflatten(1, (self._members, -1)).movedim(1, 0)
+            for name, reader in zip(self._names, self.images, strict=True)
+        ]
+        vector, action = (values.expand(self._members, -1, -1) for values in (observation[VECTOR], action))
+        return torch.cat((vector, *read, action), dim=2)
 
 
 class Trunk(nn.Module):
@@ -108,15 +219,15 @@ class Critics(nn.Module):
     def __init__(self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> None:
         super().__init__()
         self.members = members
-        self.encoder = Encoder(spec)
-        widths = (self.encoder.size + spec.action_size, *options.hidden)
+        self.encoder = EnsembleEncoder(spec, options, members, generator)
+        widths = (self.encoder.size, *options.hidden)
         self.layers = nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in pairwise(widths))
         self.value = EnsembleValue(members, widths[-1], generator)
         self._activation = ACTIVATIONS[options.activation]
         self._layer_norm = options.critic_layer_norm
 
     def forward(self, observation: Observation, action: Tensor) -> Tensor:
-        values = torch.cat((self.encoder(observation), action), dim=1).expand(self.members, -1, -1)
+        values = self.encoder(observation, action)
         for layer in self.layers:
             values = layer(values)
             if self._layer_norm:

@@ -52,6 +52,16 @@ class Normaliser(nn.Module):
         return (values - self.shift) * self.factor
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (outputs, size) and bias (outputs,) of a first layer that does the same to raw inputs."""
-        raw = weight * self.factor
-        return raw, bias - raw @ self.shift
+        """Weight (outputs, inputs) and bias (outputs,) of a first layer that does the same to raw inputs.
+
+        The inputs that are normalised are the first of its inputs; others may follow.
+        """
+        size = len(self.factor)
+        raw = torch.cat((weight[:, :size] * self.factor, weight[:, size:]), dim=1)
+        return raw, bias - raw[:, :size] @ self.shift
+
+    def unfolded(self, raw: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `folded`: of a first layer for raw inputs, one that does the same to normalised ones."""
+        size = len(self.factor)
+        weight = torch.cat((raw[:, :size] / self.factor, raw[:, size:]), dim=1)
+        return weight, bias + raw[:, :size] @ self.shift

@@ -147,6 +147,12 @@ class NetworkOptions(BaseModel):
         description="What follows each hidden layer.  SAC, table 1; TMRL's MLP.",
         json_schema_extra=new_run(),
     )
+    cnn: Literal["tmrl", "nature"] = Field(
+        default="tmrl",
+        description="The convolutions that read images, where an environment shows any: `tmrl`, of TMRL's VanillaCNN, or `nature`, "
+        "of DQN (Nature 518, 529), which takes an eighth of the work.",
+        json_schema_extra=new_run(),
+    )
     critic_layer_norm: bool = Field(
         default=True,
         description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
@@ -180,4 +186,19 @@ class ReplayOptions(BaseModel):
         le=1_000_000_000,
         description="Transitions kept; beyond that the oldest chunks go.  SAC, table 1; TMRL MEMORY_SIZE.",
         json_schema_extra=restart("transitions"),
+    )
+    demonstrations: tuple[str, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Names of demonstrations on the relay's shelf that are learned from besides what workers drive; they never leave "
+        "the memory.",
+        json_schema_extra=restart(),
+    )
+    demonstration_share: float = Field(
+        default=0.25,
+        ge=0.0,
+        le=1.0,
+        description="Share of each batch that is drawn from the demonstrations, if there are any.  arXiv 2302.02948 (RLPD), "
+        "section 4.1 (0.5).",
+        json_schema_extra=restart(),
     )

@@ -18,7 +18,7 @@ from tmrld.rl.networks import Encoder, Linear, Observation, Trunk
 from tmrld.rl.options import NetworkOptions
 
 FIRST_LAYER = "trunk.layers.0"
-"""Where the policy's inputs enter it, by the name of that layer in `Policy`."""
+"""Where the flat vector enters the policy, first of all its inputs, by the name of that layer in `Policy`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Policy(nn.Module):
 
     def __init__(self, spec: EnvSpec, options: NetworkOptions, generator: Generator) -> None:
         super().__init__()
-        self.encoder = Encoder(spec)
+        self.encoder = Encoder(spec, options, generator)
         self.trunk = Trunk(self.encoder.size, options, generator)
         self.head = Linear(self.trunk.size, 2 * spec.action_size, generator)
         self._log_std_bounds = (options.log_std_min, options.log_std_max)
