@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo page types test test-slow check format bench clean
+.PHONY: demo page docs types test test-slow check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tmrld up
 
 page: $(VENV)/.dev
 	$(BIN)/python hatch_build.py
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --quiet
 
 types: page
 	$(BIN)/python -m tests.webui.api_types
