@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.envs.test_pacing import Counter
-from tmrld.envs.measuring import Distribution, Timed, grid_errors, verdict
+from tmrld.envs.measuring import Timed
+from tmrld.envs.timekeeping import Distribution, grid_errors, verdict
 
 
 @given(st.floats(-1e6, 1e6), st.lists(st.floats(-0.01, 0.0499), max_size=50))

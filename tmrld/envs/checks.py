@@ -21,10 +21,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec as EnvSpecification
 from gymnasium.utils.env_checker import check_env
 
-from tmrld.envs.measuring import Distribution, Timed, verdict
+from tmrld.envs.measuring import Timed
 from tmrld.envs.options import OURS, EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import Env, describe, keeps_real_time, make, newest_frames
+from tmrld.envs.timekeeping import Distribution, verdict
 from tmrld.errors import TmrldError
 from tmrld.payloads import Array, EnvSpec
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tmrld.envs.measuring import Distribution, Timed
+from tmrld.envs.measuring import Timed
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import describe, keeps_real_time, make
+from tmrld.envs.timekeeping import Distribution
 from tmrld.errors import BadInput
 from tmrld.worker.driving import await_hands_off, chooser
 from tmrld.worker.options import EvaluationOptions

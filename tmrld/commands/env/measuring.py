@@ -48,7 +48,7 @@ def add(actions: Any) -> None:
 
 
 def _bench(options: argparse.Namespace, _began: float) -> int:
-    from tmrld.envs.measuring import verdict
+    from tmrld.envs.timekeeping import verdict
     from tmrld.worker.driving import usual_policy
     from tmrld.worker.measuring import measured
 
