@@ -352,3 +352,37 @@ def test_a_window_that_does_not_move_is_an_error(alone: None, monkeypatch: pytes
         said = pytest.raises(GameError, match=r"lies off the screen \(1280x800\), at -91, 75, and it does not move")
         with found("Trackmania") as window, said:
             window.resize(200, 100)
+
+
+# The whole desktop
+
+
+def titles(found: list[windows.Listed]) -> list[str]:
+    return [each.title for each in found]
+
+
+def test_the_desktop_is_listed_from_the_front_to_the_back(display: str) -> None:
+    with PlainWindow("below", 10, 20, 300, 200), PlainWindow("above", 50, 60, 100, 80), PlainWindow("hidden", shown=False):
+        found = {each.title: each for each in windows.desktop()}
+        listed = titles(windows.desktop())
+        assert listed.index("above") < listed.index("below")
+        assert found["below"].area == Area(10, 20, 300, 200)
+        assert found["below"].outer.overlap(found["above"].outer) == 100 * 80
+        assert (found["above"].shown, found["hidden"].shown) == (True, False)
+        assert (found["above"].dpi, found["above"].awareness) == (None, None)
+
+
+def test_a_window_in_a_frame_is_listed_once_with_its_frame_around_it(display: str) -> None:
+    with Manager(), PlainWindow("Trackmania", 100, 100):
+        until(lambda: any(each.title == "Trackmania" and each.shown for each in windows.desktop()))
+        (listed,) = [each for each in windows.desktop() if each.title == "Trackmania"]
+        assert (listed.area.width, listed.area.height) == (200, 100)
+        assert listed.outer.left + Manager.BORDER + Manager.LEFT == listed.area.left
+        assert listed.outer.top + Manager.BORDER + Manager.TOP == listed.area.top
+        assert listed.area.within(listed.outer)
+
+
+@given(areas, areas)
+def test_what_two_areas_share_is_the_same_from_both_sides(one: Area, other: Area) -> None:
+    assert one.overlap(other) == other.overlap(one) <= min(one.width * one.height, other.width * other.height)
+    assert one.overlap(one) == one.width * one.height

@@ -46,6 +46,12 @@ class Area:
             and self.top + self.height <= screen.top + screen.height
         )
 
+    def overlap(self, other: Area) -> int:
+        """How many pixels lie in both."""
+        width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        return max(0, width) * max(0, height)
+
     def moved_onto(self, screen: Area) -> Area:
         """The nearest place where it lies within ``screen``, which must be large enough."""
         return Area(
@@ -63,6 +69,23 @@ class Area:
             self.width + wanted.width - got.width,
             self.height + wanted.height - got.height,
         )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A window as a look at the whole desktop finds it.
+
+    ``area`` is what its program draws, ``outer`` the same with its frame; ``shown`` is False when it is hidden or minimised, and then
+    the areas mean nothing.  ``dpi`` and ``awareness`` are Windows' own: how many dots per inch the window is drawn for (96 is a
+    scale of 100 %), and whether its program knows of scaling (0 no, 1 of that of one monitor, 2 of each); None elsewhere.
+    """
+
+    title: str
+    area: Area
+    outer: Area
+    shown: bool
+    dpi: int | None = None
+    awareness: int | None = None
 
 
 class GameWindow(Protocol):
@@ -99,6 +122,17 @@ def find(title: str) -> GameWindow:
     from tmrld.envs.trackmania.windows_x11 import find_x11
 
     return find_x11(title)
+
+
+def desktop() -> list[Listed]:
+    """Every window of this desktop, those in front first.  Raises GameError where there is none to look at."""
+    if sys.platform == "win32":
+        from tmrld.envs.trackmania.windows_win32 import desktop_win32
+
+        return desktop_win32()
+    from tmrld.envs.trackmania.windows_x11 import desktop_x11
+
+    return desktop_x11()
 
 
 def real_pixels() -> contextlib.AbstractContextManager[None]:

@@ -1,8 +1,8 @@
 """A window on Windows, through user32.
 
 Written from Microsoft's documentation (EnumWindows, GetClientRect, ClientToScreen, SetWindowPos, ShowWindowAsync,
-SetForegroundWindow, SetThreadDpiAwarenessContext); it has not run on Windows, for the tests of this project run on Linux: they
-reach the arithmetic in `windows`, which is the same for both systems.
+SetForegroundWindow, SetThreadDpiAwarenessContext, GetDpiForWindow, DwmGetWindowAttribute); it has not run on Windows, for the tests
+of this project run on Linux: they reach the arithmetic in `windows`, which is the same for both systems.
 
 Pixels are those of the monitor.  Without saying so a program is told scaled ones, on monitors that are not at 100 %; so each
 question is asked in a thread that has said it knows of scaling, monitor by monitor.
@@ -24,6 +24,7 @@ from typing import Any
 from tmrld.envs.trackmania.windows import (
     PATIENCE_S,
     Area,
+    Listed,
     awaited,
     check_room,
     closed,
@@ -50,6 +51,9 @@ _VK_MENU = 0x12  # the Alt key
 _KEYEVENTF_KEYUP = 0x0002
 _GA_ROOT = 2
 _VIRTUAL_SCREEN = (76, 77, 78, 79)  # SM_XVIRTUALSCREEN, SM_YVIRTUALSCREEN, SM_CXVIRTUALSCREEN, SM_CYVIRTUALSCREEN
+_GWL_EXSTYLE = -20
+_WS_EX_TRANSPARENT = 0x20
+_DWMWA_CLOAKED = 14
 _TITLE_CHARACTERS = 512
 _FOLDERS = "CabinetWClass"
 """The class of Explorer's windows: a folder may well be named like the game."""
@@ -83,6 +87,10 @@ def _library() -> ctypes.WinDLL:
         "AttachThreadInput": (wintypes.BOOL, wintypes.DWORD, wintypes.DWORD, wintypes.BOOL),
         "keybd_event": (None, wintypes.BYTE, wintypes.BYTE, wintypes.DWORD, ctypes.c_size_t),
         _SET_CONTEXT: (ctypes.c_void_p, ctypes.c_void_p),
+        "GetWindowLongW": (wintypes.LONG, handle, ctypes.c_int),
+        "GetDpiForWindow": (wintypes.UINT, handle),
+        "GetWindowDpiAwarenessContext": (ctypes.c_void_p, handle),
+        "GetAwarenessFromDpiAwarenessContext": (ctypes.c_int, ctypes.c_void_p),
     }
     user32 = ctypes.WinDLL("user32", use_last_error=True)
     for name, (result, *arguments) in signatures.items():
@@ -131,6 +139,51 @@ def find_win32(title: str) -> Win32Window:
     if not seen:
         raise hidden(title) if minimised else not_found(title, titles, "this desktop")
     return Win32Window(user32, max(seen)[1], title)
+
+
+def desktop_win32() -> list[Listed]:
+    """Every window with a title on this desktop, those in front first: so EnumWindows tells them.
+
+    What covers nothing is left out: windows that are cloaked, as those of another virtual desktop are, and those that let the mouse
+    through, as overlays do.
+    """
+    user32 = _library()
+    listed: list[Listed] = []
+
+    def look(handle: int, _: int) -> bool:
+        text = ctypes.create_unicode_buffer(_TITLE_CHARACTERS)
+        user32.GetWindowTextW(handle, text, _TITLE_CHARACTERS)
+        if text.value and user32.IsWindowVisible(handle) and not _covers_nothing(user32, handle):
+            frame, size, corner = wintypes.RECT(), wintypes.RECT(), wintypes.POINT(0, 0)
+            user32.GetWindowRect(handle, ctypes.byref(frame))
+            user32.GetClientRect(handle, ctypes.byref(size))
+            user32.ClientToScreen(handle, ctypes.byref(corner))
+            area = Area(corner.x, corner.y, size.right, size.bottom)
+            outer = Area(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top)
+            listed.append(Listed(text.value, area, outer, not user32.IsIconic(handle), *_scaling(user32, handle)))
+        return True  # go on
+
+    with real_pixels_win32():
+        user32.EnumWindows(_EnumProc(look), 0)
+    return listed
+
+
+def _covers_nothing(user32: ctypes.WinDLL, handle: int) -> bool:
+    cloaked = wintypes.DWORD(0)
+    dwmapi = ctypes.WinDLL("dwmapi")
+    dwmapi.DwmGetWindowAttribute.argtypes = [wintypes.HWND, wintypes.DWORD, ctypes.c_void_p, wintypes.DWORD]
+    dwmapi.DwmGetWindowAttribute.restype = ctypes.c_long
+    dwmapi.DwmGetWindowAttribute(handle, _DWMWA_CLOAKED, ctypes.byref(cloaked), ctypes.sizeof(cloaked))
+    return bool(cloaked.value) or bool(user32.GetWindowLongW(handle, _GWL_EXSTYLE) & _WS_EX_TRANSPARENT)
+
+
+def _scaling(user32: ctypes.WinDLL, handle: int) -> tuple[int | None, int | None]:
+    """Dots per inch and awareness of a window; None each on a Windows before 10 (1607), which has no such questions."""
+    try:
+        context = user32.GetWindowDpiAwarenessContext(handle)
+        return int(user32.GetDpiForWindow(handle)) or None, int(user32.GetAwarenessFromDpiAwarenessContext(context))
+    except AttributeError:
+        return None, None
 
 
 class Win32Window:

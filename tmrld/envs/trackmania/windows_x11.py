@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from tmrld.envs.trackmania.windows import Area, awaited, check_room, closed, hidden, misfit, not_found, settled, unfocused
+from tmrld.envs.trackmania.windows import (
+    Area,
+    Listed,
+    awaited,
+    check_room,
+    closed,
+    hidden,
+    misfit,
+    not_found,
+    settled,
+    unfocused,
+)
 from tmrld.errors import GameError
 
 _FROM_A_PAGER = 2
@@ -24,6 +35,42 @@ MOVE_S = 0.5
 
 def find_x11(title: str) -> X11Window:
     """The visible window of that title on the display that DISPLAY names.  Raises GameError."""
+    with _connected() as (connection, name, stay):
+        window = _found(connection, title, name)
+        stay()
+        return X11Window(connection, window, title)
+
+
+def desktop_x11() -> list[Listed]:
+    """Every window on the display that DISPLAY names, those in front first.  Raises GameError."""
+    with _connected() as (connection, _, _):
+        listed = []
+        for outer in reversed(connection.screen().root.query_tree().children):  # they come from the bottom up
+            with _gone_is_none():
+                listed.append(_listed_in(connection, outer))
+        return listed
+
+
+def _listed_in(display: Any, outer: Any) -> Listed:
+    """A window below the root, which may be the frame of another one, whose title and area then count."""
+    size = outer.get_geometry()
+    frame = Area(size.x, size.y, size.width + 2 * size.border_width, size.height + 2 * size.border_width)
+    inner = outer
+    for window in _below(outer):
+        with _gone_is_none():
+            if (
+                window.get_full_property(display.intern_atom("WM_STATE"), 0) is not None
+            ):  # as managed windows have, and frames not
+                inner = window
+                break
+    place, own = display.screen().root.translate_coords(inner, 0, 0), inner.get_geometry()
+    title = _title(display, inner) or _title(display, outer) or ""
+    return Listed(title, Area(place.x, place.y, own.width, own.height), frame, _is_seen(inner.get_attributes()))
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[tuple[Any, str, Callable[[], object]]]:
+    """A connection to the display that DISPLAY names, that name, and what keeps the connection open after all.  Raises GameError."""
     try:
         from Xlib import display, error
     except ImportError as missing:
@@ -39,14 +86,12 @@ def find_x11(title: str) -> X11Window:
             connection = display.Display(name)
             stack.callback(connection.close)
             connection.set_error_handler(lambda *_: None)  # of requests that have no reply; what they led to is looked at
-            window = _found(connection, title, name)
+            yield connection, name, stack.pop_all
         except (error.DisplayError, error.XauthError, error.XError, OSError, OverflowError) as failure:
             raise _unusable(name, failure) from failure
         except error.ConnectionClosedError as failure:
             stack.pop_all()  # there is nothing left to close
             raise _unusable(name, failure) from failure
-        stack.pop_all()
-        return X11Window(connection, window, title)
 
 
 def _unusable(name: str, failure: Exception) -> GameError:
@@ -84,11 +129,16 @@ def _listed(display: Any) -> list[Any]:
 
 def _all(display: Any) -> list[Any]:
     """Every window there is, frames too."""
-    found = [display.screen().root]
-    for window in found:  # grows meanwhile
+    return list(_below(display.screen().root))[1:]
+
+
+def _below(window: Any) -> Iterator[Any]:
+    """A window and all that lie in it, the outermost first."""
+    found = [window]
+    for each in found:  # grows meanwhile
         with _gone_is_none():
-            found.extend(window.query_tree().children)
-    return found[1:]
+            found.extend(each.query_tree().children)
+        yield each
 
 
 def _title(display: Any, window: Any) -> str | None:
