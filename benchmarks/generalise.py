@@ -16,7 +16,7 @@ from pathlib import Path
 
 from plotting import learning_curve
 from report import print_report
-from training import drive, keep, newest_weights, reference_lap_s, train
+from training import drive, flat, keep, newest_weights, reference_lap_s, train
 
 from tmrld.presets import preset
 
@@ -80,13 +80,6 @@ def main() -> None:
             {"metric": "unseen_lap_ratio", "value": None if math.isnan(laps) else laps, "unit": "", "target": RATIO_TARGET},
         ],
     )
-
-
-def flat(config: object, path: str = "") -> dict[str, object]:
-    """A tree of settings as one table: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
-    if not isinstance(config, dict):
-        return {path: config}
-    return {name: value for key, below in config.items() for name, value in flat(below, f"{path}.{key}".lstrip(".")).items()}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 REFERENCE = Path(__file__).parent / "results" / "reference_lap.csv"
@@ -15,12 +16,19 @@ FIRST_SEED = 1000
 """Of the perturbed starts; no policy is evaluated or trained on these while it learns."""
 
 
-def train(data: Path, until: str, settings: Mapping[str, Any], limit_min: float | None = None) -> dict[str, Any]:
+def train(
+    data: Path,
+    until: str,
+    settings: Mapping[str, Any],
+    limit_min: float | None = None,
+    *,
+    daemon: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Run `tmrld up` on that data folder, a new one or one to go on with; returns the summary that ``--json`` prints.
 
-    ``settings`` are those of the run, by their path in a run's configuration.
+    ``settings`` are those of the run, by their path in a run's configuration; ``daemon`` all others, by their own path.
     """
-    chosen = {"relay.port": 0, "control.port": 0} | {f"run.{path}": value for path, value in settings.items()}
+    chosen = {"relay.port": 0, "control.port": 0, **daemon} | {f"run.{path}": value for path, value in settings.items()}
     flags = [part for path, value in chosen.items() for part in ("--set", f"{path}={value}")]
     return tmrld("up", "--headless", "--json", "--until", until, "--data", str(data), *flags, limit_min=limit_min)
 
@@ -35,6 +43,13 @@ def drive(weights: Path, track: str, episodes: int, settings: Mapping[str, Any] 
     flags = [part for path, value in (settings or {}).items() for part in ("--set", f"run.{path}={value}")]
     command = ("env", "run", "tmrld/TM20Lidar-v0", "--policy", str(weights), "--track", track, "--perturbed", "--json")
     return tmrld(*command, "--episodes", str(episodes), "--seed", str(FIRST_SEED), *flags)
+
+
+def flat(config: object, path: str = "") -> dict[str, object]:
+    """A tree of settings as one table: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    if not isinstance(config, Mapping):
+        return {path: config}
+    return {name: value for key, below in config.items() for name, value in flat(below, f"{path}.{key}".lstrip(".")).items()}
 
 
 def keep(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
