@@ -41,9 +41,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "storage": ("payloads",),
     "peers": ("protocol", "security"),
     "engines": ("peers.channel", "protocol", "events"),
+    "shelving": ("protocol", "rl", "envs"),
     "results": ("storage",),
+    "scores": (),
+    "scoreboard": ("scores", "storage"),
     "steering": ("storage", "configuration", "validation", "presets"),
-    "node": ("", "events", "storage", "results", "steering"),
+    "node": ("", "events", "storage", "results", "scoreboard", "steering"),
     "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events", "configuration"),
     "worker": (
         "envs",
@@ -61,17 +64,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "trainer": ("", "rl", "peers", "protocol", "payloads", "storage", "node", "events", "engines", "applies", "configuration"),
     "access": ("security",),
     "machine": (),
-    "control": ("", "node", "access", "results", "events", "security", "storage", "configuration", "validation", *OPTIONS),
+    "control": (
+        *("", "node", "access", "results", "scoreboard", "events", "security", "storage", "configuration", "validation"),
+        *OPTIONS,
+    ),
     "settings": ("configuration", "validation", *OPTIONS),
     "client": ("",),
     # Commands that drive and draw in this process load worker and environments when they are called, not before.
-    "commands": ("", "client", "settings", "machine", "peers", "security", "storage", "envs", "worker", "payloads"),
+    "commands": ("", "client", "settings", "machine", "peers", "security", "storage", "shelving", "envs", "worker", "payloads"),
     "logs": ("storage",),
     "progress": ("events",),
     "terminal": ("progress",),
     "daemon": (
         *("", "settings", "configuration", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
-        *("relay", "worker", "trainer", "control", "access", "machine"),
+        *("relay", "worker", "trainer", "control", "access", "machine", "shelving"),
     ),
     "cli": (*("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),),
     "__main__": ("cli",),
@@ -194,7 +200,7 @@ def test_environments_and_learning_meet_in_the_worker_alone() -> None:
     files = {kind: {each.file for each in all_imports() if each.module.startswith(f"tmrld.{kind}")} for kind in ("envs", "rl")}
     both = {file.relative_to(ROOT).as_posix() for file in files["envs"] & files["rl"]}
     drivers = {"worker/rollout.py", "worker/driving.py", "worker/engine.py"}
-    assert both <= {*drivers, "configuration.py"}
+    assert both <= {*drivers, "configuration.py", "shelving.py"}
 
 
 @pytest.mark.parametrize(

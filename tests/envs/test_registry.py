@@ -240,7 +240,7 @@ def test_an_exception_in_the_interface_reaches_the_driver() -> None:
         (named("discrete_actions"), "only Box spaces of continuous actions"),
         (named("unbounded_actions"), "unbounded actions"),
         (named("discrete_observations"), "observes 'part0' as Discrete"),
-        (EnvironmentOptions(game="trackmania", clock="realtime"), "must be the path of a file with the line of the track"),
+        (EnvironmentOptions(game="trackmania", clock="realtime"), "must be a track on the shelf"),
         (EnvironmentOptions(start_obs_capture_s=0.06), "must not be later than time_step_s"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

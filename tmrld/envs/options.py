@@ -6,6 +6,7 @@ The defaults are TMRL's (its ``ENV`` entry of ``config.json``), except that the 
 from __future__ import annotations
 
 import difflib
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -25,6 +26,11 @@ IMAGE_WINDOW = (256, 128)
 """TMRL's window for images: width and height in pixels."""
 LIDAR_WINDOW = (958, 488)
 """TMRL's window for the LIDAR."""
+
+
+def names_a_file(track: str) -> bool:
+    """Whether this is the path of a file with the line of a track, and not a name."""
+    return PurePath(track).suffix.lower() in (".npy", ".txt", ".csv")
 
 
 class RewardOptions(BaseModel):
@@ -248,8 +254,8 @@ class EnvironmentOptions(BaseModel):
         min_length=1,
         max_length=1000,
         description="Name of the track to drive.  The simulator brings those of `tmrld track list`, and generates others by "
-        "difficulty, length and seed, as in medium-650-17; medium-650-any is another one for each episode.  For the game, the path "
-        "of a file with its line: .npy, or text with x, y, z per line.",
+        "difficulty, length and seed, as in medium-650-17; medium-650-any is another one for each episode.  For the game, one on the "
+        "relay's shelf, or the path of a file on the worker's machine with its line: .npy, or text with x, y, z per line.",
         json_schema_extra=restart(),
     )
     history: int = Field(

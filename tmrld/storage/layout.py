@@ -9,7 +9,10 @@
     relay/                     key.pem, certificate.pem, tokens.db, relay.db
           runs/<run>/            log/ (the sample log), weights/, checkpoints/
     trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal
+    trainer/files/             files of the relay's shelf that its run needs
     worker/spool/              chunks that are not yet acknowledged
+    worker/files/              as the trainer's
+    shelf/                     tracks, weights and demonstrations by name (`shelf.Shelf`)
 """
 
 from __future__ import annotations
@@ -30,24 +33,29 @@ LAYOUT_VERSION = 1
 _KIND = "tmrld data folder"
 _HOLDER_KIND = "tmrld data folder holder"
 
-_RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 _NETWORK_TYPES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "afpfs", "webdav", "davfs", "fuse.sshfs", "ncpfs"}
 
 
 def checked_run_name(name: str) -> str:
-    """The name itself, if a run may be called so; otherwise BadInput.
+    """The name itself, if a run may be called so; otherwise BadInput."""
+    return checked_name(name, "a run")
 
-    Lower case only, so that two runs never share a folder on a disk that ignores case; nothing that Windows reserves.
+
+def checked_name(name: str, what: str) -> str:
+    """The name itself, if ``what`` ("a run", "a track") may be called so; otherwise BadInput.
+
+    Lower case only, so that two never share a folder on a disk that ignores case; nothing that Windows reserves.
     """
-    if not _RUN_NAME.fullmatch(name) or name.endswith("."):
+    if not _NAME.fullmatch(name) or name.endswith("."):
         raise BadInput(
-            f"{name!r} cannot be the name of a run: use 1 to 64 of a-z, 0-9, '.', '_' and '-', "
+            f"{name[:80]!r} cannot be the name of {what}: use 1 to 64 of a-z, 0-9, '.', '_' and '-', "
             "begin with a letter or digit, and do not end with '.'."
         )
     if name.split(".", 1)[0] in _RESERVED:
         raise BadInput(
-            f"{name!r} cannot be the name of a run: Windows reserves {name.split('.', 1)[0]!r}. Choose another name."
+            f"{name!r} cannot be the name of {what}: Windows reserves {name.split('.', 1)[0]!r}. Choose another name."
         )
     return name
 
@@ -149,9 +157,24 @@ class Layout:
         return self.trainer_run(run) / "made"
 
     @property
+    def trainer_files(self) -> Path:
+        """Folder of what a trainer has fetched of its relay's shelf."""
+        return self.root / "trainer" / "files"
+
+    @property
     def spool(self) -> Path:
         """Folder of a worker's chunks that are not yet acknowledged."""
         return self.root / "worker" / "spool"
+
+    @property
+    def worker_files(self) -> Path:
+        """Folder of what a worker has fetched of its relay's shelf."""
+        return self.root / "worker" / "files"
+
+    @property
+    def shelf(self) -> Path:
+        """Folder of the tracks, weights and demonstrations that runs refer to by name."""
+        return self.root / "shelf"
 
 
 class DataFolder:
@@ -209,6 +232,26 @@ def _holder(layout: Layout) -> str:
         return f" (process {int(read_manifest(layout.holder, _HOLDER_KIND, 1)['pid'])})"
     except (StorageError, KeyError, TypeError, ValueError):
         return ""
+
+
+def holder_of(layout: Layout) -> int | None:
+    """The process that has a folder; 0 where it does not say which it is, None where nobody has it.  Raises StorageError."""
+    if not layout.lock.exists():
+        return None
+    lock = filelock.FileLock(layout.lock, timeout=0, mode=0o600, thread_local=False)
+    with explaining("look who uses", layout.root):
+        try:
+            with lock:
+                return None
+        except filelock.Timeout:
+            said = re.search(r"[0-9]+", _holder(layout))
+            return int(said[0]) if said else 0
+
+
+def check_version(layout: Layout) -> None:
+    """Raises StorageError for a folder that a newer tmrld has made, and Damaged."""
+    if layout.version.exists():
+        read_manifest(layout.version, _KIND, LAYOUT_VERSION)
 
 
 def _check_version(layout: Layout) -> None:

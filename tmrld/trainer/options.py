@@ -19,6 +19,12 @@ class TrainingOptions(BaseModel):
         description="Seeds the networks, the sampling of batches and random warm-up actions.",
         json_schema_extra=new_run(),
     )
+    start_from: str = Field(
+        "",
+        max_length=64,
+        description="Name of weights on the relay's shelf that the policy starts from; empty: it starts at random.",
+        json_schema_extra=new_run(),
+    )
     slack_transitions: int = Field(
         500,
         ge=1,

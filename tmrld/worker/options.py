@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tmrld.applies import live
+from tmrld.applies import live, restart
 
 
 class CollectionOptions(BaseModel):
@@ -14,6 +14,12 @@ class CollectionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    policy: str = Field(
+        "",
+        max_length=64,
+        description="Name of weights on the relay's shelf that drive instead of the policy that is learned; empty: the latter does.",
+        json_schema_extra=restart(),
+    )
     chunk_steps: int = Field(
         100, ge=1, le=10_000, description="A chunk is sent after this many steps ...", json_schema_extra=live("steps")
     )

@@ -21,11 +21,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tmrld.envs.options import EnvironmentOptions, TrackmaniaOptions
+from tmrld.envs.options import EnvironmentOptions, TrackmaniaOptions, names_a_file
 from tmrld.envs.trackmania.eyes import Eye, eye_of
 from tmrld.envs.trackmania.interface import Moment, TrackmaniaInterface
 from tmrld.envs.trackmania.telemetry import Record
-from tmrld.envs.trackmania.tracks import read
+from tmrld.envs.trackmania.tracks import name_of, read
 from tmrld.envs.trackmania.windows import GameWindow, find
 from tmrld.errors import GameError, WorldError
 
@@ -116,13 +116,13 @@ class RecordedCourse:
 
 def course_of(track: str, *, as_it_is: bool = False) -> RecordedCourse:
     """The line in the file that ``track`` names, resampled unless wanted ``as_it_is``.  Raises WorldError where there is none."""
-    path = Path(track).expanduser()
-    if path.suffix.lower() not in (".npy", ".txt", ".csv"):
+    if not names_a_file(track):
         raise WorldError(
-            f"track is {track!r}: for game='trackmania' it must be the path of a file with the line of the track, .npy or text with "
-            "x, y, z per line. `tmrld track show NAME --line FILE` writes that of a simulator's track, for `tmrld sim`"
+            f"track is {track!r}: for game='trackmania' it must be a track on the shelf (`tmrld track list` has those), or the path "
+            "of a file with its line, .npy or text with x, y, z per line. `tmrld track show NAME --line FILE` writes that of a "
+            "simulator's track, for `tmrld sim`"
         )
-    return RecordedCourse(path.stem, read(path, as_it_is=as_it_is))
+    return RecordedCourse(name_of(track), read(Path(track).expanduser(), as_it_is=as_it_is))
 
 
 class GameWorld:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tmrld.envs.options import names_a_file
 from tmrld.errors import WorldError
 
 SPACING_M = 0.1
@@ -18,6 +19,11 @@ MIN_POINTS = 3
 """After resampling; TMRL falls back to a dummy line of two points, which trains nothing."""
 MAX_POINTS = 1_000_000
 """100 km: a longer line is a mistake in its unit."""
+
+
+def name_of(track: str) -> str:
+    """What a track is called: the name of its file, if it is one, without ending and folder."""
+    return Path(track).stem if names_a_file(track) else track
 
 
 def read(path: Path, *, as_it_is: bool = False) -> NDArray[np.float64]:
@@ -40,7 +46,8 @@ def parse(data: bytes, source: str, *, as_it_is: bool = False) -> NDArray[np.flo
         if data.startswith(b"\x93NUMPY"):
             points = np.load(io.BytesIO(data), allow_pickle=False)
         else:
-            points = np.loadtxt(io.StringIO(data.decode("utf-8").replace(",", " ")), ndmin=2)
+            rows = [row for row in data.decode("utf-8").replace(",", " ").splitlines() if row.partition("#")[0].strip()]
+            points = np.loadtxt(rows, ndmin=2) if rows else np.zeros((0, 3))
         points = np.asarray(points, np.float64)
     except (ValueError, TypeError, EOFError) as error:
         raise WorldError(f"{source} is not a line of points (x, y, z as text, or a .npy file): {error}") from error
