@@ -18,6 +18,7 @@ from tmrld import __version__
 from tmrld.errors import BadInput, NotFound
 from tmrld.events import Feed
 from tmrld.results import Results
+from tmrld.scoreboard import Scoreboard
 from tmrld.steering import RunsRole, Steering
 from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
@@ -127,6 +128,7 @@ class Node:
         self.roles = tuple(roles)
         self.feed = feed
         self.results = Results(store)
+        self.scoreboard = Scoreboard(store)
         self.steering = Steering(store, relay)
         self._store = store
         self._relay = relay

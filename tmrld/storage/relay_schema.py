@@ -131,6 +131,24 @@ CREATE TABLE assignments (
     run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE
 ) WITHOUT ROWID
 """,
+    """
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received_at REAL NOT NULL,
+    author TEXT NOT NULL,
+    name TEXT NOT NULL,
+    run TEXT,
+    version INTEGER,
+    track TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    game TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    perturbed INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    episodes TEXT NOT NULL
+);
+CREATE INDEX evaluations_by_track ON evaluations (track, id)
+""",
 )
 
 

@@ -1,7 +1,7 @@
 """Everything that a relay knows of its runs, but the sample log: one SQLite file, and folders of weights and checkpoints.
 
 `RunStore` holds the runs themselves and their configuration; the rest has a file of its own and hangs on it: ``lineages``,
-``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``, ``assignments``, ``tracks``.
+``metrics``, ``episodes``, ``weights``, ``checkpoints``, ``nodes``, ``assignments``, ``tracks``, ``evaluations``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tmrld.storage.assignments import Assignments
 from tmrld.storage.checkpoints import CheckpointStore
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Episodes
+from tmrld.storage.evaluations import Evaluations
 from tmrld.storage.files import explaining
 from tmrld.storage.layout import Layout, checked_run_name
 from tmrld.storage.lineages import Lineages
@@ -75,6 +76,7 @@ class RunStore:
         self.nodes = Nodes(self._database)
         self.assignments = Assignments(self._database)
         self.tracks = Tracks(self._database)
+        self.evaluations = Evaluations(self._database)
 
     def create(self, name: str, config: Mapping[str, Any], author: str, at: float, state: str = "queued") -> Run:
         """A new run in this state, its configuration being revision 1.

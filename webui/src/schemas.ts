@@ -19,6 +19,28 @@ export interface components {
             run: string | null;
         };
         /**
+         * Board
+         * @description Everything that drives on one track of one game: by the share of finishes, then by the median lap.
+         */
+        Board: {
+            /**
+             * Track
+             * @description Name of the track.
+             */
+            track: string;
+            /**
+             * Game
+             * @description sim, trackmania, or empty for an environment of another kind.
+             * @enum {string}
+             */
+            game: "sim" | "trackmania" | "";
+            /**
+             * Entries
+             * @description The best first.
+             */
+            entries: components["schemas"]["LeaderboardEntry"][];
+        };
+        /**
          * Bottleneck
          * @description Which part of a run holds the others up.
          */
@@ -288,6 +310,58 @@ export interface components {
             next: string | null;
         };
         /**
+         * EvaluatedEpisode
+         * @description An episode as it was driven.
+         */
+        EvaluatedEpisode: {
+            /**
+             * Seed
+             * @description Seed of its start, if it had one.
+             */
+            seed: number | null;
+            /**
+             * Finished
+             * @description Whether it reached the finish.
+             */
+            finished: boolean;
+            /**
+             * Lap Time S
+             * @description Lap time in seconds, if it was finished and laps are timed.
+             */
+            lap_time_s: number | null;
+            /**
+             * Episode Return
+             * @description Sum of its rewards.
+             */
+            episode_return: number | null;
+            /**
+             * Steps
+             * @description Its length in steps.
+             */
+            steps: number;
+        };
+        /**
+         * EvaluatedWeights
+         * @description What has driven.
+         */
+        EvaluatedWeights: {
+            /**
+             * Name
+             * @description What it is called.
+             */
+            name: string;
+            /**
+             * Run
+             * @description Run that the weights came from, if they did; it need not be one of this relay.
+             */
+            run: string | null;
+            /**
+             * Version
+             * @description Their version in that run.
+             */
+            version: number | null;
+        };
+        /**
          * Evaluation
          * @description How a version of the weights did in its evaluation episodes.
          */
@@ -414,6 +488,103 @@ export interface components {
              * @description The token, told this once.
              */
             token: string;
+        };
+        /**
+         * Leaderboard
+         * @description The boards of all tracks, or of one.
+         */
+        Leaderboard: {
+            /** Items */
+            items: components["schemas"]["Board"][];
+        };
+        /**
+         * LeaderboardEntry
+         * @description A line of a board.
+         */
+        LeaderboardEntry: {
+            /**
+             * Rank
+             * @description Its place, from 1.
+             */
+            rank: number;
+            /**
+             * Source
+             * @description published: somebody has published it; run: the evaluation episodes of a run of this relay, those of the version that did best.
+             * @enum {string}
+             */
+            source: "published" | "run";
+            weights: components["schemas"]["EvaluatedWeights"];
+            /**
+             * Environment
+             * @description Id of the environment; of a run, as it is configured now.
+             */
+            environment: string;
+            /**
+             * Protocol
+             * @description plain, or tmrl-league for the rules of the TMRL Roborace League.
+             * @enum {string}
+             */
+            protocol: "plain" | "tmrl-league";
+            /**
+             * Perturbed
+             * @description Whether the starts were perturbed, where the world allows that.
+             */
+            perturbed: boolean;
+            /**
+             * Created
+             * @description When the relay received it, or the newest of a run's episodes.
+             */
+            created: number;
+            /**
+             * Author
+             * @description Whose token it was published with; null for a run.
+             */
+            author: string | null;
+            /**
+             * Note
+             * @description What else is worth knowing.
+             */
+            note: string;
+            /**
+             * Evaluation
+             * @description Number of the published evaluation; null for a run.
+             */
+            evaluation: number | null;
+            /** @description What its episodes say together. */
+            score: components["schemas"]["Score"];
+            /** @description The league's score; null for another protocol. */
+            league: components["schemas"]["LeagueScore"] | null;
+        };
+        /**
+         * LeagueScore
+         * @description How an entry stands by the rules of the TMRL Roborace League.
+         */
+        LeagueScore: {
+            /**
+             * Times S
+             * @description Times of the runs that count, penalties included, in seconds.
+             */
+            times_s: number[];
+            /**
+             * Crashes
+             * @description Episodes that did not reach the finish: each adds 10 s to the next run.
+             */
+            crashes: number;
+            /**
+             * Eliminated
+             * @description Whether the third crash has ended it.
+             */
+            eliminated: boolean;
+            /**
+             * Mean S
+             * @description The mean of ten runs, in seconds; null for an entry that is out.
+             */
+            mean_s: number | null;
+            /**
+             * Std S
+             * @description Their standard deviation, in seconds; null for an entry that is out.
+             */
+            std_s: number | null;
         };
         /**
          * Log
@@ -605,6 +776,106 @@ export interface components {
              * @enum {string}
              */
             start: "now" | "queue" | "no";
+        };
+        /**
+         * NewEvaluatedEpisode
+         * @description An episode as it was driven.
+         */
+        NewEvaluatedEpisode: {
+            /**
+             * Seed
+             * @description Seed of its start, if it had one.
+             */
+            seed?: number | null;
+            /**
+             * Finished
+             * @description Whether it reached the finish.
+             */
+            finished: boolean;
+            /**
+             * Lap Time S
+             * @description Lap time in seconds, if it was finished and laps are timed.
+             */
+            lap_time_s?: number | null;
+            /**
+             * Episode Return
+             * @description Sum of its rewards; null where it is unknown.
+             */
+            episode_return?: number | null;
+            /**
+             * Steps
+             * @description Its length in steps.
+             */
+            steps: number;
+        };
+        /**
+         * NewEvaluatedWeights
+         * @description What has driven.
+         */
+        NewEvaluatedWeights: {
+            /**
+             * Name
+             * @description What it is called on the leaderboard.
+             */
+            name: string;
+            /**
+             * Run
+             * @description Run that the weights came from, if they did.
+             */
+            run?: string | null;
+            /**
+             * Version
+             * @description Their version in that run.
+             */
+            version?: number | null;
+        };
+        /**
+         * NewEvaluation
+         * @description Episodes that are to be published.
+         */
+        NewEvaluation: {
+            weights: components["schemas"]["NewEvaluatedWeights"];
+            /**
+             * Track
+             * @description Name of the track.
+             */
+            track: string;
+            /**
+             * Environment
+             * @description Id of the environment.
+             */
+            environment: string;
+            /**
+             * Game
+             * @description sim, trackmania, or empty for an environment of another kind.
+             * @default
+             * @enum {string}
+             */
+            game: "sim" | "trackmania" | "";
+            /**
+             * Protocol
+             * @description tmrl-league: by the rules of the TMRL Roborace League, episodes in the order in which they were driven.
+             * @default plain
+             * @enum {string}
+             */
+            protocol: "plain" | "tmrl-league";
+            /**
+             * Perturbed
+             * @description Whether the starts were perturbed, as in a run's own evaluation.
+             * @default false
+             */
+            perturbed: boolean;
+            /**
+             * Note
+             * @description What else is worth knowing.
+             * @default
+             */
+            note: string;
+            /**
+             * Episodes
+             * @description Every episode.
+             */
+            episodes: components["schemas"]["NewEvaluatedEpisode"][];
         };
         /**
          * NewInvite
@@ -863,6 +1134,82 @@ export interface components {
             errors: (components["schemas"]["FieldProblem"] | components["schemas"]["ConfigProblem"])[];
         };
         /**
+         * PublishedEvaluation
+         * @description Episodes that somebody has published.
+         */
+        PublishedEvaluation: {
+            /**
+             * Id
+             * @description Its number.
+             */
+            id: number;
+            /**
+             * Created
+             * @description When the relay received it.
+             */
+            created: number;
+            /**
+             * Author
+             * @description Whose token it was published with.
+             */
+            author: string;
+            weights: components["schemas"]["EvaluatedWeights"];
+            /**
+             * Track
+             * @description Name of the track.
+             */
+            track: string;
+            /**
+             * Environment
+             * @description Id of the environment.
+             */
+            environment: string;
+            /**
+             * Game
+             * @description sim, trackmania, or empty for an environment of another kind.
+             * @enum {string}
+             */
+            game: "sim" | "trackmania" | "";
+            /**
+             * Protocol
+             * @description plain, or tmrl-league for the rules of the TMRL Roborace League.
+             * @enum {string}
+             */
+            protocol: "plain" | "tmrl-league";
+            /**
+             * Perturbed
+             * @description Whether the starts were perturbed.
+             */
+            perturbed: boolean;
+            /**
+             * Note
+             * @description What else is worth knowing.
+             */
+            note: string;
+            /**
+             * Episodes
+             * @description Every episode, in the order in which they were driven.
+             */
+            episodes: components["schemas"]["EvaluatedEpisode"][];
+            /** @description What they say together. */
+            score: components["schemas"]["Score"];
+            /** @description The league's score; null for another protocol. */
+            league: components["schemas"]["LeagueScore"] | null;
+        };
+        /**
+         * PublishedEvaluations
+         * @description Published evaluations, the newest first.
+         */
+        PublishedEvaluations: {
+            /** Items */
+            items: components["schemas"]["PublishedEvaluation"][];
+            /**
+             * Next
+             * @description Give this as `before` to see the evaluations before these; null at the end.
+             */
+            next: string | null;
+        };
+        /**
          * Revision
          * @description One step in the history of a configuration.
          */
@@ -1012,6 +1359,52 @@ export interface components {
         Runs: {
             /** Items */
             items: components["schemas"]["Run"][];
+        };
+        /**
+         * Score
+         * @description What episodes say together.  The deviation is that of just these laps (divided by their number).
+         */
+        Score: {
+            /**
+             * Episodes
+             * @description How many there were.
+             */
+            episodes: number;
+            /**
+             * Finished
+             * @description How many of them reached the finish.
+             */
+            finished: number;
+            /**
+             * Finish Share
+             * @description The share of those, from 0 to 1.
+             */
+            finish_share: number | null;
+            /**
+             * Mean Lap S
+             * @description Mean lap time, in seconds.
+             */
+            mean_lap_s: number | null;
+            /**
+             * Std Lap S
+             * @description Standard deviation of the lap times, in seconds.
+             */
+            std_lap_s: number | null;
+            /**
+             * Median Lap S
+             * @description Median lap time, in seconds.
+             */
+            median_lap_s: number | null;
+            /**
+             * Best Lap S
+             * @description Shortest lap, in seconds.
+             */
+            best_lap_s: number | null;
+            /**
+             * Mean Return
+             * @description Mean sum of rewards.
+             */
+            mean_return: number | null;
         };
         /**
          * Series
