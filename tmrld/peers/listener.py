@@ -12,9 +12,9 @@ import http
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import WebSocketException
@@ -22,6 +22,7 @@ from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 
 from tmrld.errors import BadInput, Conflict, LinkLost, ProtocolError, Refused, TmrldError
+from tmrld.peers import looking
 from tmrld.peers.channel import GOING_AWAY, INTERNAL, NORMAL, POLICY, WebSocketChannel, fit_reason
 from tmrld.peers.joining import CREDENTIAL_HEADER, PATH, tell_joined
 from tmrld.peers.link import Link, link_trouble
@@ -48,22 +49,32 @@ Enrol = Callable[[str, str, str], Grant]
 Raises `Refused` with a sentence, `BadInput` for a name that cannot be."""
 
 
+Outlook = Callable[[Grant], Mapping[str, Any]]
+"""Who looks in → what the relay knows of that node, as plain values, for `looking`."""
+
+
+def _no_outlook(_grant: Grant) -> Mapping[str, Any]:
+    return {}
+
+
 def _no_invites(_secret: str, _wish: str, _credential: str) -> Grant:
     raise Refused("this relay invites nobody")
 
 
 class _Connection(ServerConnection):
-    """Remembers between request and link whom the token was for, and whether it comes to join."""
+    """Remembers between request and link whom the token was for, and whether it comes to join, or only to look."""
 
     grant: Grant
     joins = False
+    looks = False
 
 
 class Listener:
     """Accepts peers on ``host`` and ``port`` (0 for any free one) until closed.
 
     ``on_link`` is awaited with each open link in a task of its own; the link is closed when it returns.  What it raises is
-    logged; `TmrldError` is told to the peer too.  ``welcome`` makes the relay's greeting; ``enrol`` decides on invites.
+    logged; `TmrldError` is told to the peer too.  ``welcome`` makes the relay's greeting; ``enrol`` decides on invites;
+    ``outlook`` tells a node that only looks what is known of it.
     """
 
     def __init__(
@@ -76,6 +87,7 @@ class Listener:
         on_link: Callable[[Link], Awaitable[None]],
         *,
         enrol: Enrol = _no_invites,
+        outlook: Outlook = _no_outlook,
         attempts: Attempts | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
@@ -86,6 +98,7 @@ class Listener:
         self._welcome = welcome
         self._on_link = on_link
         self._enrol = enrol
+        self._outlook = outlook
         self._attempts = attempts or Attempts()
         self._max_message_bytes = max_message_bytes
         self._server: Server | None = None
@@ -158,7 +171,7 @@ class Listener:
             response.headers["Retry-After"] = f"{wait_s:.0f}"
             return response
         try:
-            connection.joins = request.path == PATH
+            connection.joins, connection.looks = request.path == PATH, request.path == looking.PATH
             admit = self._admit_joiner if connection.joins else self._admit
             connection.grant = admit(request, address, now)
         except _TurnedAway as no:
@@ -237,6 +250,9 @@ class Listener:
         grant = connection.grant
         if connection.joins:
             await tell_joined(connection, grant, self._welcome().relay)
+            return
+        if connection.looks:
+            await looking.show(connection, self._welcome(), grant.name, self._outlook(grant))
             return
         task = asyncio.current_task()
         assert task is not None
