@@ -29,7 +29,10 @@ Array = NDArray[Any]
 Columns = Mapping[str, Array]
 
 ACTOR_KINDS = ("random", "policy", "human", "scripted")
-"""Who chose an action; a chunk's ``actor`` column holds the index (uint8)."""
+"""Who chose an action; a chunk's ``actor`` column holds the index (uint8).
+
+``policy`` is the one that the run learns; ``scripted`` is any other program, the weights of ``collection.policy`` included.
+"""
 
 MIXED = "mixed"
 """The actor of an episode in which more than one kind chose actions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -11,8 +12,8 @@ import pytest
 from gymnasium import spaces
 
 from tmrld.configuration import run_config
-from tmrld.errors import WorldError
-from tmrld.payloads import Array, EnvSpec, PartSpec, WeightsManifest
+from tmrld.errors import WeightsError, WorldError
+from tmrld.payloads import ACTOR_KINDS, Array, EnvSpec, PartSpec, WeightsManifest
 from tmrld.protocol.codec import open_chunk
 from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Command, Message, Status, WeightsMessage
 from tmrld.rl.options import NetworkOptions
@@ -92,18 +93,18 @@ def assignment(chunk_steps: int = 4, **more: Any) -> Assign:
     return Assign("demo", run_config(plain).model_dump(mode="json"), 1, "running", **more)
 
 
-def weights(evaluate: int = 0) -> WeightsMessage:
-    random = np.random.default_rng(0)
+def weights(evaluate: int = 0, seed: int = 0) -> WeightsMessage:
+    random = np.random.default_rng(seed)
     shapes = {"trunk.layers.0.weight": (4, 1), "trunk.layers.0.bias": (4,), "head.weight": (2, 4), "head.bias": (2,)}
     tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     manifest = WeightsManifest("demo", 1, 10, 0, SPEC, NETWORK.model_dump(mode="json"), "sac")
     return WeightsMessage("demo", 1, 10, 0, evaluate, pack(manifest, tensors).data)
 
 
-def driven(cars: int, *messages: Message) -> Port:
-    """What an engine with so many cars says that is told this."""
+def driven(cars: int, *messages: Message, plain: dict[str, Any] | None = None, files: dict[str, str] | None = None) -> Port:
+    """What an engine with so many cars says that is told this; ``plain`` is its configuration, ``files`` what it has of the shelf."""
     port = Port(*messages)
-    WorkerEngine(port, "demo", "w", config(), 0, cars).run()  # type: ignore[arg-type]  # all that it needs of a port
+    WorkerEngine(port, "demo", "w", plain or config(), 0, cars, files).run()  # type: ignore[arg-type]  # all that it needs of a port
     return port
 
 
@@ -190,6 +191,79 @@ def test_an_evaluation_interrupts_the_episodes_of_several_cars() -> None:
     found = purposes(3, 6)
     assert found[:2] == ["evaluation"] * 2
     assert found.count("train") >= 9  # the interrupted ones come to their end
+
+
+# The expert: weights that drive in the learned policy's place
+
+
+def with_an_expert(**more: Any) -> tuple[dict[str, Any], Assign]:
+    """A configuration in which the weights "teacher" collect, and the assignment that goes with it."""
+    plain = run_config(config() | {"collection": {"chunk_steps": 4, "policy": "teacher"}}).model_dump(mode="json")
+    return plain, Assign("demo", plain, 1, "running", **more)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> dict[str, str]:
+    """The file of other weights than those that the run learns."""
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(weights(seed=5).payload)
+    return {"weights/teacher": str(path)}
+
+
+@pytest.mark.parametrize("cars", [1, 3])
+def test_the_expert_collects_from_the_first_step_and_newer_weights_do_not_replace_it(
+    cars: int, teacher: dict[str, str]
+) -> None:
+    plain, assign = with_an_expert()
+    before = driven(cars, assign, Allowance("demo", "", 60), plain=plain, files=teacher).chunks()
+    after = driven(cars, weights(), assign, Allowance("demo", "", 60), plain=plain, files=teacher).chunks()
+    assert sum(chunk.steps for chunk in before) == 60
+    for first, second in zip(map(open_chunk, before), map(open_chunk, after), strict=True):
+        np.testing.assert_array_equal(first.columns["action"], second.columns["action"])
+    learned = driven(cars, weights(), assignment(), Allowance("demo", "", 60)).chunks()
+    assert open_chunk(learned[0]).columns["action"][1] != open_chunk(after[0]).columns["action"][1]
+
+
+def test_the_expert_drives_with_noise_as_training_does(teacher: dict[str, str]) -> None:
+    plain, assign = with_an_expert()
+    port = driven(4, assign, Allowance("demo", "", 4), plain=plain, files=teacher)
+    actions = [open_chunk(chunk).columns["action"][-1].item() for chunk in port.chunks()]
+    assert len(set(actions)) == 4  # all cars see the same
+
+
+def test_what_the_expert_drives_is_nobodys_version(teacher: dict[str, str]) -> None:
+    plain, assign = with_an_expert()
+    chunks = [
+        open_chunk(chunk)
+        for chunk in driven(2, weights(), assign, Allowance("demo", "", 40), plain=plain, files=teacher).chunks()
+    ]
+    assert {index for chunk in chunks for index in chunk.columns["actor"]} == {ACTOR_KINDS.index("scripted")}
+    assert {version for chunk in chunks for version in chunk.columns["weights"]} == {-1}
+    summaries = [chunk.summary for chunk in chunks if chunk.summary is not None]
+    assert {(summary.actor, summary.weights_version) for summary in summaries} == {("scripted", -1)}
+
+
+def test_an_evaluation_is_driven_by_what_was_learned_all_the_same(teacher: dict[str, str]) -> None:
+    plain, assign = with_an_expert(evaluates=True)
+    with_expert = driven(2, weights(evaluate=3), assign, plain=plain, files=teacher).chunks("evaluation")
+    without = driven(2, weights(evaluate=3), assignment(evaluates=True)).chunks("evaluation")
+    for first, second in zip(map(open_chunk, with_expert), map(open_chunk, without), strict=True):
+        assert set(first.columns["weights"][first.lead :]) == {1}
+        np.testing.assert_array_equal(first.columns["action"], second.columns["action"])
+
+
+def test_an_expert_that_cannot_drive_is_refused_and_the_environments_are_let_go(tmp_path: Path) -> None:
+    plain, _ = with_an_expert()
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(b"nothing")
+    before = Road.closed
+    with pytest.raises(
+        WeightsError, match=r"collection\.policy is 'teacher', which cannot drive here: .*not a safetensors file"
+    ):
+        driven(2, plain=plain, files={"weights/teacher": str(path)})
+    with pytest.raises(WeightsError, match=r"collection\.policy is 'teacher', and this worker was not sent these weights"):
+        driven(2, plain=plain)
+    assert Road.closed == before + 4
 
 
 def test_reports_count_the_steps_of_all_cars(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,10 @@ numbers.
 In lockstep it drives several cars, each through episodes of its own, and chooses their actions together; the loop stops when the
 allowance is used up.  In real time there is one car, which waits for nothing but the clock.  Until the first weights arrive, actions
 are random.
+
+With ``collection.policy`` those weights drive for training instead, from the first step to the last, with the noise that training
+has; TMRL calls such a worker an expert.  What they choose is stamped "scripted", with no version, for it is nothing that this run has
+learned: it moves none of the policy's curves, and its laps are not the policy's.  Newer weights still come in, and are evaluated.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +31,7 @@ from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import Env, Line, describe, keeps_real_time, make, newest_frames, track_of, view_of
 from tmrld.errors import GameError, PipeFull, WeightsError, WorldError
-from tmrld.payloads import Chunk, Weights
+from tmrld.payloads import Chunk, EnvSpec, Weights
 from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
     MAX_TRACK_POINTS,
@@ -42,6 +47,7 @@ from tmrld.protocol.messages import (
 )
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.weights import unpack
+from tmrld.storage.files import read_file
 from tmrld.worker.episode import Choice, Environment, Episode, EpisodePlan
 from tmrld.worker.once import Once
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
@@ -76,10 +82,20 @@ class Stop(Exception):
 class WorkerEngine:
     """A worker's engine: what it was told, the policy that it drives with, and how far it has come.
 
-    ``cars`` is how many environments it steps in lockstep.  Raises WorldError for several in real time.
+    ``cars`` is how many environments it steps in lockstep.  ``files`` are paths of what the run needs of the shelf, by "kind/name".
+    Raises WorldError for several cars in real time, WeightsError for a ``collection.policy`` that cannot drive here.
     """
 
-    def __init__(self, port: EnginePort, run: str, worker: str, config: dict[str, Any], produced: int, cars: int = 1) -> None:
+    def __init__(
+        self,
+        port: EnginePort,
+        run: str,
+        worker: str,
+        config: dict[str, Any],
+        produced: int,
+        cars: int = 1,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self._port = port
         self._run = run
         self._worker = worker
@@ -104,6 +120,13 @@ class WorkerEngine:
         self._produced = produced
         self._actor: Actor | None = None
         self._version = -1
+        try:
+            self._expert = _expert(self._collection.policy, files or {}, self._spec)
+            """Whoever drives for training in the learned policy's place."""
+        except BaseException:
+            for environment in self._environments:
+                environment.close()
+            raise
         self._seeds_due: list[int] = []
         """Of the evaluation episodes that are still to be driven."""
         self._trouble = Once()
@@ -304,8 +327,12 @@ class WorkerEngine:
         return True
 
     def _choose(self, driven: Sequence[Episode]) -> list[Choice]:
-        """The stochastic policy, or random actions while there is none."""
+        """The stochastic policy, the expert's if there is one, or random actions while there is none."""
         self._produced += len(driven)
+        if self._expert is not None:
+            observations = [episode.observation for episode in driven]
+            actions = self._expert.act_many(observations, deterministic=False, rng=self._random)
+            return [Choice(action, "scripted") for action in actions]
         if self._actor is None:
             actions = self._random.uniform(-1, 1, (len(driven), self._spec.action_size)).astype(np.float32)
             return [Choice(action, "random") for action in actions]
@@ -457,6 +484,23 @@ def _make(options: EnvironmentOptions, cars: int) -> list[Env]:
     return [first, *(make(options) for _ in range(cars - 1))]
 
 
+def _expert(name: str, files: Mapping[str, str], spec: EnvSpec) -> Actor | None:
+    """The policy that ``collection.policy`` names; None for "".  Raises WeightsError when it cannot drive here."""
+    if not name:
+        return None
+    path = files.get(f"weights/{name}")
+    if path is None:
+        raise WeightsError(
+            f"collection.policy is {name!r}, and this worker was not sent these weights: upgrade the relay's tmrld"
+        )
+    data = read_file(Path(path))
+    try:
+        manifest, _ = unpack(data)
+        return load_actor(Weights(manifest, data), spec)
+    except WeightsError as error:
+        raise WeightsError(f"collection.policy is {name!r}, which cannot drive here: {error}") from error
+
+
 def _stay_on_one_core() -> None:
     """Keep this process on one processor core, where the system lets us.
 
@@ -470,7 +514,9 @@ def _stay_on_one_core() -> None:
 def run(port: EnginePort, arguments: dict[str, Any]) -> None:
     """Entry point of the engine process.
 
-    ``arguments``: run, worker, config, produced (transitions of this incarnation so far), environments (how many cars it drives).
+    ``arguments``: run, worker, config, produced (transitions of this incarnation so far), environments (how many cars it drives),
+    files (what it needs of the shelf: paths by "kind/name").
     """
     produced, cars = int(arguments["produced"]), int(arguments["environments"])
-    WorkerEngine(port, arguments["run"], arguments["worker"], arguments["config"], produced, cars).run()
+    files = arguments.get("files", {})
+    WorkerEngine(port, arguments["run"], arguments["worker"], arguments["config"], produced, cars, files).run()
