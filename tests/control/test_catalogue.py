@@ -13,8 +13,8 @@ from tmrld.trainer.engine import Pace, measurements
 
 
 def reported_by_a_trainer() -> set[str]:
-    """After an update of every algorithm of ours."""
-    loop = a_loop()
+    """After an update of every algorithm of ours, with demonstrations to learn from."""
+    loop = a_loop(demonstrations=a_log(1))
     ingest_until(loop, a_log(4), 40)
     loop.update()
     return set(measurements(loop, Pace()))

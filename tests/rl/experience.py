@@ -23,6 +23,12 @@ def point_spec(action_size: int = 1) -> EnvSpec:
     return EnvSpec("test/Point-v0", (PartSpec("position", (1,)),), action_size, default_action=(0.0,) * action_size)
 
 
+def picture_spec(shape: tuple[int, ...] = (64, 64), history: int = 4) -> EnvSpec:
+    """The spaces of TMRL's full flavour: numbers around a picture, which is small, in colour or without a history if wished."""
+    parts = (PartSpec("speed", (1,), scale=100.0), PartSpec("images", shape, "uint8", 0.0, 255.0, history, 255.0))
+    return EnvSpec("test/Full-v0", (*parts, PartSpec("gear", (1,))), 3, 2, (0.0, 0.0, 0.0))
+
+
 @dataclass
 class Episode:
     """The rows of an episode, and the observation after each of them, as an environment with real deques emits them."""

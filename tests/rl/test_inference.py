@@ -13,11 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.rl.experience import flat, lidar_spec, make_episode, point_spec
+from tests.rl.experience import cut_all, flat, lidar_spec, make_episode, picture_spec, point_spec
 from tmrld.errors import BadInput, WeightsError
-from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
+from tmrld.payloads import Array, EnvSpec, PartSpec, Weights, WeightsManifest
 from tmrld.rl.inference import load_actor
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC
 from tmrld.rl.weights import pack
 
@@ -41,6 +42,69 @@ def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
             expected = sac.policy({"vector": sac.normaliser(torch.from_numpy(flat(spec, observation))[None])}).mode()[0].numpy()
         assert action.dtype == np.float32
         np.testing.assert_allclose(action, expected, atol=1e-6)
+
+
+PICTURES = [
+    (picture_spec(), "tmrl"),
+    (picture_spec((50, 67, 3), history=2), "tmrl"),
+    (picture_spec((44, 36), history=0), "nature"),
+    (picture_spec((37, 52, 3), history=0), "nature"),
+    (
+        replace(
+            point_spec(),
+            parts=(PartSpec("left", (40, 36), "uint8", scale=255.0), PartSpec("depth", (36, 50), history=2, scale=255.0)),
+        ),
+        "nature",
+    ),
+    (replace(point_spec(), parts=(PartSpec("view", (36, 36), "uint8", history=3, scale=255.0),)), "nature"),
+]
+"""Gray, in colour, without a history, two at once, nothing but an image."""
+
+
+@pytest.mark.parametrize(("spec", "cnn"), PICTURES)
+def test_it_sees_in_images_what_the_torch_policy_sees(spec: EnvSpec, cnn: Any) -> None:
+    network = NetworkOptions(hidden=(32,), cnn=cnn)
+    sac, replay = SAC(AlgorithmOptions(), network, spec, seed=0), Replay(spec, 100)
+    episode = make_episode(spec, 10, np.random.default_rng(0))
+    for chunk in cut_all(episode, [10]):
+        replay.append(chunk)
+    for _ in range(2):
+        sac.update(replay.sample(4, np.random.default_rng(0)))
+    actor = load_actor(weights_of(sac, spec, network), spec)
+    observations: list[Any] = [obs[0] if len(obs) == 1 else obs for obs in episode.observations]
+
+    actions = np.stack([actor.act(observation, True, np.random.default_rng(0)) for observation in observations])
+    together = actor.act_many(observations, True, np.random.default_rng(0))
+
+    seen = {"vector": sac.normaliser(torch.from_numpy(np.stack([flat(spec, obs) for obs in episode.observations])))}
+    for index, part in enumerate(spec.parts):
+        seen[part.name] = torch.from_numpy(np.stack([obs[index] for obs in episode.observations]))
+    with torch.no_grad():
+        expected = sac.averaged_policy(seen).mode().numpy()
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
+    assert np.all(np.ptp(expected, axis=0) > 1e-3), "what it does depends on what it sees"
+
+
+def test_what_is_drawn_for_an_image_is_read_from_that_image_alone() -> None:
+    spec, network = picture_spec((36, 36), history=1), NetworkOptions(hidden=(8,), cnn="nature")
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    first, second = make_episode(spec, 1, np.random.default_rng(0)).observations
+    rng = np.random.default_rng(0)
+
+    before = actor.act(first, True, rng)
+    assert not np.array_equal(actor.act(second, True, rng), before)
+
+    np.testing.assert_array_equal(actor.act(first, True, rng), before)
+
+
+def test_an_image_of_another_size_is_explained() -> None:
+    spec, network = picture_spec((36, 36), history=2), NetworkOptions(hidden=(8,), cnn="nature")
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    speed, images, *others = make_episode(spec, 1, np.random.default_rng(0)).observations[0]
+
+    with pytest.raises(BadInput, match="'images' of the observation holds 1296 values, it should hold 2592"):
+        actor.act((speed, images[0], *others), True, np.random.default_rng(0))
 
 
 def test_it_explores_with_the_deviation_of_the_torch_policy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +34,18 @@ def a_log(records: int, steps: int = 4) -> list[LogRecord]:
     return [LogRecord(chunk, 10 * index, 10 * index + 10) for index, chunk in enumerate(chunks)]
 
 
-def a_loop(capacity: int = 1000, **options: float) -> TrainingLoop:
-    """A loop at its beginning."""
+def a_loop(
+    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, **options: float
+) -> TrainingLoop:
+    """A loop at its beginning; ``share`` is that of the demonstrations, if there are any."""
     values = {"batch_size": 4, "warm_up": 6, "update_to_data": 1.0, **options}
     algorithm = AlgorithmOptions.model_validate(values)
     sac = SAC(algorithm, NetworkOptions(hidden=(8,)), SPEC, TRAINING.seed)
-    return TrainingLoop(sac, Replay(SPEC, capacity), algorithm, TRAINING)
+    shown = Replay(SPEC, 1000) if demonstrations else None
+    for record in demonstrations:
+        assert shown is not None
+        shown.append(record.chunk)
+    return TrainingLoop(sac, Replay(SPEC, capacity), algorithm, TRAINING, shown, share)
 
 
 def ingest_until(loop: TrainingLoop, log: list[LogRecord], offset: int) -> None:

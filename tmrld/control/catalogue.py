@@ -192,6 +192,14 @@ ENTRIES = (
         "Transitions that the replay memory holds.",
         "Grows to its capacity and stays there.",
     ),
+    MetricInfo(
+        "demonstration_transitions",
+        "Demonstrations",
+        PACE,
+        "transitions",
+        "Transitions of demonstrations that are learned from besides; they never leave.",
+        "Stays as it is.",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 _PLACES = {entry.name: place for place, entry in enumerate(ENTRIES)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
@@ -58,6 +58,15 @@ class Algorithm(Protocol):
 
         Raises BadInput for a change that needs a new run.
         """
+        ...
+
+
+@runtime_checkable
+class StartsFromWeights(Protocol):
+    """What an algorithm offers besides if a run of it can start from weights."""
+
+    def start_from(self, tensors: Mapping[str, Array]) -> None:
+        """Begin as the policy with these tensors, as `Algorithm.policy_tensors` gives them; called before the first update."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Acting with a policy: numpy alone, one observation or a batch at a time, buffers made once.
 
 The same network as tmrld.rl.policy, which has the formulas, rebuilt from a Weights file.  A worker needs no torch for it, and a
-step costs some tens of microseconds; of a batch, each costs a fraction of that.
+step costs some tens of microseconds; of a batch, each costs a fraction of that.  Reading an image takes milliseconds.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from pydantic import ValidationError
+from numpy.lib.stride_tricks import as_strided
 
-from tmrld.errors import WeightsError
-from tmrld.payloads import Array, EnvSpec, Weights
+from tmrld.errors import BadInput
+from tmrld.payloads import Array, EnvSpec, PartSpec, Weights
+from tmrld.rl.convolutions import Convolution, convolutions, image_shape
 from tmrld.rl.observations import flatten, flatten_many, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
-from tmrld.rl.weights import check_fits, unpack
+from tmrld.rl.weights import open_policy
 
 
 def _relu(values: Array) -> None:
@@ -33,6 +34,69 @@ def _silu(values: Array) -> None:
 ACTIVATIONS: dict[str, Callable[[Array], None]] = {"relu": _relu, "tanh": _tanh, "silu": _silu}
 
 
+class _Layer:
+    """One convolution as a matrix product: every patch of the image that a kernel looks at is a column.
+
+    ``image`` is where it reads, (inputs, height, width); ``out`` is where it writes, of the same layout.  Both are made once.
+    """
+
+    def __init__(self, shape: Convolution, image: Array, out: Array, weight: Array, bias: Array) -> None:
+        self._weight = np.ascontiguousarray(weight.reshape(shape.outputs, -1))
+        self._bias = bias[:, None]
+        self._out = out.reshape(shape.outputs, -1)
+        self._columns = np.empty((shape.fan_in, shape.height * shape.width), np.float32)
+        patches = (shape.inputs, shape.kernel, shape.kernel, shape.height, shape.width)
+        channel, row, column = image.strides
+        strides = (channel, row, column, shape.stride * row, shape.stride * column)
+        self._patches = as_strided(image, patches, strides, writeable=False)
+        self._columns_of_patches = self._columns.reshape(patches)
+
+    def run(self, activate: Callable[[Array], None]) -> None:
+        """Write what the layer makes of its image."""
+        np.copyto(self._columns_of_patches, self._patches)
+        np.dot(self._weight, self._columns, out=self._out)
+        self._out += self._bias
+        activate(self._out)
+
+
+class _ImageReader:
+    """The convolutions of one image part: `read` leaves what they make of it in ``out``, flat."""
+
+    def __init__(
+        self,
+        part: PartSpec,
+        shapes: Sequence[Convolution],
+        layers: Sequence[tuple[Array, Array]],
+        activate: Callable[[Array], None],
+    ) -> None:
+        self._part = part
+        self._activate = activate
+        image = np.empty(image_shape(part), np.float32)
+        self._frames = image.reshape(-1, *part.shape) if len(part.shape) == 2 else _colours_last(image, part)
+        self._layers: list[_Layer] = []
+        for shape, (weight, bias) in zip(shapes, layers, strict=True):
+            out = np.empty((shape.outputs, shape.height, shape.width), np.float32)
+            self._layers.append(_Layer(shape, image, out, weight, bias))
+            image = out
+        self.out = image.reshape(-1)
+
+    def read(self, image: Array) -> None:
+        """Run the convolutions on this part of an observation, observed_shape.  Raises BadInput for another size."""
+        values, part = np.asarray(image), self._part
+        if values.size != part.observed_size:
+            raise BadInput(f"'{part.name}' of the observation holds {values.size} values, it should hold {part.observed_size}")
+        frames = values.reshape(self._frames.shape)
+        np.divide(frames, part.scale, out=self._frames, dtype=np.float32, casting="unsafe")
+        for layer in self._layers:
+            layer.run(self._activate)
+
+
+def _colours_last(image: Array, part: PartSpec) -> Array:
+    """A view of (history · colours, height, width) as frames (history, height, width, colours)."""
+    height, width, colours = part.shape
+    return np.moveaxis(image.reshape(-1, colours, height, width), 1, -1)
+
+
 class Actor:
     """Chooses actions; made by `load_actor`.  Not for several threads at once: its buffers are its own."""
 
@@ -45,8 +109,20 @@ class Actor:
             (np.ascontiguousarray(tensors[f"{name}.weight"]), tensors[f"{name}.bias"], np.empty_like(tensors[f"{name}.bias"]))
             for name in names
         ]
-        self._vector = np.empty(vector_size(spec), np.float32)
+        self._images = self._image_readers(tensors)
+        self._vector_size = vector_size(spec)
+        self._inputs = np.empty(self._layers[0][0].shape[1], np.float32)
         self._batch: list[Array] = []
+
+    def _image_readers(self, tensors: Mapping[str, Array]) -> list[tuple[int, _ImageReader]]:
+        """One for each image, and its place among the parts of an observation."""
+        readers: list[tuple[int, _ImageReader]] = []
+        parts = zip(image_parts(self.spec), convolutions(self.spec, self._options), strict=True)
+        for image, (part, shapes) in enumerate(parts):
+            names = [f"encoder.images.{image}.layers.{index}" for index in range(len(shapes))]
+            layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
+            readers.append((self.spec.parts.index(part), _ImageReader(part, shapes, layers, self._activate)))
+        return readers
 
     def act(self, observation: Sequence[Array] | Array, deterministic: bool, rng: np.random.Generator) -> Array:
         """The action for the environment's observation (see tmrld.rl.observations): a new (action_size,) float32 in [-1, 1].
@@ -54,8 +130,9 @@ class Actor:
         Deterministic: tanh(mean); otherwise drawn from the policy with ``rng``.  Raises BadInput for an observation of other
         sizes.
         """
-        flatten(self.spec, observation, self._vector)
-        values = self._vector
+        flatten(self.spec, observation, self._inputs[: self._vector_size])
+        self._read_images(observation, self._inputs)
+        values = self._inputs
         for weight, bias, out in self._layers[:-1]:
             np.dot(weight, values, out=out)
             out += bias
@@ -76,7 +153,10 @@ class Actor:
         if count == 1:  # a product of a matrix and a vector is the faster one
             return self.act(observations[0], deterministic, rng)[None]
         values, *outs = self._rows(count)
-        flatten_many(self.spec, observations, values)
+        flatten_many(self.spec, observations, values[:, : self._vector_size])
+        if self._images:
+            for observation, row in zip(observations, values, strict=True):
+                self._read_images(observation, row)
         for (weight, bias, _), out in zip(self._layers, outs, strict=True):
             np.dot(values, weight.T, out=out)
             out += bias
@@ -84,6 +164,15 @@ class Actor:
                 self._activate(out)
             values = out
         return self._actions(values, deterministic, rng)
+
+    def _read_images(self, observation: Sequence[Array] | Array, row: Array) -> None:
+        """Write what is read from the images of one observation behind the vector in this row of inputs."""
+        start = self._vector_size
+        for part, reader in self._images:
+            reader.read(observation if isinstance(observation, np.ndarray) else observation[part])
+            end = start + len(reader.out)
+            row[start:end] = reader.out
+            start = end
 
     def _actions(self, head: Array, deterministic: bool, rng: np.random.Generator) -> Array:
         """From what the last layer gives, (…, 2 · action_size), to actions (…, action_size)."""
@@ -98,9 +187,9 @@ class Actor:
         return sampled
 
     def _rows(self, count: int) -> list[Array]:
-        """Buffers for a batch: that of the vectors, then one per layer, (count, width) each; made anew only for a larger batch."""
+        """Buffers for a batch: that of the inputs, then one per layer, (count, width) each; made anew only for a larger batch."""
         if not self._batch or len(self._batch[0]) < count:
-            widths = [len(self._vector), *(len(bias) for _, bias, _ in self._layers)]
+            widths = [len(self._inputs), *(len(bias) for _, bias, _ in self._layers)]
             self._batch = [np.empty((count, width), np.float32) for width in widths]
         return [buffer[:count] for buffer in self._batch]
 
@@ -110,34 +199,5 @@ def load_actor(weights: Weights, spec: EnvSpec) -> Actor:
 
     Raises WeightsError when the file is damaged, does not fit the spec, or holds another network than its manifest says.
     """
-    manifest, tensors = unpack(weights.data)
-    check_fits(manifest, spec)
-    name = f"weights {manifest.version} of the run '{manifest.run}'"
-    try:
-        options = NetworkOptions(**manifest.network)
-    except (ValidationError, TypeError) as error:
-        raise WeightsError(f"{name} name a network that this program does not know: use the same version of tmrld") from error
-    if image_parts(spec):
-        raise WeightsError(f"{name} are of an MLP, and {spec.id} shows images, which an MLP cannot read")
-    for tensor, shape in _expected_shapes(spec, options).items():
-        found = tensors.get(tensor)
-        if found is None or found.shape != shape or found.dtype != np.float32:
-            got = "nothing" if found is None else f"{found.dtype} {found.shape}"
-            raise WeightsError(f"{name} should hold '{tensor}' as float32 {shape} and hold {got}: export them again")
-        if not np.isfinite(found).all():
-            raise WeightsError(
-                f"{name} hold values that are not finite in '{tensor}': the training diverged, use an older version"
-            )
+    options, tensors = open_policy(weights.data, spec)
     return Actor(spec, options, tensors)
-
-
-def _expected_shapes(spec: EnvSpec, options: NetworkOptions) -> dict[str, tuple[int, ...]]:
-    """The tensors of the policy network."""
-    widths = (vector_size(spec), *options.hidden)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for index in range(len(options.hidden)):
-        shapes[f"trunk.layers.{index}.weight"] = (widths[index + 1], widths[index])
-        shapes[f"trunk.layers.{index}.bias"] = (widths[index + 1],)
-    shapes["head.weight"] = (2 * spec.action_size, widths[-1])
-    shapes["head.bias"] = (2 * spec.action_size,)
-    return shapes

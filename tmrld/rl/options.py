@@ -100,6 +100,14 @@ class AlgorithmOptions(BaseModel):
         "with the newest.  An average lacks the whims of single updates.  Polyak and Juditsky 1992 (SIAM J. Control Optim. 30, 838).",
         json_schema_extra=live("updates"),
     )
+    policy_hold: int = Field(
+        default=2000,
+        ge=0,
+        le=10_000_000,
+        description="Updates before a policy that starts from weights (`training.start_from`) is changed: until then the critics "
+        "alone learn, what it is worth.  Without effect on a policy that starts at random.",
+        json_schema_extra=live("updates"),
+    )
     reward_scale: float = Field(
         default=1.0,
         gt=0.0,

@@ -49,6 +49,23 @@ class Batch:
     steps: Array
 
 
+def joined(*batches: Batch) -> Batch:
+    """These batches of one environment as one, in this order."""
+
+    def observations(kind: str) -> dict[str, Array]:
+        first, *_ = found = [getattr(batch, kind) for batch in batches]
+        return {name: np.concatenate([each[name] for each in found]) for name in first}
+
+    return Batch(
+        observation=observations("observation"),
+        action=np.concatenate([batch.action for batch in batches]),
+        reward=np.concatenate([batch.reward for batch in batches]),
+        next_observation=observations("next_observation"),
+        terminated=np.concatenate([batch.terminated for batch in batches]),
+        steps=np.concatenate([batch.steps for batch in batches]),
+    )
+
+
 class _Kept(NamedTuple):
     """A chunk inside the memory."""
 
@@ -58,19 +75,20 @@ class _Kept(NamedTuple):
 
 
 class Replay:
-    """Holds at most ``capacity`` transitions of one environment.
+    """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
-    Raises BadInput for a spec it cannot hold, and when the columns would need more memory than the machine has free.
+    ``rows`` is for who knows what will come, so that none of it has to leave.  Raises BadInput for a spec it cannot hold, and when
+    the columns would need more memory than the machine has free.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int) -> None:
+    def __init__(self, spec: EnvSpec, capacity: int, rows: int | None = None) -> None:
         check_spec(spec)
         if capacity < 1:
             raise BadInput(f"the replay memory is to hold {capacity} transitions: it must hold at least 1")
         self.spec = spec
         self.capacity = capacity
         self._depth = spec.depth
-        self._row_capacity = int(capacity * ROWS_PER_TRANSITION) + self._depth + 1
+        self._row_capacity = int(capacity * ROWS_PER_TRANSITION) + self._depth + 1 if rows is None else rows
         self._vector_parts = vector_parts(spec)
         self._image_parts = image_parts(spec)
 

@@ -3,7 +3,9 @@
 Two things are not in the paper: inputs are normalised (tmrld.rl.normaliser), and the critics' hidden layers are too
 (`NetworkOptions.critic_layer_norm`), which keeps their values from running away between the states that the memory knows.
 
-An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.
+An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.  A policy that
+starts from weights stays as it is for the first `AlgorithmOptions.policy_hold` updates, and so does the temperature: the critics
+have to know first what it is worth, or it would be drawn away from what it can do.
 
 What `SAC.stats` reports (means over the updates since the last call):
 
@@ -32,6 +34,7 @@ from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
+from tmrld.rl.held import Hold
 from tmrld.rl.networks import Critics, Observation, descend, move_towards
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
@@ -93,6 +96,8 @@ class SAC:
         self._policy_optimizer = Adam(self._policy_parameters, lr=options.learning_rate_actor, fused=True)
         self._critic_optimizer = Adam(self._critic_parameters, lr=options.learning_rate_critic, fused=True)
         self.temperature = self._make_temperature(options)
+        self._hold: Hold | None = None
+        """On a policy that is not to be changed yet."""
         self._critic_averages = Averages(("loss_critic", "q", "q_target"), self._device)
         self._policy_averages = Averages(("loss_actor", "entropy", "loss_temperature", "alpha"), self._device)
 
@@ -104,7 +109,7 @@ class SAC:
         )
         self._update_critics(observation, action, reward, next_observation, terminated, steps)
         self.updates += 1
-        if self.updates % self.options.policy_interval == 0:
+        if self._hold is None and self.updates % self.options.policy_interval == 0:
             self._update_policy(observation)
         move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
 
@@ -141,6 +146,16 @@ class SAC:
         alpha = self.temperature.alpha.clone()
         temperature_loss = self.temperature.update(log_prob.detach())
         self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
+
+    def start_from(self, tensors: Mapping[str, Array]) -> None:
+        """Begin as the policy with these tensors, which are for inputs that are not normalised, as `policy_tensors` gives them.
+
+        Called before the first update.  Raises BadInput when they are of another network.
+        """
+        for policy in (self.policy, self.averaged_policy):
+            for name, tensor in policy.state_dict().items():
+                snapshots.fill(tensor, tensors, name)
+        self._hold = Hold(self.policy)
 
     def stats(self) -> dict[str, float]:
         """The table at the top of this file."""
@@ -183,6 +198,8 @@ class SAC:
             "critic_sums": snapshots.to_array(self._critic_averages.sums),
             "policy_sums": snapshots.to_array(self._policy_averages.sums),
         }
+        if self._hold is not None:
+            arrays |= self._hold.arrays()
         if isinstance(self.temperature, LearnedTemperature):
             arrays["log_alpha"] = snapshots.to_array(self.temperature.log_alpha)
             arrays |= snapshots.adam_arrays("temperature_optimizer", self.temperature.optimizer)
@@ -209,6 +226,7 @@ class SAC:
             snapshots.fill(self.temperature.log_alpha, arrays, "log_alpha")
             snapshots.restore_adam("temperature_optimizer", self.temperature.optimizer, arrays)
             self.temperature.refresh()
+        self._hold = Hold.restored(self.policy, arrays)
         snapshots.restore_generator(self._noise, arrays["noise"])
         snapshots.fill(self._critic_averages.sums, arrays, "critic_sums")
         snapshots.fill(self._policy_averages.sums, arrays, "policy_sums")
@@ -223,9 +241,18 @@ class SAC:
             for arrays in (batch.observation, batch.next_observation)
         )
         self.normaliser.see(observation[VECTOR])
+        if self._hold is not None:
+            self._follow_normaliser(self._hold)
         for tensors in (observation, next_observation):
             tensors[VECTOR] = self.normaliser(tensors[VECTOR])
         return observation, next_observation
+
+    def _follow_normaliser(self, hold: Hold) -> None:
+        """The policy and its average go on as they are, until the time of the hold is over."""
+        hold.follow(self.normaliser)
+        move_towards(self._averaged_parameters, self._policy_parameters, 1.0)
+        if self.updates >= self.options.policy_hold:
+            self._hold = None
 
     def _make_temperature(self, options: AlgorithmOptions) -> FixedTemperature | LearnedTemperature:
         if not options.learn_alpha:

@@ -14,11 +14,15 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tmrld.errors import WeightsError
+from tmrld.errors import BadInput, WeightsError
 from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
+from tmrld.rl.convolutions import convolutions, images_size
+from tmrld.rl.observations import vector_size
+from tmrld.rl.options import NetworkOptions
 
 FORMAT = "1"
 MAX_HEADER_BYTES = 16 * 2**20
@@ -78,6 +82,53 @@ def check_fits(manifest: WeightsManifest, spec: EnvSpec) -> None:
         expected, got = getattr(made_for, quality), getattr(spec, quality)
         if expected != got:
             raise WeightsError(f"{name}: {quality} should be {expected} and is {got}; {step}")
+
+
+def open_policy(data: bytes, spec: EnvSpec) -> tuple[NetworkOptions, dict[str, Array]]:
+    """The policy in a weights file, for an environment of this spec: what its network is, and its tensors, all float32.
+
+    Raises WeightsError when the file is damaged, does not fit the spec, or holds another network than its manifest says.
+    """
+    manifest, tensors = unpack(data)
+    check_fits(manifest, spec)
+    name = f"weights {manifest.version} of the run '{manifest.run}'"
+    try:
+        options = NetworkOptions(**manifest.network)
+    except (ValidationError, TypeError) as error:
+        raise WeightsError(f"{name} name a network that this program does not know: use the same version of tmrld") from error
+    try:
+        shapes = policy_shapes(spec, options)
+    except BadInput as error:
+        raise WeightsError(f"{name} are of no network that this program makes: {error}") from error
+    policy: dict[str, Array] = {}
+    for tensor, shape in shapes.items():
+        found = tensors.get(tensor)
+        if found is None or found.shape != shape or found.dtype != np.float32:
+            got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise WeightsError(f"{name} should hold '{tensor}' as float32 {shape} and hold {got}: export them again")
+        if not np.isfinite(found).all():
+            raise WeightsError(
+                f"{name} hold values that are not finite in '{tensor}': the training diverged, use an older version"
+            )
+        policy[tensor] = found
+    return options, policy
+
+
+def policy_shapes(spec: EnvSpec, options: NetworkOptions) -> dict[str, tuple[int, ...]]:
+    """The tensors of a policy by name, as tmrld.rl.networks lists them.  Raises BadInput for images that cannot be read."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for image, layers in enumerate(convolutions(spec, options)):
+        for index, layer in enumerate(layers):
+            name = f"encoder.images.{image}.layers.{index}"
+            shapes[f"{name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
+            shapes[f"{name}.bias"] = (layer.outputs,)
+    widths = (vector_size(spec) + images_size(spec, options), *options.hidden)
+    for index in range(len(options.hidden)):
+        shapes[f"trunk.layers.{index}.weight"] = (widths[index + 1], widths[index])
+        shapes[f"trunk.layers.{index}.bias"] = (widths[index + 1],)
+    shapes["head.weight"] = (2 * spec.action_size, widths[-1])
+    shapes["head.bias"] = (2 * spec.action_size,)
+    return shapes
 
 
 def _metadata(data: bytes) -> Mapping[str, Any]:

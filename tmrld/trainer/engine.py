@@ -44,13 +44,14 @@ from tmrld.protocol.messages import (
     WeightsMessage,
 )
 from tmrld.rl import weights as weight_files
-from tmrld.rl.algorithm import make_algorithm
+from tmrld.rl.algorithm import StartsFromWeights, make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
 from tmrld.rl.replay import Replay
 from tmrld.storage.layout import Layout
 from tmrld.storage.records import Record
 from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
+from tmrld.trainer.given import Files, demonstrations_to_learn_from, policy_to_start_from
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
 from tmrld.trainer.revisions import Revisions
@@ -72,13 +73,23 @@ class Stop(Exception):
 class TrainerEngine:
     """One run's training on this machine, from resume to stop."""
 
-    def __init__(self, port: EnginePort, run: str, config: dict[str, Any], revision: int, layout: Layout, device: str) -> None:
+    def __init__(
+        self,
+        port: EnginePort,
+        run: str,
+        config: dict[str, Any],
+        revision: int,
+        layout: Layout,
+        device: str,
+        files: Files | None = None,
+    ) -> None:
         self._port = port
         self._run = run
         self._newest = Assign(run, config, revision, "paused")
         self._revision = 0
         """That of the options in use; 0 until some are."""
         self._device = device
+        self._files = files or {}
         self._algorithm_options = AlgorithmOptions.model_validate(config["algorithm"])
         self._network_options = NetworkOptions.model_validate(config["network"])
         self._replay_options = ReplayOptions.model_validate(config["replay"])
@@ -107,13 +118,20 @@ class TrainerEngine:
         """Resume, then train until told to stop; a last checkpoint is written on the way out."""
         checkpoint = self._checkpoints.newest()
         counters = Counters(**checkpoint.plain["counters"]) if checkpoint else Counters()
-        self._grant(granted_transitions(self._algorithm_options, self._training, counters.updates))
+        begins_with_weights = checkpoint is None and bool(self._training.start_from)
+        if not begins_with_weights:  # or nothing is collected before workers have them, rather than with random actions
+            self._grant(granted_transitions(self._algorithm_options, self._training, counters.updates))
         _prepare_torch(self._device)  # takes seconds, in which workers collect what was just granted
         try:
             self._wait_until(lambda: self._spec is not None, "waits for a worker to describe the environment")
             assert self._spec is not None
             loop = self._make_loop(self._spec)
+            if begins_with_weights:
+                self._start_from_weights(loop)
             self._resume(loop, checkpoint)
+            if begins_with_weights and not loop.counters.updates:
+                self._evaluated_at = -self._training.evaluation_interval_updates  # due: how good is it to begin with?
+                self._publish(loop)
             self._train(loop)
         except Stop:
             log.info("the training of %s stops as asked", self._run)
@@ -124,8 +142,21 @@ class TrainerEngine:
 
     def _make_loop(self, spec: EnvSpec) -> TrainingLoop:
         algorithm = make_algorithm(self._algorithm_options, self._network_options, spec, self._training.seed, self._device)
-        replay = Replay(spec, self._replay_options.capacity)
-        return TrainingLoop(algorithm, replay, self._algorithm_options, self._training)
+        options = self._replay_options
+        demonstrations = demonstrations_to_learn_from(self._files, options.demonstrations, spec)
+        replay = Replay(spec, options.capacity)
+        share = options.demonstration_share
+        return TrainingLoop(algorithm, replay, self._algorithm_options, self._training, demonstrations, share)
+
+    def _start_from_weights(self, loop: TrainingLoop) -> None:
+        name = self._training.start_from
+        if not isinstance(loop.algorithm, StartsFromWeights):
+            raise BadInput(
+                f"the algorithm '{self._algorithm_options.name}' cannot start from weights: make the run without "
+                "training.start_from, or give its class the method that tmrld.rl.algorithm describes"
+            )
+        loop.algorithm.start_from(policy_to_start_from(self._files, name, self._network_options, loop.replay.spec))
+        log.info("the policy of %s starts from the weights %s", self._run, name)
 
     # Resuming
 
@@ -419,7 +450,10 @@ def _copy(stored: Stored) -> Copy:
 
 def measurements(loop: TrainingLoop, pace: Pace) -> dict[str, float]:
     """All that is reported, averaged since the last call."""
-    return {**loop.algorithm.stats(), **pace.take(), "replay_transitions": float(len(loop.replay))}
+    memories = {"replay_transitions": float(len(loop.replay))}
+    if loop.demonstrations is not None:
+        memories["demonstration_transitions"] = float(len(loop.demonstrations))
+    return {**loop.algorithm.stats(), **pace.take(), **memories}
 
 
 class Pace:
@@ -487,7 +521,11 @@ def _prepare_torch(device: str) -> None:
 
 
 def run(port: EnginePort, arguments: dict[str, Any]) -> None:
-    """Entry point of the engine process.  ``arguments``: run, config, revision, data (the data folder), device."""
+    """Entry point of the engine process.
+
+    ``arguments``: run, config, revision, data (the data folder), device, files (where those of the relay's shelf lie here, see
+    `tmrld.trainer.given`).
+    """
     engine = TrainerEngine(
         port,
         arguments["run"],
@@ -495,5 +533,6 @@ def run(port: EnginePort, arguments: dict[str, Any]) -> None:
         int(arguments["revision"]),
         Layout(Path(arguments["data"])),
         arguments["device"],
+        arguments.get("files", {}),
     )
     engine.run()

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import Algorithm
 from tmrld.rl.options import AlgorithmOptions
-from tmrld.rl.replay import Batch, Replay
+from tmrld.rl.replay import Batch, Replay, joined
 from tmrld.trainer.options import TrainingOptions
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,25 @@ def granted_transitions(algorithm: AlgorithmOptions, training: TrainingOptions, 
 class TrainingLoop:
     """Replay memory, algorithm and counters; `ingest` and `update` are the only two ways forward.
 
+    ``demonstrations``, when there are any, are a memory of their own, which the given share of each batch is drawn from
+    (symmetric sampling, arXiv 2302.02948, section 4.1); they count neither as collected nor for when updates are due.
+
     Given the same state and the same order of calls it does the same, bit for bit (on a CPU).
     """
 
-    def __init__(self, algorithm: Algorithm, replay: Replay, options: AlgorithmOptions, training: TrainingOptions) -> None:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        replay: Replay,
+        options: AlgorithmOptions,
+        training: TrainingOptions,
+        demonstrations: Replay | None = None,
+        demonstration_share: float = 0.0,
+    ) -> None:
         self.algorithm = algorithm
         self.replay = replay
+        self.demonstrations = demonstrations
+        self._demonstration_share = demonstration_share
         self.counters = Counters()
         self._options = options
         self._training = training
@@ -98,7 +111,13 @@ class TrainingLoop:
     def batch(self) -> Batch:
         """A fresh batch for `learn`."""
         options = self._options
-        return self.replay.sample(options.batch_size, self._random, options.n_step, options.gamma)
+        shown = round(self._demonstration_share * options.batch_size) if self.demonstrations is not None else 0
+        batches = [
+            memory.sample(count, self._random, options.n_step, options.gamma)
+            for memory, count in ((self.replay, options.batch_size - shown), (self.demonstrations, shown))
+            if memory is not None and count
+        ]
+        return batches[0] if len(batches) == 1 else joined(*batches)
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""
