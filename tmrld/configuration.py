@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from tmrld.applies import KEY, Applies
-from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.options import OURS, EnvironmentOptions, names_a_file
 from tmrld.errors import SettingsError
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
 from tmrld.trainer.options import TrainingOptions
@@ -24,6 +24,8 @@ WORKER_GROUPS = ("environment", "collection", "evaluation")
 """What a worker's engine is made from."""
 TRAINER_GROUPS = ("algorithm", "network", "replay", "training")
 """What a trainer's engine is made from."""
+REFERRING = ("environment", "collection", "training", "replay")
+"""Groups with fields that name files on the relay's shelf."""
 
 Plain = dict[str, Any]
 
@@ -58,6 +60,15 @@ class Change:
     before: Any
     after: Any
     applies: Applies
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A field that names a file on the relay's shelf; ``kind`` is one of those of `storage.shelf`."""
+
+    path: str
+    kind: str
+    name: str
 
 
 def run_config(plain: Mapping[str, Any]) -> RunConfig:
@@ -95,6 +106,26 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
 def need_restart(found: Collection[Change], groups: Collection[str]) -> bool:
     """Whether an engine that is made from these groups has to start anew."""
     return any(change.applies != "live" and change.path.split(".")[0] in groups for change in found)
+
+
+def references(config: Mapping[str, Any], role: str = "") -> list[Reference]:
+    """The fields of a checked configuration that name files on the shelf; with ``role`` those that a worker or trainer needs."""
+    environment, collection, training, replay = (config.get(group) or {} for group in REFERRING)
+    found = []
+    if role in ("", "worker"):
+        track = environment.get("track", "")
+        if environment.get("id") in OURS and environment.get("game") == "trackmania" and not names_a_file(track):
+            found.append(Reference("environment.track", "tracks", track))
+        found.append(Reference("collection.policy", "weights", collection.get("policy", "")))
+    if role in ("", "trainer"):
+        found.append(Reference("training.start_from", "weights", training.get("start_from", "")))
+        found += [Reference("replay.demonstrations", "demonstrations", name) for name in replay.get("demonstrations", ())]
+    return [each for each in found if each.name]
+
+
+def needed_files(config: Mapping[str, Any], role: str) -> list[tuple[str, str]]:
+    """Kind and name of the files on the shelf that a worker or trainer needs for a run, each once."""
+    return list(dict.fromkeys((each.kind, each.name) for each in references(config, role)))
 
 
 def _changes(model: type[BaseModel], prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

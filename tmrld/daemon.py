@@ -186,6 +186,7 @@ class Daemon:
             lambda: Welcome(self.name, __version__, time.time()),
             relay.serve,
             enrol=access.enrol,
+            outlook=lambda grant: relay.outlook(grant.name, grant.scope),
         )
         await listener.start()
         self._stack.push_async_callback(listener.close)
@@ -235,7 +236,9 @@ class Daemon:
         options = self.settings.worker
         spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=options.spool_bytes)
         outbox = Outbox(spool, options.memory_bytes)
-        return WorkerRole(name, outbox, self.feed, options.environments, on_relay_lost=options.on_relay_lost)
+        return WorkerRole(
+            name, outbox, self.feed, options.environments, files=layout.worker_files, on_relay_lost=options.on_relay_lost
+        )
 
     def _start_peer(self, role: str, member: _PeerRole, access: _Access) -> None:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)

@@ -126,7 +126,7 @@ def test_a_game_that_is_closed_and_started_again_is_driven_on_by_the_same_engine
     line = line_of("short", tmp_path)
 
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         ports = ("--telemetry-port", str(port))

@@ -83,7 +83,7 @@ def test_a_worker_that_changes_runs_may_collect_all_that_the_new_one_allows(tmp_
         assert collected == transitions
 
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
         try:
             async with linked(role, "worker", "w") as relay:
                 await collect(relay, "first", 50)
@@ -96,7 +96,7 @@ def test_a_worker_that_changes_runs_may_collect_all_that_the_new_one_allows(tmp_
 
 def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tmp_path: Path) -> None:
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), environments=5)
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files", environments=5)
         try:
             async with linked(role, "worker", "w") as relay:
                 await relay.say(Assign("demo", config(tmp_path), 1, "running"))
@@ -123,7 +123,7 @@ def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tm
 
 def test_a_worker_with_several_cars_says_why_it_cannot_drive_in_real_time(tmp_path: Path) -> None:
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), environments=2)
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files", environments=2)
         plain = config(tmp_path)
         plain["environment"]["clock"] = "realtime"
         try:
@@ -164,7 +164,9 @@ def test_a_worker_that_is_told_to_lets_go_of_the_controls_while_the_relay_is_los
         await asyncio.to_thread(robot.await_diary, diary, condition)
 
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), on_relay_lost="pause")
+        role = WorkerRole(
+            "w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files", on_relay_lost="pause"
+        )
         try:
             async with linked(role, "worker", "w") as relay:
                 await relay.say(Assign("demo", plain, 1, "running"))
@@ -187,7 +189,7 @@ def test_a_worker_drives_on_while_the_relay_is_lost(tmp_path: Path) -> None:
     plain = run_config({"environment": environment}).model_dump(mode="json")
 
     async def scene() -> None:
-        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed())
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
         try:
             async with linked(role, "worker", "w") as relay:
                 await relay.say(Assign("demo", plain, 1, "running"))

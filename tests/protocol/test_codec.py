@@ -178,9 +178,9 @@ def test_a_key_may_not_come_twice() -> None:
 
 def test_only_text_is_a_key() -> None:
     with pytest.raises(ProtocolError, match=r"status.values is 1, expected text as a key|not sound msgpack"):
-        decode(spelled("status", header_of(EVERY_MESSAGE[18], values={1: 2})))
+        decode(spelled("status", header_of(EVERY_MESSAGE[20], values={1: 2})))
     with pytest.raises(ProtocolError, match="expected text as a key"):
-        decode(spelled("status", header_of(EVERY_MESSAGE[18], values={b"a": 2})))
+        decode(spelled("status", header_of(EVERY_MESSAGE[20], values={b"a": 2})))
 
 
 def test_text_has_to_be_unicode() -> None:

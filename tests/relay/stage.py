@@ -92,9 +92,9 @@ class Stage:
         self._tasks.append(asyncio.create_task(self.relay.run(ready.set)))
         await ready.wait()
 
-    async def make_run(self, name: str = RUN, state: str = "running") -> None:
+    async def make_run(self, name: str = RUN, state: str = "running", config: Plain | None = None) -> None:
         start = {"running": "now", "queued": "queue", "stopped": "no"}[state]
-        await self.relay.create_run(name, {"seed": 1}, "test", start)
+        await self.relay.create_run(name, config or {"seed": 1}, "test", start)
 
     async def connect(self, role: str, name: str, limit: int = 16) -> FakePeer:
         """Link a peer; ``limit`` messages may wait in its line."""

@@ -95,6 +95,8 @@ def test_a_damaged_file_is_noticed_and_can_be_deleted(shelf: Shelf, tmp_path: Pa
     path.write_bytes(b"paints")
     with pytest.raises(Damaged, match="the track 'monza' on the shelf does not match its checksum"):
         shelf.read("tracks", "monza")
+    shelf.put("tracks", "monza", b"points")
+    assert shelf.read("tracks", "monza") == b"points"
     (path.parent / "item.json").write_text("{")
     with pytest.raises(Damaged):
         shelf.get("tracks", "monza")

@@ -18,7 +18,8 @@ A peer dials, proves who it is (a bearer token in the opening request, inside TL
 window of flow control) → `Grant` (credits for the whole run) → `WeightsMessage`, `CheckpointMessage`, `Metrics`.
 After a broken line a running trainer says `Consume` instead of `Resume`.
 
-Both send `Status` and `LogLines`, and answer a `Command` with a `Result`.
+Both send `Status` and `LogLines`, and answer a `Command` with a `Result`.  A file of the relay's shelf that its assignment names, and
+that it does not have, a node fetches before it begins: `FetchFile` ← `FileMessage`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Assign:
     For a worker: ``evaluates`` says that it is the one that drives evaluation episodes.
     For a trainer: ``checkpoint_update`` and ``checkpoint_lineage`` name the newest checkpoint that the relay holds (-1: none).
     ``created`` is when the run was made: another run of the same name has another.
+    ``files`` are those of the relay's shelf that the node needs, ``[kind, name, sha256, size_bytes]`` each.
     """
 
     run: str
@@ -75,6 +77,7 @@ class Assign:
     checkpoint_update: int = -1
     checkpoint_lineage: int = -1
     created: float = 0.0
+    files: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,28 @@ class CheckpointMessage:
     lineage: int
     offset: int
     window: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class FetchFile:
+    """Any node: send me this file, which my assignment names."""
+
+    kind: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileMessage:
+    """Relay: a file of its shelf, in answer to `FetchFile`.
+
+    An empty ``sha256`` says that it cannot be had now: another assignment follows when it can.
+    """
+
+    kind: str
+    name: str
+    sha256: str
     payload: bytes
 
 
@@ -346,6 +371,8 @@ Message = (
     | WeightsMessage
     | FetchCheckpoint
     | CheckpointMessage
+    | FetchFile
+    | FileMessage
     | Resume
     | Resumed
     | Consume
@@ -398,6 +425,8 @@ TABLE: tuple[Row, ...] = (
     Row("weights", WeightsMessage, to_relay=_TRAINER, from_relay=_WORKER, max_payload_bytes=256 * MIB),
     Row("fetch_checkpoint", FetchCheckpoint, to_relay=_TRAINER),
     Row("checkpoint", CheckpointMessage, to_relay=_TRAINER, from_relay=_TRAINER, max_payload_bytes=256 * MIB),
+    Row("fetch_file", FetchFile, to_relay=_ANY),
+    Row("file", FileMessage, from_relay=_ANY, max_payload_bytes=256 * MIB),
     Row("resume", Resume, to_relay=_TRAINER),
     Row("resumed", Resumed, from_relay=_TRAINER),
     Row("consume", Consume, to_relay=_TRAINER),

@@ -31,6 +31,7 @@ from tmrld.protocol.messages import (
     ChunkMessage,
     Consume,
     Describe,
+    FileMessage,
     Grant,
     Message,
     Metrics,
@@ -100,6 +101,16 @@ class Member:
         if self._assigned is not None:
             self._assigned = replace(self._assigned, checkpoint_update=update, checkpoint_lineage=lineage)
             self.put(self._assigned)
+
+    def needs(self, kind: str, name: str, checksum: str) -> bool:
+        """Whether the node was told that it needs this file of the shelf."""
+        files = self._assigned.files if self._assigned is not None else []
+        return any(each[:3] == [kind, name, checksum] for each in files)
+
+    def go_without(self, kind: str, name: str) -> None:
+        """Tell the node that it cannot have a file now; it is told what to do again when it can."""
+        self._assigned = None
+        self.put(FileMessage(kind, name, "", b""))
 
     def put(self, message: Message) -> None:
         """Leave a message for the node; one that has stopped reading loses its link."""

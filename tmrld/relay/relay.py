@@ -25,6 +25,7 @@ from tmrld.protocol.messages import (
     Consumed,
     Describe,
     FetchCheckpoint,
+    FetchFile,
     Grant,
     LogLines,
     Metrics,
@@ -40,8 +41,10 @@ from tmrld.relay.log_tails import OWN, LogTails
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
+from tmrld.relay.supplies import Supplies
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import Revision, RunStore
+from tmrld.storage.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,9 @@ REPLACED = 4001
 """Close code for a link whose node has come back on a newer one."""
 RENAMED = 4002
 """Close code for a link whose node is called something else now: it comes back, and is told."""
+
+EXAMINATION_S = 55.0
+"""How long a node may take to look at itself: a little longer than it gives itself."""
 
 ACTIVE = ("running", "paused")
 MOVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -77,11 +83,14 @@ class Relay:
         self._options = options
         self._feed = feed
         self._check_config = check_config
+        self._supplies = Supplies(Shelf(layout.shelf), store, self._problem)
         self._hubs: dict[str, Hub] = {}
         self._opening = asyncio.Lock()
         self._roster: Roster[Member] = Roster()
         self._previews = Previews(lambda: self._previews.tell(self._roster.members()))
         self._tails = LogTails()
+        self._reports: dict[str, dict[str, Any]] = {}
+        """The newest examination of each node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._promoting = False
 
@@ -149,6 +158,10 @@ class Relay:
                 return
             case Status():
                 self._note(member, message)
+                return
+            case FetchFile():
+                if not await self._supplies.hand_out(member, message):
+                    self._deal()  # it is told of the other one
                 return
             case _:
                 pass
@@ -230,7 +243,9 @@ class Relay:
 
     def _deal(self) -> None:
         """Seat every node, and tell those whose seat or run has changed; a trainer that is left over takes a queued run."""
-        active = [run for run in self._store.all() if run.state in ACTIVE]
+        supplies = {run.name: (run, self._supplies.ready(run)) for run in self._store.all() if run.state in ACTIVE}
+        files = {name: found for name, (_, found) in supplies.items() if found is not None}
+        active = [supplies[name][0] for name in files]
         by_name = {run.name: run for run in active}
         assigned = self._store.assignments.all()
         for member, seat in self._roster.seats([run.name for run in active], assigned):
@@ -244,10 +259,21 @@ class Relay:
             hub = self._hubs[run.name]
             revision = self._store.revision(run.name)
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
-            member.assign(Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest, run.created))
+            needed = files[run.name][member.role]
+            member.assign(
+                Assign(run.name, revision.config, revision.number, run.state, seat.evaluates, *newest, run.created, needed)
+            )
             hub.join(member)
         self._previews.tell(self._roster.members())
         self._promote(self._roster.idle_trainers(assigned))
+
+    def shelf_changed(self) -> None:
+        """A file was put on the shelf or taken from it."""
+        self._deal()
+
+    def _problem(self, run: str, detail: str) -> None:
+        log.error("run %s: %s", run, detail)
+        self._feed.publish("problem", {"detail": detail}, run)
 
     def _promote(self, idle: Sequence[str | None]) -> None:
         """Start the run that has waited longest for one of these trainers; each is told by the run that it is assigned to."""
@@ -259,7 +285,7 @@ class Relay:
 
     async def _start_queued(self, name: str) -> None:
         try:
-            await self.move(name, "start")
+            await self._move(name, "start")
         except (NotFound, Conflict):
             pass  # somebody was faster
         except StorageError as error:
@@ -310,6 +336,31 @@ class Relay:
             raise Conflict(f"{name} is away: its engine can be told to {verb} when it is connected again")
         await member.questions.ask(name, verb)
 
+    async def examine(self, name: str) -> dict[str, Any]:
+        """Have a connected node look what is wrong with its machine; returns its report, which is kept.  Raises as `command`."""
+        member = self._member(name)
+        if member is None:
+            raise Conflict(f"{name} is away: run `tmrld doctor` on its machine, which says why")
+        result = await member.questions.ask(name, "doctor", timeout_s=EXAMINATION_S)
+        self._reports[name] = {"time": time.time(), **result.value}
+        self._feed.publish("node", {"name": name, "role": member.role, "examined": time.time()})
+        return self._reports[name]
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """What a node's newest examination found since this relay began; None where there was none."""
+        return self._reports.get(name)
+
+    def outlook(self, name: str, role: str) -> dict[str, Any]:
+        """What a node that only looks is told of itself: whether it is linked, the run it would work for, and that run's world."""
+        member = self._member(name)
+        active = [run.name for run in self._store.all() if run.state in ACTIVE]
+        run = member.seat.run if member else self._store.assignments.all().get(name) or next(iter(active), "")
+        environment: dict[str, Any] = {}
+        if role == "worker" and run:
+            with contextlib.suppress(NotFound):
+                environment = dict(self._store.revision(run).config.get("environment", {}))
+        return {"linked": member is not None, "run": run, "environment": environment}
+
     def cut(self, name: str, token_hash: str, reason: str) -> None:
         """Let go at once of a node that is connected with this token; ``reason`` is what it is told."""
         for member in self._roster.members():
@@ -329,12 +380,15 @@ class Relay:
 
     def forget(self, name: str) -> bool:
         """Forget a node that is not connected any more; False if there was none."""
+        self._reports.pop(name, None)
         return self._store.nodes.forget(name)
 
     def rename(self, name: str, new: str) -> None:
         """A node is called something else from now on; one that is connected comes back at once, and is told so."""
         self._store.nodes.rename(name, new)
         self._tails.rename(name, new)
+        if name in self._reports:
+            self._reports[new] = self._reports.pop(name)
         member = self._member(name)
         if member is not None:
             member.drop(RENAMED, f"this node is called {new} from now on")
@@ -376,7 +430,7 @@ class Relay:
         await asyncio.to_thread(self._store.create, name, checked, author, time.time(), state)
         self._feed.publish("run", {"state": state}, name)
         if start == "now":
-            await self.move(name, "start")
+            await self._move(name, "start")
         else:
             self._deal()
 
@@ -413,7 +467,19 @@ class Relay:
         self._deal()
 
     async def move(self, name: str, verb: str) -> None:
-        """Start, pause, resume or stop a run.  Raises NotFound, and Conflict when its state forbids it."""
+        """Start, pause, resume or stop a run.
+
+        Raises NotFound, and Conflict when its state forbids it, or to start one that needs a file which is not on the shelf.
+        """
+        if verb == "start":
+            run = self._store.get(name)
+            try:
+                self._supplies.needed(run)
+            except NotFound as error:
+                raise Conflict(f"the run {name} cannot start: {error}") from error
+        await self._move(name, verb)
+
+    async def _move(self, name: str, verb: str) -> None:
         state, allowed = MOVES[verb]
         current = self._store.get(name).state
         if current not in allowed:

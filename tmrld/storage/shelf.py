@@ -89,9 +89,9 @@ class Shelf:
             if known is not None and known.bundled:
                 raise Conflict(f"{name!r} is the name of weights that tmrld brings: choose another name")
             checksum = sha256(data)
-            if known is not None and not replace:
-                if known.sha256 == checksum:
-                    return known
+            if known is not None and known.sha256 == checksum and self._is_whole(known) and not replace:
+                return known
+            if known is not None and known.sha256 != checksum and not replace:
                 raise Conflict(f"there is a {_ONE[kind]} {name!r} already: choose another name, or replace it")
             facts = {key: value for key, value in (about or {}).items() if key != "bundled"}
             item = Item(kind, name, checksum, len(data), time.time(), facts)
@@ -203,6 +203,13 @@ class Shelf:
                 f"the {_ONE[item.kind]} {item.name!r} on the shelf does not match its checksum: delete it, and upload the file again"
             )
         return data
+
+    def _is_whole(self, item: Item) -> bool:
+        try:
+            self._read(item)
+        except StorageError:
+            return False
+        return True
 
     def _brought(self) -> list[Item]:
         """The weights that tmrld brings."""

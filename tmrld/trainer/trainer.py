@@ -20,6 +20,7 @@ from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
+from tmrld.fetching import FetchedFiles
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
     Assign,
@@ -27,6 +28,8 @@ from tmrld.protocol.messages import (
     Command,
     Consume,
     FetchCheckpoint,
+    FetchFile,
+    FileMessage,
     Grant,
     LogLines,
     Message,
@@ -60,6 +63,9 @@ class TrainerRole:
         self._layout = layout
         self._device = device
         self._feed = feed
+        self._files = FetchedFiles(layout.trainer_files)
+        self._asked: FetchFile | None = None
+        """The file that is on its way."""
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
@@ -72,6 +78,7 @@ class TrainerRole:
     async def serve(self, link: Link) -> None:
         """Work for the relay at the other end until the link ends; raises as the link does."""
         self._link = link
+        self._asked = None
         self._outgoing.begin(self._to_catch_up())
         if self._held:
             self._outgoing.put(self._held_status)
@@ -122,6 +129,8 @@ class TrainerRole:
                 pass  # the answer to an engine that is no more
             case CheckpointMessage():
                 await self._adopt(message)
+            case FileMessage():
+                await self._keep_file(message)
             case Command():
                 await self._command(message)
             case _:
@@ -156,20 +165,67 @@ class TrainerRole:
         before, self._assigned = self._assigned, message
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
-        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
-        if self._engine is not None and (not wanted or not same_work):
+        if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
             await self._stop_engine()
-        if not wanted:
+        if not self._wanted:
             return
-        if self._engine is not None:
+        if self._engine is None:
+            await self._start_when_equipped()
+        else:
             await self._to_engine(message)
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether there is something for an engine to do."""
+        active = bool(self._assigned.run) and self._assigned.state in ("running", "paused")
+        return active and not self._closing and not self._held
+
+    async def _start_when_equipped(self) -> None:
+        """Start the engine if all is here that it needs; otherwise ask the relay for the next file, and last for its checkpoint."""
+        message = self._assigned
+        try:
+            missing = await asyncio.to_thread(self._files.missing, message.files)
+        except StorageError as error:
+            self._fetch_later(error)
             return
+        if self._engine is not None or not self._wanted or message != self._assigned:
+            return  # meanwhile something else was decided
+        if missing is not None:
+            if missing != self._asked:
+                self._asked = missing
+                detail = f"fetches {missing.name!r} of the {missing.kind} on the relay's shelf"
+                self._outgoing.put(Status(message.run, "starting", detail))
+                self._outgoing.put(missing)
+            return
+        await asyncio.to_thread(self._files.keep_only, message.files)
         await asyncio.to_thread(self._forget_namesake, message)
         own = await asyncio.to_thread(CheckpointFolder(self._layout.trainer_checkpoints(message.run)).newest)
         if (message.checkpoint_lineage, message.checkpoint_update) > ((own.lineage, own.update) if own else (-1, -1)):
             self._outgoing.put(FetchCheckpoint(message.run, message.checkpoint_update))
         else:
             await self._start_engine()
+
+    async def _keep_file(self, message: FileMessage) -> None:
+        """Keep a file that was asked for, and go on; the relay may not have it now."""
+        self._asked = None
+        if not message.sha256:
+            return
+        try:
+            await asyncio.to_thread(self._files.keep, message)
+        except StorageError as error:
+            self._fetch_later(error)
+        else:
+            await self._start_when_equipped()
+
+    def _fetch_later(self, error: StorageError) -> None:
+        """There is no room for a file: it is asked for again in a while."""
+        log.error("%s", error)
+        self._outgoing.put(Status(self._assigned.run, "problem", f"training waits for room for a file: {error}"))
+        asyncio.get_running_loop().call_later(RETRY_DISK_S, self._fetch_again)
+
+    def _fetch_again(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._start_when_equipped())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _forget_namesake(self, assigned: Assign) -> None:
         """Remove what is kept of another run of this name, which was deleted at the relay.  Raises StorageError."""
@@ -188,7 +244,7 @@ class TrainerRole:
 
         While it cannot be stored, it is asked for again and again: going on from an older one would throw training away.
         """
-        if message.run != self._assigned.run or self._engine is not None or self._held:
+        if message.run != self._assigned.run or self._engine is not None or not self._wanted or self._asked is not None:
             return
         try:
             checkpoint = unpack(message.payload, f"the relay's checkpoint at update {message.update}")
@@ -236,6 +292,7 @@ class TrainerRole:
             "revision": self._assigned.revision,
             "data": str(self._layout.root),
             "device": self._device,
+            "files": self._files.paths(self._assigned.files),
         }
 
     async def _stop_engine(self) -> None:

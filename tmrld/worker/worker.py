@@ -11,14 +11,16 @@ import contextlib
 import dataclasses
 import logging
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
-from tmrld.configuration import WORKER_GROUPS, changes, need_restart
+from tmrld.configuration import WORKER_GROUPS, changes, need_restart, patched
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import BadInput, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
+from tmrld.fetching import FetchedFiles
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
     Ack,
@@ -27,6 +29,8 @@ from tmrld.protocol.messages import (
     ChunkMessage,
     Command,
     Describe,
+    FetchFile,
+    FileMessage,
     LogLines,
     Message,
     Preview,
@@ -43,10 +47,13 @@ engine_log = logging.getLogger("tmrld.engine")
 
 STOP_TIMEOUT_S = 1.0
 RETRY_SPOOL_S = 5.0
+RETRY_FILE_S = 5.0
 
 
 class WorkerRole:
     """One worker, whose engine drives ``environments`` cars.  `serve` runs once per link.
+
+    What the run needs of the relay's shelf is kept in the folder ``files``, and is there before the engine starts.
 
     Between links the engine drives on, or with ``on_relay_lost="pause"`` lets go of the controls until the relay is back.
     """
@@ -58,12 +65,16 @@ class WorkerRole:
         feed: Feed,
         environments: int = 1,
         *,
+        files: Path,
         on_relay_lost: Literal["drive", "pause"] = "drive",
     ) -> None:
         self._name = name
         self._outbox = outbox
         self._feed = feed
         self._environments = environments
+        self._files = FetchedFiles(files)
+        self._asked: FetchFile | None = None
+        """The file that is on its way."""
         self._needs_relay = on_relay_lost == "pause"
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
@@ -94,6 +105,7 @@ class WorkerRole:
             await self.restart_engine()  # it marks what it drives with the name
         if self._held:
             await self._to_relay(self._held_status)
+        self._asked = None
         self._outbox.rewind()
         self._filled.set()
         if self._describe is not None:
@@ -147,6 +159,8 @@ class WorkerRole:
             case WeightsMessage():
                 self._weights = message
                 await self._to_engine(message)
+            case FileMessage():
+                await self._keep_file(message)
             case Command(name="preview"):
                 await self._show(message)
             case Command():
@@ -187,20 +201,68 @@ class WorkerRole:
         before, self._assigned = self._assigned, message
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), WORKER_GROUPS)
-        wanted = bool(message.run) and message.state in ("running", "paused") and not self._closing and not self._held
-        if self._engine is not None and (not wanted or not same_work):
+        if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
             await self._stop_engine()
         if not same_run:
             self._weights = self._allowance = None
         if message.run and self._made.setdefault(message.run, message.created) != message.created:
             self._made[message.run] = message.created  # another run of that name, which has collected nothing
             del self._produced[message.run]
-        if not wanted:
+        if not self._wanted:
             return
         if self._engine is None:
-            await self._start_engine()
+            await self._start_when_equipped()
         else:
             await self._to_engine(message)
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether there is something for an engine to do."""
+        active = bool(self._assigned.run) and self._assigned.state in ("running", "paused")
+        return active and not self._closing and not self._held
+
+    # Files of the relay's shelf
+
+    async def _start_when_equipped(self) -> None:
+        """Start the engine if all files are here that it needs; otherwise ask the relay for the next of them."""
+        files = self._assigned.files
+        try:
+            missing = await asyncio.to_thread(self._files.missing, files)
+        except StorageError as error:
+            await self._fetch_later(error)
+            return
+        if self._engine is not None or not self._wanted or files != self._assigned.files:
+            return  # meanwhile something else was decided
+        if missing is None:
+            await asyncio.to_thread(self._files.keep_only, files)
+            await self._start_engine()
+        elif missing != self._asked and self._link is not None:
+            self._asked = missing
+            detail = f"fetches {missing.name!r} of the {missing.kind} on the relay's shelf"
+            await self._to_relay(Status(self._assigned.run, "starting", detail))
+            await self._to_relay(missing)
+
+    async def _keep_file(self, message: FileMessage) -> None:
+        """Keep a file that was asked for, and go on; the relay may not have it now."""
+        self._asked = None
+        if not message.sha256:
+            return
+        try:
+            await asyncio.to_thread(self._files.keep, message)
+        except StorageError as error:
+            await self._fetch_later(error)
+        else:
+            await self._start_when_equipped()
+
+    async def _fetch_later(self, error: StorageError) -> None:
+        """There is no room for a file: it is asked for again in a while."""
+        log.error("%s", error)
+        await self._to_relay(Status(self._assigned.run, "problem", f"driving waits for room for a file: {error}"))
+        asyncio.get_running_loop().call_later(RETRY_FILE_S, self._fetch_again)
+
+    def _fetch_again(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._start_when_equipped())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # The engine
 
@@ -221,10 +283,18 @@ class WorkerRole:
         return {
             "run": self._assigned.run,
             "worker": self._name,
-            "config": self._assigned.config,
+            "config": self._config,
             "produced": self._produced[self._assigned.run],
             "environments": self._environments,
+            "files": self._files.paths(self._assigned.files),
         }
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        """The run's configuration, with the path of its track here if that is one of the relay's shelf."""
+        config = self._assigned.config
+        path = self._files.paths(self._assigned.files).get(f"tracks/{config['environment']['track']}")
+        return config if path is None else patched(config, {"environment": {"track": path}})
 
     async def _stop_engine(self) -> None:
         engine, self._engine = self._engine, None
