@@ -47,3 +47,17 @@ def test_folded_into_a_layer_it_gives_the_same_outputs_for_raw_inputs() -> None:
 
     expected = torch.nn.functional.linear(normaliser(values), weight, bias)
     torch.testing.assert_close(torch.nn.functional.linear(values, folded_weight, folded_bias), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_unfolded_again_a_layer_is_what_it_was_and_inputs_that_follow_are_left_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(7, 8, generator=generator), torch.randn(7, generator=generator)
+    normaliser = Normaliser(5)
+    normaliser.see(3.0 + 40.0 * torch.randn(64, 5, generator=generator))
+
+    raw, raw_bias = normaliser.folded(weight, bias)
+    again, again_bias = normaliser.unfolded(raw, raw_bias)
+
+    assert torch.equal(raw[:, 5:], weight[:, 5:])
+    torch.testing.assert_close(again, weight, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(again_bias, bias, atol=1e-5, rtol=1e-5)

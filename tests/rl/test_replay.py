@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.rl.experience import cut, cut_all, lidar_spec, make_episode, point_spec
+from tests.rl.experience import cut, cut_all, lidar_spec, make_episode, picture_spec, point_spec
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
-from tmrld.rl.replay import Batch, Replay
+from tmrld.rl.replay import Batch, Replay, joined
 
 
 def chunks_of(spec: EnvSpec, sizes: list[int], seed: int = 0) -> list[Chunk]:
@@ -167,3 +167,42 @@ def test_a_chunk_that_does_not_fit_is_refused_and_changes_nothing(chunk: Chunk, 
 def test_a_spec_that_cannot_be_stored_is_refused(spec: EnvSpec, complaint: str) -> None:
     with pytest.raises(BadInput, match=complaint):
         Replay(spec, 10)
+
+
+def test_nothing_leaves_a_memory_that_has_the_rows_for_all_that_comes() -> None:
+    spec = lidar_spec()
+    chunks = chunks_of(spec, [1] * 30)
+    estimated, told = Replay(spec, 30), Replay(spec, 30, rows=sum(chunk.lead + chunk.steps for chunk in chunks))
+
+    for chunk in chunks:
+        estimated.append(chunk)
+        told.append(chunk)
+
+    assert len(estimated) < 30, "the lead rows of such short chunks take more room than the transitions"
+    assert len(told) == 30
+
+
+def test_frames_of_images_are_stored_once_as_bytes_and_stacked_when_drawn() -> None:
+    spec = picture_spec((40, 50), history=4)
+    replay = Replay(spec, 1000)
+    for chunk in chunks_of(spec, [7, 5, 8]):
+        replay.append(chunk)
+
+    batch = replay.gather(np.arange(20))
+
+    assert replay.size_bytes < 1.3 * 1000 * (40 * 50 + 100), "one frame and a few numbers per transition"
+    observations = make_episode(spec, 20, np.random.default_rng(0)).observations
+    assert batch.observation["images"].dtype == np.uint8
+    np.testing.assert_array_equal(batch.observation["images"], np.stack([observation[1] for observation in observations[:-1]]))
+    np.testing.assert_array_equal(batch.next_observation["images"], np.stack([each[1] for each in observations[1:]]))
+
+
+def test_batches_are_joined_in_order() -> None:
+    spec = picture_spec((4, 4), history=2)
+    replay = Replay(spec, 100)
+    for chunk in chunks_of(spec, [7, 5, 8]):
+        replay.append(chunk)
+
+    together = joined(replay.gather(np.arange(3)), replay.gather(np.arange(9, 12)))
+
+    assert_same(together, replay.gather(np.asarray([0, 1, 2, 9, 10, 11])))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.rl.experience import cut_all, lidar_spec, make_episode, point_spec
+from tests.rl.experience import cut_all, lidar_spec, make_episode, picture_spec, point_spec
 from tmrld.errors import BadInput
-from tmrld.payloads import Array, Chunk, EnvSpec
+from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
 from tmrld.rl.networks import move_towards
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Batch, Replay
@@ -128,6 +128,21 @@ def test_a_restored_algorithm_goes_on_bit_for_bit(learn_alpha: bool) -> None:
     assert second.updates == first.updates == 15
     assert_same_state(first, second)
     assert first.stats() == second.stats()
+
+
+def test_a_restored_algorithm_goes_on_bit_for_bit_with_images() -> None:
+    spec, network = picture_spec((36, 36, 3), history=2), NetworkOptions(hidden=(16,), cnn="nature")
+    replay = filled(spec, 30)
+    first = SAC(AlgorithmOptions(), network, spec, seed=1)
+    train(first, replay, 2, np.random.default_rng(1))
+    arrays, values = first.state()
+    train(first, replay, 3, np.random.default_rng(2))
+
+    second = SAC(AlgorithmOptions(), network, spec, seed=99)
+    second.restore(arrays, values)
+    train(second, replay, 3, np.random.default_rng(2))
+
+    assert_same_state(first, second)
 
 
 def test_a_state_from_before_the_first_update_is_restored_too() -> None:
@@ -259,3 +274,130 @@ def test_the_policy_that_drives_is_an_average_of_those_that_were(average: int) -
 
     np.testing.assert_allclose(algorithm.policy_tensors()["head.weight"], expected, rtol=1e-5, atol=1e-7)
     assert (average == 1) == np.array_equal(algorithm.policy_tensors()["head.weight"], newest)
+
+
+def shown(number: int, rng: np.random.Generator) -> Chunk:
+    """An episode of one step: a bright bar stands left, right or in the middle, and the reward is best for steering towards it."""
+    place = int(rng.integers(0, 3))
+    images = rng.integers(0, 60, (2, 36, 36)).astype(np.uint8)
+    images[:, :, 12 * place : 12 * place + 12] += 150
+    action = rng.uniform(-1.0, 1.0, (2, 1)).astype(np.float32)
+    columns: dict[str, Array] = {
+        "view": images,
+        "action": action,
+        "reward": 1.0 - 4.0 * np.square(action[:, 0] - 0.5 * (place - 1)),
+        "terminated": np.asarray([0, 1], np.uint8),
+        "truncated": np.zeros(2, np.uint8),
+    }
+    return Chunk("r", "w", "i", number, f"e{number}", 0, 1, 1, "t", "train", "terminated", columns)
+
+
+def test_it_learns_to_steer_towards_what_it_sees() -> None:
+    part = PartSpec("view", (36, 36), "uint8", 0.0, 255.0, history=1, scale=255.0)
+    spec = EnvSpec("test/View-v0", (part,), 1, default_action=(0.0,))
+    replay, rng = Replay(spec, 400), np.random.default_rng(0)
+    for number in range(400):
+        replay.append(shown(number, rng))
+    options = AlgorithmOptions(learning_rate_actor=3e-3, learning_rate_critic=3e-3, learn_alpha=False, alpha=0.01)
+    sac = SAC(options, NetworkOptions(hidden=(32,), cnn="nature"), spec, seed=0)
+    train(sac, replay, 10, rng)
+    early = sac.stats()["loss_critic"]
+
+    train(sac, replay, 240, rng)
+    sac.stats()
+    train(sac, replay, 10, rng)
+
+    assert sac.stats()["loss_critic"] < 0.3 * early
+    views = np.full((3, 1, 36, 36), 30, np.uint8)
+    for place in range(3):
+        views[place, :, :, 12 * place : 12 * place + 12] += 150
+    with torch.no_grad():
+        action = sac.policy({"vector": torch.zeros(3, 0), "view": torch.from_numpy(views)}).mode()[:, 0]
+    torch.testing.assert_close(action, torch.tensor([-0.5, 0.0, 0.5]), atol=0.3, rtol=0.0)
+
+
+# Starting from weights
+
+
+def learned(spec: EnvSpec, network: NetworkOptions) -> dict[str, Array]:
+    """The policy of another run, which has learned a little."""
+    other = SAC(AlgorithmOptions(learning_rate_actor=1e-2), network, spec, seed=7)
+    train(other, filled(spec, 40), 20, np.random.default_rng(5))
+    return other.policy_tensors()
+
+
+def driven(sac: SAC, replay: Replay) -> torch.Tensor:
+    """What the policy does with what is in the memory."""
+    raw = replay.gather(np.arange(len(replay))).observation
+    observation = {name: torch.from_numpy(array) for name, array in raw.items()}
+    observation["vector"] = sac.normaliser(observation["vector"])
+    with torch.no_grad():
+        mode: torch.Tensor = sac.policy(observation).mode()
+    return mode
+
+
+@pytest.mark.parametrize("spec", [lidar_spec(), picture_spec((36, 36), history=2)])
+def test_a_policy_that_starts_from_weights_stays_as_it_is_while_the_critics_learn(spec: EnvSpec) -> None:
+    network, replay = NetworkOptions(hidden=(16, 16), cnn="nature"), filled(spec, 40)
+    tensors, rng = learned(spec, network), np.random.default_rng(3)
+    sac = SAC(AlgorithmOptions(policy_hold=5), network, spec, seed=0)
+    critics = sac.state()[0]["critics.value.weight"]
+    sac.start_from(tensors)
+    before = driven(sac, replay)
+
+    for _ in range(5):
+        train(sac, replay, 1, rng)
+        torch.testing.assert_close(driven(sac, replay), before, atol=1e-5, rtol=0.0)
+        for name, tensor in sac.policy_tensors().items():
+            np.testing.assert_allclose(tensor, tensors[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    assert not np.array_equal(sac.state()[0]["critics.value.weight"], critics)
+    assert "loss_actor" not in sac.stats()
+    assert sac.temperature.alpha == AlgorithmOptions().alpha
+
+    train(sac, replay, 1, rng)
+    after = driven(sac, replay)
+    assert not torch.allclose(after, before, atol=1e-5)
+    torch.testing.assert_close(after, before, atol=0.2, rtol=0.0)  # one step from where it was, not from anywhere
+    assert "loss_actor" in sac.stats()
+
+
+def test_a_policy_that_is_not_held_starts_from_the_weights_all_the_same() -> None:
+    replay = filled(lidar_spec())
+    tensors = learned(lidar_spec(), SMALL)
+    sac = SAC(AlgorithmOptions(policy_hold=0, learning_rate_actor=1e-9), SMALL, lidar_spec(), seed=0)
+    sac.start_from(tensors)
+    before = driven(sac, replay)
+
+    train(sac, replay, 1, np.random.default_rng(3))
+
+    assert "loss_actor" in sac.stats()
+    torch.testing.assert_close(driven(sac, replay), before, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("hold", [3, 6])
+def test_a_held_policy_goes_on_bit_for_bit_and_is_let_go_when_it_would_have_been(hold: int) -> None:
+    options, replay = AlgorithmOptions(policy_hold=hold), filled(lidar_spec())
+    first = SAC(options, SMALL, lidar_spec(), seed=1)
+    first.start_from(learned(lidar_spec(), SMALL))
+    train(first, replay, 4, np.random.default_rng(1))
+    arrays, values = first.state()
+    train(first, replay, 5, np.random.default_rng(2))
+
+    second = SAC(options, SMALL, lidar_spec(), seed=99)
+    second.restore(arrays, values)
+    train(second, replay, 5, np.random.default_rng(2))
+
+    assert_same_state(first, second)
+    assert any(name.startswith("held.") for name in arrays) == (hold == 6)
+
+
+def test_a_hold_ends_early_when_the_option_says_so_and_does_not_come_back() -> None:
+    sac, replay, rng = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0), filled(lidar_spec()), np.random.default_rng(0)
+    sac.start_from(learned(lidar_spec(), SMALL))
+    train(sac, replay, 2, rng)
+    assert "loss_actor" not in sac.stats()
+
+    for hold in (0, 1000):
+        sac.set_options(AlgorithmOptions(policy_hold=hold))
+        train(sac, replay, 1, rng)
+        assert "loss_actor" in sac.stats()

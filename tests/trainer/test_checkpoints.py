@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tests.trainer.runs import LogRecord, a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import Damaged, DiskFull
 from tmrld.payloads import Array
+from tmrld.rl.sac import SAC
 from tmrld.storage.files import pack_arrays
 from tmrld.trainer.checkpoints import KEEP_LOCAL, Checkpoint, CheckpointFolder, Journal, JournalEntry, pack, unpack
 from tmrld.trainer.loop import Counters, TrainingLoop
@@ -244,15 +246,35 @@ def test_a_full_disk_leaves_no_half_entry_behind(tmp_path: Path) -> None:
 # Going on as if nothing had happened
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with: demonstrations, and weights, unless the policy that starts from them is held for 0 updates."""
+
+    demonstrations: list[LogRecord]
+    hold: int
+
+
+def a_policy() -> dict[str, Array]:
+    """Weights to start from."""
+    other = a_loop(update_to_data=10.0)
+    ingest_until(other, a_log(3), 30)
+    for _ in range(20):
+        other.update()
+    return other.algorithm.policy_tensors()
+
+
 class Life:
     """A trainer's process, in short: what it does is written down in a schedule, and so are the updates with a checkpoint."""
 
-    def __init__(self, folder: Path, log: list[LogRecord], capacity: int) -> None:
+    def __init__(self, folder: Path, log: list[LogRecord], capacity: int, beginning: Beginning) -> None:
         self.log = log
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.journal = Journal(folder / "journal")
-        self.loop = a_loop(capacity=capacity)
+        self.loop = a_loop(capacity=capacity, demonstrations=beginning.demonstrations, policy_hold=beginning.hold)
         checkpoint = self.checkpoints.newest()
+        if beginning.hold and checkpoint is None:
+            assert isinstance(self.loop.algorithm, SAC)
+            self.loop.algorithm.start_from(a_policy())
         if checkpoint is not None:
             self.loop.restore(checkpoint.arrays, checkpoint.plain)
             counters = self.loop.counters
@@ -297,31 +319,37 @@ def schedules(draw: st.DrawFn) -> list[JournalEntry]:
     return [*schedule, JournalEntry(update + 1, offset)]
 
 
-@settings(max_examples=10)
+@settings(max_examples=16)
 @given(
     schedule=schedules(),
     checkpoint_at=st.frozensets(st.integers(1, 20), max_size=6),
     kills=st.lists(st.integers(0, 6), min_size=1, max_size=3),
     capacity=st.sampled_from([8, 14, 1000]),
     damage_newest=st.booleans(),
+    beginning=st.builds(Beginning, st.sampled_from([[], a_log(25)[20:]]), st.sampled_from([0, 4])),
 )
 def test_a_run_that_is_killed_and_resumed_ends_as_one_that_never_was(
-    schedule: list[JournalEntry], checkpoint_at: frozenset[int], kills: list[int], capacity: int, damage_newest: bool
+    schedule: list[JournalEntry],
+    checkpoint_at: frozenset[int],
+    kills: list[int],
+    capacity: int,
+    damage_newest: bool,
+    beginning: Beginning,
 ) -> None:
     log = a_log(20)
     with tempfile.TemporaryDirectory() as folder:
-        unbroken = Life(Path(folder) / "unbroken", log, capacity)
+        unbroken = Life(Path(folder) / "unbroken", log, capacity, beginning)
         unbroken.do(schedule, live=True)
 
         place = Path(folder) / "broken"
         for kill in kills:
-            life = Life(place, log, capacity)
+            life = Life(place, log, capacity, beginning)
             life.do(schedule[:kill], checkpoint_at, live=True)
             life.journal.close()
             newest = max((place / "checkpoints").glob("*.checkpoint"), default=None)
             if damage_newest and newest is not None and len(life.checkpoints.updates()) > 1:
                 newest.write_bytes(newest.read_bytes()[:-3])
-        resumed = Life(place, log, capacity)
+        resumed = Life(place, log, capacity, beginning)
         resumed.do(schedule, checkpoint_at, live=True)
         assert_same_state(resumed.end(), unbroken.end())
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.runs import TRAINING, a_log, a_loop, assert_same_state, ingest_until
+from tests.rl.experience import point_spec
+from tests.trainer.runs import SPEC, TRAINING, a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import BadInput
-from tmrld.rl.options import AlgorithmOptions
+from tmrld.payloads import Array, Chunk
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.replay import Replay
+from tmrld.rl.sac import SAC
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
 
@@ -135,3 +142,97 @@ def test_a_state_is_a_copy_that_later_updates_do_not_change() -> None:
     loop.update()
     assert {name: array.tobytes() for name, array in arrays.items()} == before
     assert plain["counters"]["updates"] == updates
+
+
+# Demonstrations
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, 0), (0.005, 0), (0.25, 16), (0.5, 32), (0.99, 63), (1.0, 64)])
+def test_so_large_a_share_of_each_batch_is_drawn_from_the_demonstrations(share: float, shown: int) -> None:
+    log = a_log(6)
+    loop = a_loop(demonstrations=log[4:], share=share, batch_size=64)
+    ingest_until(loop, log, 40)
+    from_demonstrations = {tuple(action) for record in log[4:] for action in record.chunk.columns["action"][1:]}
+
+    for _ in range(3):
+        batch = loop.batch()
+        assert len(batch.action) == 64
+        assert sum(tuple(action) in from_demonstrations for action in batch.action) == shown
+
+
+def test_demonstrations_count_neither_as_collected_nor_for_when_updates_are_due() -> None:
+    log = a_log(6)
+    plain, shown = a_loop(), a_loop(demonstrations=log[3:])
+    for loop in (plain, shown):
+        ingest_until(loop, log, 30)
+    assert updates_that_are_due(plain) == updates_that_are_due(shown)
+    assert plain.counters == shown.counters
+    assert (plain.granted, len(plain.replay)) == (shown.granted, len(shown.replay))
+    with pytest.raises(AssertionError):
+        assert_same_state(plain, shown)
+
+
+def test_without_data_of_its_own_a_run_does_not_learn_from_demonstrations_yet() -> None:
+    loop = a_loop(demonstrations=a_log(3))
+    loop.counters.transitions = 1000
+    assert not loop.update_is_due
+
+
+def test_the_same_calls_with_demonstrations_lead_to_the_same_state_bit_for_bit() -> None:
+    log = a_log(8)
+    loops = a_loop(capacity=20, demonstrations=log[5:]), a_loop(capacity=20, demonstrations=log[5:])
+    for loop in loops:
+        for until in (30, 50):
+            ingest_until(loop, log, until)
+            updates_that_are_due(loop)
+    assert_same_state(*loops)
+
+
+STEPS = 25
+
+
+def drive(choose: Callable[[float], float], number: int) -> tuple[Chunk, float]:
+    """An episode on a road from 0 to 1, where every step moves by a tenth of the action; only its end is worth something."""
+    position, rows = 0.0, [(0.0, 0.0, 0.0, False)]
+    while len(rows) <= STEPS and not rows[-1][3]:
+        action = float(np.clip(choose(position), -1.0, 1.0))
+        position = float(np.clip(position + 0.1 * action, -1.0, 1.0))
+        rows.append((position, action, float(position >= 0.95), position >= 0.95))
+    positions, actions, rewards, ends = (np.asarray(column) for column in zip(*rows, strict=True))
+    columns: dict[str, Array] = {
+        "position": positions[:, None].astype(np.float32),
+        "action": actions[:, None].astype(np.float32),
+        "reward": rewards.astype(np.float32),
+        "terminated": ends.astype(np.uint8),
+        "truncated": np.asarray([False] * (len(rows) - 1) + [not ends[-1]]).astype(np.uint8),
+    }
+    chunk = Chunk("r", "w", "i", number, f"e{number}", 0, len(rows) - 1, 1, "t", "train", "", columns)
+    return chunk, float(rewards.sum())
+
+
+def test_from_a_driver_that_arrives_a_run_learns_what_chance_never_shows_it() -> None:
+    random = np.random.default_rng(1)
+    by_chance = [drive(lambda _: random.uniform(-1.0, 1.0), number) for number in range(20)]
+    assert not any(episode_return for _, episode_return in by_chance)
+    scripted = [drive(lambda _: 1.0 + random.normal(0.0, 0.3), number)[0] for number in range(5)]
+    options = AlgorithmOptions(batch_size=64, warm_up=1, gamma=0.95, learn_alpha=False, alpha=1e-3, n_step=3)
+
+    def learned(shown: Replay | None) -> float:
+        sac = SAC(options, NetworkOptions(hidden=(32,)), point_spec(), TRAINING.seed)
+        loop = TrainingLoop(sac, Replay(SPEC, 1000), options, TRAINING, shown, 0.25)
+        for number, (chunk, _) in enumerate(by_chance):
+            loop.ingest(chunk, number, number + 1)
+        for _ in range(300):
+            loop.update()
+
+        def policy(position: float) -> float:
+            seen = torch.tensor([[position]], dtype=torch.float32)
+            return float(sac.policy({"vector": sac.normaliser(seen)}).mode().detach())
+
+        return drive(policy, 0)[1]
+
+    demonstrations = Replay(SPEC, 200)
+    for chunk in scripted:
+        demonstrations.append(chunk)
+    assert learned(demonstrations) == 1.0
+    assert learned(None) == 0.0
