@@ -87,6 +87,11 @@ class Client:
         data, headers = self._exchange("GET", path, None, {})
         return data, headers.get("Content-Location", "")
 
+    def upload(self, *path: str, data: bytes, **query: Any) -> Any:
+        """Put a file there; returns the answer's JSON."""
+        answer, _ = self._exchange("PUT", path, data, query)
+        return json.loads(answer)
+
     def live(self, topics: str, run: str | None = None) -> Iterator[dict[str, Any]]:
         """The messages of the live stream as they come, until it ends.  Raises LinkLost when it breaks."""
         from websockets.exceptions import ConnectionClosedOK, WebSocketException
@@ -115,7 +120,9 @@ class Client:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None
-        if body is not None:
+        if isinstance(body, bytes):
+            data, headers["Content-Type"] = body, "application/octet-stream"
+        elif body is not None:
             data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the scheme was checked
         try:

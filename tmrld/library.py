@@ -9,6 +9,7 @@ import gymnasium
 
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import make
+from tmrld.local import placed
 from tmrld.settings import load
 
 
@@ -16,11 +17,12 @@ def get_environment(config: str | Path | None = None, **changes: Any) -> Waiting
     """The environment that the settings name (``[run.environment]``), as TMRL's function of this name returns that of its config.
 
     ``config`` is a settings file (None: TMRLD_CONFIG, or ``tmrld.toml`` in the working directory if there is one); ``changes`` are
-    settings of the environment that win over it, such as ``game="trackmania"``.  Raises SettingsError for settings that cannot be
-    used and WorldError for an environment that cannot be made.
+    settings of the environment that win over it, such as ``game="trackmania"``, for which the track may be one on this machine's
+    shelf.  Raises SettingsError for settings that cannot be used and WorldError for an environment that cannot be made.
     """
     flags = {"run": {"environment": changes}} if changes else None
-    return WaitingEnv(make(load(None if config is None else Path(config), flags).run.environment))
+    settings = load(None if config is None else Path(config), flags)
+    return WaitingEnv(make(placed(settings.run.environment, settings)))
 
 
 class WaitingEnv(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -54,7 +54,7 @@ def accepted(kind: str, data: bytes) -> tuple[bytes, dict[str, Any]]:
 def track_file(points: ArrayLike) -> bytes:
     """A line, (n, 3) in metres, as a track for the shelf.  Raises WorldError for one that is too short or not finite."""
     file = io.BytesIO()
-    np.save(file, tracks.resampled(points))
+    np.save(file, tracks.kept(points))
     return file.getvalue()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tmrld.envs.trackmania.tracks import parse, read, resampled
+from tmrld.envs.trackmania.tracks import kept, parse, read, resampled
 from tmrld.errors import WorldError
 
 
@@ -36,6 +36,17 @@ def test_resampling_keeps_ends_and_spacing(points: list[tuple[float, float, floa
     assert line[0] == pytest.approx(points[0])
     assert line[-1] == pytest.approx(points[-1])
     assert gaps.max() < 0.16  # along the line they are even; across a corner they are shorter
+
+
+@given(st.lists(st.tuples(*[st.floats(-50, 50)] * 3), min_size=2, max_size=20))
+def test_a_line_that_is_kept_is_kept_as_it_is_from_then_on(points: list[tuple[float, float, float]]) -> None:
+    if np.linalg.norm(np.diff(np.array(points), axis=0), axis=1).sum() < 5.0:
+        return
+    line = kept(points)
+
+    assert np.array_equal(kept(line), line)
+    assert np.array_equal(kept(line[::7]), resampled(line[::7]))
+    assert np.array_equal(kept(line * 0.5), resampled(line * 0.5))
 
 
 def test_text_and_npy_are_read(tmp_path: Path) -> None:

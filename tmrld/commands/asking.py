@@ -33,6 +33,15 @@ def add_action(
     parser: argparse.ArgumentParser = actions.add_parser(
         name, help=help, description=description or f"{help[:1].upper()}{help[1:]}."
     )
+    add_relay_flags(parser)
+    if scripts:
+        parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.set_defaults(command=lambda options, _began: does(connect(options), options))
+    return parser
+
+
+def add_relay_flags(parser: argparse.ArgumentParser) -> None:
+    """Those that `connect` reads."""
     group = parser.add_argument_group("which relay")
     group.add_argument("--api", metavar="URL", help=f"its control API (default: {API_VARIABLE}, or as the settings here say)")
     group.add_argument(
@@ -40,10 +49,6 @@ def add_action(
     )
     group.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: TMRLD_CONFIG, or tmrld.toml here)")
     group.add_argument("--data", metavar="FOLDER", help="data folder of the relay, if it is on this machine")
-    if scripts:
-        parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    parser.set_defaults(command=lambda options, _began: does(connect(options), options))
-    return parser
 
 
 def connect(options: argparse.Namespace) -> Client:

@@ -24,7 +24,9 @@ def add_environment(parser: argparse.ArgumentParser, *, needs_id: bool = True) -
     else:
         parser.add_argument("id", metavar="ID", nargs="?", help="an id of ours (default: the setting run.environment.id)")
     parser.add_argument(
-        "--track", metavar="NAME", help="track to drive, or the file with its line (default: the setting run.environment.track)"
+        "--track",
+        metavar="NAME",
+        help="track to drive, by its name or the file with its line (default: the setting run.environment.track)",
     )
 
 
@@ -37,9 +39,13 @@ def add_driver(parser: argparse.ArgumentParser, *, policy: str | None, metavar: 
 
 def environment_of(options: argparse.Namespace) -> EnvironmentOptions:
     """The environment of the settings, with what the flags say.  Raises SettingsError, and BadInput for what it cannot do."""
-    environment = load_settings(options).run.environment
+    from tmrld.local import placed
+
+    settings = load_settings(options)
+    environment = settings.run.environment
     changes = {"id": options.id, "track": options.track}
     environment = environment.model_copy(update={key: value for key, value in changes.items() if value})
+    environment = placed(environment, settings)
     if environment.game == "trackmania" and getattr(options, "perturbed", False):
         raise BadInput("a start in the game cannot be perturbed: leave --perturbed out, or drive the simulator")
     return environment

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tmrld.envs.sim.track import Track
 
@@ -54,6 +56,15 @@ def figures(track: Track) -> Figures:
 def sketch(track: Track, columns: int, rows: int) -> str:
     """The track from above, turned so that it starts upwards: S start, F finish, + where it crosses itself."""
     x, z, _ = track.centre(np.arange(0.0, track.length + STEP_M, STEP_M))
+    crossings = [track.pose(crossing.below) for crossing in track.crossings]
+    end = track.pose(track.length)
+    marks = [*(("+", pose.x, pose.z) for pose in crossings), ("S", 0.0, 0.0), ("F", end.x, end.z)]
+    return drawn(np.column_stack([x, z]), marks, columns, rows)
+
+
+def drawn(places: NDArray[np.float64], marks: Sequence[tuple[str, float, float]], columns: int, rows: int) -> str:
+    """Places (n, 2), x to the right and z upwards, as characters; ``marks`` are signs of their own at places among them."""
+    x, z = places.T
     scale = min((columns - 1) / max(float(np.ptp(x)), 1e-9), (rows - 1) * ASPECT / max(float(np.ptp(z)), 1e-9))
     left, top = float(x.min()), float(z.max())
     characters = [[" "] * columns for _ in range(rows)]
@@ -63,11 +74,8 @@ def sketch(track: Track, columns: int, rows: int) -> str:
 
     for place in zip(x.tolist(), z.tolist(), strict=True):
         draw("#", *place)
-    for crossing in track.crossings:
-        pose = track.pose(crossing.below)
-        draw("+", pose.x, pose.z)
-    draw("S", 0.0, 0.0)
-    draw("F", track.pose(track.length).x, track.pose(track.length).z)
+    for mark in marks:
+        draw(*mark)
     lines = ["".join(line).rstrip() for line in characters]
     while lines and not lines[-1]:
         lines.pop()

@@ -55,6 +55,18 @@ def parse(data: bytes, source: str, *, as_it_is: bool = False) -> NDArray[np.flo
     return points if as_it_is else line
 
 
+def kept(points: ArrayLike, source: str = "the line") -> NDArray[np.float64]:
+    """The line as tracks are kept: its own points where they lie as they should, which TMRL's do, and `resampled` otherwise.
+
+    Raises WorldError as `resampled` does.
+    """
+    line = resampled(points, source)
+    own = np.asarray(points, np.float64)
+    gaps = np.linalg.norm(np.diff(own, axis=0), axis=1)
+    lies_well = gaps.max() < 1.6 * SPACING_M and abs(float(np.median(gaps)) / SPACING_M - 1.0) < 0.01
+    return own if lies_well else line
+
+
 def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64]:
     """Points every `SPACING_M` along the polyline through ``points`` (n, 3), its last point included: (m, 3).
 

@@ -1,0 +1,38 @@
+"""What lies on this machine's own shelf, for commands and programs that ask no relay."""
+
+from __future__ import annotations
+
+from tmrld.envs.options import OURS, EnvironmentOptions, names_a_file
+from tmrld.errors import NotFound
+from tmrld.fetching import FetchedFiles
+from tmrld.protocol.messages import FileMessage
+from tmrld.settings import Settings
+from tmrld.storage.layout import Layout
+from tmrld.storage.shelf import Shelf
+
+
+def shelf_of(settings: Settings) -> Shelf:
+    """The shelf in the data folder of these settings: a daemon of this machine has the same one."""
+    return Shelf(_layout(settings).shelf)
+
+
+def placed(environment: EnvironmentOptions, settings: Settings) -> EnvironmentOptions:
+    """The same environment, with the file of the track where ``environment`` names one of the game that is on the shelf.
+
+    As for a worker, the file lies in a folder of its own under the track's name.  Raises StorageError.
+    """
+    track = environment.track
+    if environment.game != "trackmania" or environment.id not in OURS or names_a_file(track):
+        return environment
+    try:
+        item, data = shelf_of(settings).load("tracks", track)
+    except NotFound:  # whoever makes the environment says what a track can be
+        return environment
+    files = FetchedFiles(_layout(settings).worker_files)
+    files.keep(FileMessage(item.kind, item.name, item.sha256, data))
+    paths = files.paths([[item.kind, item.name, item.sha256, item.size_bytes]])
+    return environment.model_copy(update={"track": paths[f"{item.kind}/{item.name}"]})
+
+
+def _layout(settings: Settings) -> Layout:
+    return Layout(settings.data.expanduser().absolute())
