@@ -9,4 +9,4 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks of tests are so sm
 hypothesis.settings.register_profile("tmrld", deadline=None)  # a slow machine is no error
 hypothesis.settings.load_profile("tmrld")
 
-pytest_plugins = ("tests.support.display", "tests.support.uinput")
+pytest_plugins = ("tests.support.display", "tests.support.openplanet", "tests.support.uinput")
