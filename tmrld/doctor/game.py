@@ -17,8 +17,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tmrld.doctor import controls, course, installation, pictures, replays, telemetry, window
+from tmrld.doctor.controls import Controls
+from tmrld.doctor.course import Course
 from tmrld.doctor.diagnosis import Diagnosis, note, ok, wrong
+from tmrld.doctor.installation import Installation
 from tmrld.doctor.patient import Evidence
+from tmrld.doctor.pictures import Pictures
+from tmrld.doctor.replays import Replays
+from tmrld.doctor.telemetry import Telemetry
+from tmrld.doctor.window import Window
 from tmrld.envs.options import OURS, EnvironmentOptions, RandomisationOptions
 from tmrld.envs.trackmania.lidar import distances
 from tmrld.envs.trackmania.windows import find
@@ -55,13 +62,13 @@ class GameEvidence(Evidence):
 
     options: EnvironmentOptions
     failed: dict[str, str] = Field({})
-    installation: installation.Installation | None = None
-    telemetry: telemetry.Telemetry | None = None
-    window: window.Window | None = None
-    pictures: pictures.Pictures | None = None
-    controls: controls.Controls | None = None
-    replays: replays.Replays | None = None
-    course: course.Course | None = None
+    installation: Installation | None = None
+    telemetry: Telemetry | None = None
+    window: Window | None = None
+    pictures: Pictures | None = None
+    controls: Controls | None = None
+    replays: Replays | None = None
+    course: Course | None = None
     simulated: Simulated | None = None
 
 
@@ -151,7 +158,7 @@ class _Watch:
     def __init__(self, options: EnvironmentOptions, look: _Look, seconds: float) -> None:
         self._until = look.clock() + seconds
         self._ended = threading.Event()
-        self._seen: pictures.Pictures | None = None
+        self._seen: Pictures | None = None
 
         def going() -> bool:
             return look.clock() < self._until or not self._ended.is_set()
@@ -162,14 +169,14 @@ class _Watch:
         self._thread = threading.Thread(target=grab_all, name="watch the game", daemon=True)
         self._thread.start()
 
-    def end(self) -> pictures.Pictures | None:
+    def end(self) -> Pictures | None:
         """What was seen, when the time is over."""
         self._ended.set()
         self._thread.join()
         return self._seen
 
 
-def _watch(options: EnvironmentOptions, going: Callable[[], bool], clock: Callable[[], float]) -> pictures.Pictures:
+def _watch(options: EnvironmentOptions, going: Callable[[], bool], clock: Callable[[], float]) -> Pictures:
     from tmrld.envs.trackmania.screen import WindowScreen
 
     try:
@@ -180,7 +187,7 @@ def _watch(options: EnvironmentOptions, going: Callable[[], bool], clock: Callab
         return pictures.gather_pictures(screen.grab, options, going, clock)
 
 
-def _simulate(options: EnvironmentOptions) -> tuple[Simulated, pictures.Pictures]:
+def _simulate(options: EnvironmentOptions) -> tuple[Simulated, Pictures]:
     """Reset the simulator, draw what its car sees, and measure in that picture what the observation tells."""
     from tmrld.envs.registry import describe, make, newest_frames
     from tmrld.envs.sim.view import View

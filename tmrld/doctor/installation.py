@@ -136,7 +136,7 @@ def openplanet_folders(home: Path, environ: Mapping[str, str]) -> list[Path]:
     found = [home / FOLDER]
     for prefix in prefixes:
         found += sorted((prefix / "drive_c" / "users").glob(f"*/{FOLDER}"))
-    own: dict[Path, Path] = Field({})
+    own: dict[Path, Path] = {}
     for folder in found:
         if folder.is_dir():
             own.setdefault(folder.resolve(), folder)  # Steam's folders are links to one another
@@ -162,7 +162,7 @@ def read_plugin(path: Path) -> Plugin:
 
 def troubles(lines: Iterable[str], home: str) -> list[str]:
     """The lines of OpenPlanet's log that tell of trouble with one of `PLUGINS`, since each was last loaded."""
-    told: dict[str, list[str]] = Field({})
+    told: dict[str, list[str]] = {}
     for line in lines:
         for name in PLUGINS:
             if re.search(rf"\b{name}\b", line):
@@ -185,7 +185,7 @@ def _look_into(folder: Path, home: Path) -> OpenPlanet:
         for path in (folder / "Plugins" / name, folder / "Plugins" / f"{name}.op"):
             if path.exists():
                 plugins.append(read_plugin(path))
-    log: list[str] = Field([])
+    log: list[str] = []
     with contextlib.suppress(OSError), (folder / "Openplanet.log").open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - LOG_BYTES))

@@ -88,9 +88,9 @@ def gather_pictures(
         eye = eye_of(options)
     except GameError as error:
         problem = str(error)
-    kept: list[NDArray[np.uint8]] = Field([])
+    kept: list[NDArray[np.uint8]] = []
     times, took_s, saw_s, changed = list[float](), list[float](), list[float](), list[float]()
-    lidar: list[NDArray[np.float32]] = Field([])
+    lidar: list[NDArray[np.float32]] = []
     before: NDArray[np.uint8] | None = None
     while len(times) < 2 or (going() and len(times) < MOST_GRABS):
         now = clock()

@@ -61,7 +61,7 @@ def gather_window(title: str, wanted: tuple[int, int]) -> Window:
     display = os.environ.get("DISPLAY", "")
     wayland = bool(os.environ.get("WAYLAND_DISPLAY")) or os.environ.get("XDG_SESSION_TYPE") == "wayland"
     seen = Window(system=sys.platform, display=display, wayland=wayland, title=title, wanted=wanted)
-    found: dict[str, object] = Field({})
+    found: dict[str, object] = {}
     try:
         found |= counted(windows.desktop(), title)
         if found["shown"]:
@@ -74,7 +74,7 @@ def gather_window(title: str, wanted: tuple[int, int]) -> Window:
 
 def _looked_at(window: GameWindow, title: str, wanted: tuple[int, int]) -> dict[str, object]:
     """As far as it is there for long enough."""
-    found: dict[str, object] = Field({})
+    found: dict[str, object] = {}
     with contextlib.suppress(GameError):
         found |= {"screen": _box(window.screen()), "before": _box(window.area())}
         try:
@@ -92,7 +92,7 @@ def counted(listed: list[Listed], title: str) -> dict[str, object]:
     shown = [each for each in exact if each.shown]
     game = max(shown, key=lambda each: each.area.width * each.area.height, default=None)
     others = list({each.title for each in listed if each.shown and each.title and each.title != title})
-    similar: list[str] = Field([])
+    similar: list[str] = []
     while len(similar) < MOST_TITLES and (near := windows.nearest(title, others)) is not None:
         similar.append(near)
         others.remove(near)
