@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from tmrld.doctor import importing
 from tmrld.doctor.diagnosis import Diagnosis, note, ok, wrong
+from tmrld.doctor.installation import INSTALL
 from tmrld.doctor.patient import Evidence
 from tmrld.doctor.telemetry import FINISHED, GAS, TIME, X, Z
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.trackmania.driver import DEVICE, RULE, RULE_FILE
 from tmrld.envs.trackmania.guarded import GuardedControls
 from tmrld.envs.trackmania.keyboard import system_keys
 from tmrld.envs.trackmania.windows import find
 from tmrld.errors import GameError
 
 AREA = "controls"
-UINPUT = Path("/dev/uinput")
 GAS_S = 1.5
 """How long the gas is held in a try."""
 TOLD_S = 0.5
@@ -73,7 +74,7 @@ class Controls(Evidence):
 # Looking
 
 
-def gather_controls(wanted: Literal["gamepad", "keyboard", "none"], uinput: Path = UINPUT) -> Controls:
+def gather_controls(wanted: Literal["gamepad", "keyboard", "none"], uinput: Path = DEVICE) -> Controls:
     """See whether these controls could be had.  Nothing is pressed, and no gamepad is plugged in."""
     seen = Controls(system=sys.platform, wanted=wanted)
     if wanted == "gamepad":
@@ -198,8 +199,9 @@ def _judge_gamepad(seen: Controls) -> Diagnosis | None:
         return told(
             "gamepad-driver-missing" if "VIGEM" in seen.error.upper() else "gamepad-broken",
             f"vgamepad finds no driver for virtual gamepads: {seen.error}",
-            "install ViGEmBus, https://github.com/nefarius/ViGEmBus/releases, and start Windows anew; if it is installed, "
-            "`pip install --force-reinstall vgamepad`, which brings its installer",
+            f"`{INSTALL}` starts the installer of ViGEmBus (which is at https://github.com/nefarius/ViGEmBus/releases, too); "
+            "then start "
+            "Windows anew",
         )
     if seen.error and "libevdev" in seen.error:
         return told(
@@ -221,8 +223,8 @@ def _judge_gamepad(seen: Controls) -> Diagnosis | None:
         return told(
             "gamepad-uinput-forbidden",
             "/dev/uinput may not be written to by this user",
-            "sudo setfacl -m u:$USER:rw /dev/uinput; for good, a file /etc/udev/rules.d/99-uinput.rules with the line "
-            'KERNEL=="uinput", TAG+="uaccess", OPTIONS+="static_node=uinput"',
+            f"`sudo setfacl -m u:$USER:rw {DEVICE}` until the next start; for good, `echo '{RULE}' | sudo tee {RULE_FILE}`, "
+            "and start anew",
         )
     return None
 

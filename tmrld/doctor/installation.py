@@ -1,21 +1,15 @@
-"""Whether the game runs, and what OpenPlanet has of the plugins: files, and what its log says of them.
-
-OpenPlanet keeps everything in one folder of the user's, ``OpenplanetNext``; on Linux it lies in the prefix of Proton or Wine in which
-the game runs.  Plugins are folders or ``.op`` files, which are ZIP archives, with an ``info.toml`` in them (openplanet.dev/docs).
-"""
+"""Whether the game runs, and what OpenPlanet has of the plugins: files, and what its log says of them."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import re
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
@@ -24,23 +18,22 @@ from pydantic import Field
 
 from tmrld.doctor.diagnosis import Diagnosis, note, ok, wrong
 from tmrld.doctor.patient import Evidence
+from tmrld.envs.trackmania import openplanet
+from tmrld.errors import BadInput
 
 AREA = "game"
 GAME = "trackmania.exe"
-FOLDER = "OpenplanetNext"
-OURS, TMRLS, GHOSTS = "tmrld", "TMRL_GrabData", "TMRL_SaveGhost"
+OURS, TMRLS, GHOSTS = openplanet.ID, *openplanet.RIVALS
 """Plugins: the one that comes with tmrld, which tells and saves replays, and TMRL's two, of which each does one of these."""
 TELLING, SAVING = (OURS, TMRLS), (OURS, GHOSTS)
 PLUGINS = (OURS, TMRLS, GHOSTS)
-SHIPPED = Path(__file__).parent.parent / "envs" / "trackmania" / "plugin"
-"""The plugin that this tmrld comes with."""
 INSTALL = "tmrld trackmania install"
 
 LOG_BYTES = 1 << 18
 """So much of the log's end is read: some thousand lines."""
 MOST_LINES = 12
 LONGEST_LINE = 300
-INFO_BYTES = 1 << 16
+LONGEST_VERSION = 40
 _TROUBLE = re.compile(r"signature|exception|error|failed|unable|not allowed|is taken|no replay", re.IGNORECASE)
 _LOADED = re.compile(r"Loaded (zipped |folder )?plugin", re.IGNORECASE)
 
@@ -64,13 +57,15 @@ class Running(Evidence):
 class OpenPlanet(Evidence):
     """A folder of OpenPlanet's, which of `PLUGINS` lie in it, and the last lines of its log in which one of them is in trouble.
 
-    ``running`` is the word that our plugin leaves when it starts: its version and ports; None where there is none.
+    ``running`` is the word that our plugin leaves when it starts; ``developer`` whether OpenPlanet was in the mode that loads unsigned
+    plugins when the game was last closed; None where there is no word of it.
     """
 
     folder: str
     plugins: list[Plugin] = Field([])
     log: list[str] = Field([])
     running: Running | None = None
+    developer: bool | None = None
 
 
 class Installation(Evidence):
@@ -106,7 +101,7 @@ def gather_installation(home: Path | None = None, environ: Mapping[str, str] = o
         game=game is not None,
         stand_in=stand_in,
         openplanets=[_look_into(folder, home) for folder in openplanet_folders(home, environ)],
-        shipped=read_plugin(SHIPPED).version,
+        shipped=read_plugin(openplanet.SOURCES).version,
         game_is_admin=game_is_admin,
         is_admin=is_admin,
     )
@@ -122,22 +117,10 @@ def is_stand_in(command: list[str]) -> bool:
     return any(PurePath(part).name in ("tmrld", "tmrld.exe") and then == "sim" for part, then in itertools.pairwise(command))
 
 
-def openplanet_folders(home: Path, environ: Mapping[str, str]) -> list[Path]:
+def openplanet_folders(home: Path, environ: Mapping[str, str], system: str = sys.platform) -> list[Path]:
     """Every folder of OpenPlanet's that there is: the user's own, and those in prefixes of Proton, Lutris and Wine."""
-    prefixes = [Path(environ["WINEPREFIX"])] if environ.get("WINEPREFIX") else []
-    steam = (".steam/steam", ".local/share/Steam", ".var/app/com.valvesoftware.Steam/.local/share/Steam")
-    for root in steam:
-        prefixes += sorted((home / root / "steamapps" / "compatdata").glob("*/pfx"))
-    prefixes += [
-        home / ".wine",
-        *sorted((home / "Games").glob("*")),
-        *sorted((home / ".local/share/lutris/prefixes").glob("*")),
-    ]
-    found = [home / FOLDER]
-    for prefix in prefixes:
-        found += sorted((prefix / "drive_c" / "users").glob(f"*/{FOLDER}"))
     own: dict[Path, Path] = {}
-    for folder in found:
+    for folder in openplanet.folders(home, environ, system):
         if folder.is_dir():
             own.setdefault(folder.resolve(), folder)  # Steam's folders are links to one another
     return list(own.values())
@@ -148,16 +131,13 @@ def read_plugin(path: Path) -> Plugin:
     name = path.name.removesuffix(".op")
     try:
         if path.is_dir():
-            data = (path / "info.toml").read_bytes()[:INFO_BYTES]
+            about: dict[str, Any] = tomllib.loads((path / "info.toml").read_text("utf-8-sig"))
+            version = about["meta"]["version"]
         else:
-            with zipfile.ZipFile(path) as archive, archive.open("info.toml") as file:
-                data = file.read(INFO_BYTES)
-        about: dict[str, Any] = tomllib.loads(data.decode("utf-8-sig")).get("meta", {})
-    except KeyError:
-        return Plugin(name=name, problem="there is no info.toml in it")
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            version = openplanet.version_of(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, BadInput) as error:
         return Plugin(name=name, problem=getattr(error, "strerror", None) or str(error) or type(error).__name__)
-    return Plugin(name=name, version=str(about.get("version", ""))[:40])
+    return Plugin(name=name, version=str(version)[:LONGEST_VERSION])
 
 
 def troubles(lines: Iterable[str], home: str) -> list[str]:
@@ -165,7 +145,7 @@ def troubles(lines: Iterable[str], home: str) -> list[str]:
     told: dict[str, list[str]] = {}
     for line in lines:
         for name in PLUGINS:
-            if re.search(rf"\b{name}\b", line):
+            if _names(name, line):
                 if _LOADED.search(line):
                     told[name] = []
                 elif _TROUBLE.search(line):
@@ -180,28 +160,20 @@ def _shortened(line: str, home: str) -> str:
 
 
 def _look_into(folder: Path, home: Path) -> OpenPlanet:
-    plugins = []
-    for name in PLUGINS:
-        for path in (folder / "Plugins" / name, folder / "Plugins" / f"{name}.op"):
-            if path.exists():
-                plugins.append(read_plugin(path))
+    paths = [folder / "Plugins" / file for name in PLUGINS for file in (name, f"{name}.op")]
     log: list[str] = []
     with contextlib.suppress(OSError), (folder / "Openplanet.log").open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - LOG_BYTES))
         log = troubles(file.read().decode("utf-8", "replace").splitlines(), str(home))
-    shown = str(folder).replace(str(home), "~", 1)
+    look = openplanet.look(folder / "Plugins")
     return OpenPlanet(
-        folder=shown, plugins=plugins, log=log, running=_running(folder / "PluginStorage" / OURS / "running.json")
+        folder=str(folder).replace(str(home), "~", 1),
+        plugins=[read_plugin(path) for path in paths if path.exists()],
+        log=log,
+        running=None if look.running is None else Running(**asdict(look.running)),
+        developer=look.developer,
     )
-
-
-def _running(file: Path) -> Running | None:
-    try:
-        word = json.loads(file.read_bytes()[:INFO_BYTES])
-        return Running(**{name: word[name] for name in ("version", "telemetry_port", "replay_port")})
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is being written
-        return None
 
 
 def _rights(game: int | None) -> tuple[bool | None, bool | None]:
@@ -279,7 +251,7 @@ def judge_installation(seen: Installation, wish: Wish) -> Iterator[Diagnosis]:
         yield wrong(
             AREA,
             "OpenPlanet",
-            f"OpenPlanet is not installed: there is no folder {FOLDER} in the user's folder{elsewhere}",
+            f"OpenPlanet is not installed: there is no folder {openplanet.FOLDER} in the user's folder{elsewhere}",
             f"install OpenPlanet from https://openplanet.dev, start the game once, then `{INSTALL}`",
             code="openplanet-missing",
         )
@@ -320,7 +292,9 @@ def _judge_plugins(seen: Installation, wish: Wish) -> Iterator[Diagnosis]:
     elif telling and not telling[0].problem:
         yield _judge_version(telling[0], seen, folders)
     yield from _judge_ports(seen, wish)
-    yield from _judge_log(log, wish)
+    if not wish.talks:
+        yield from _judge_mode(seen, there, log)
+    yield from _judge_replays_log(log, wish)
     if wish.replays and not any(name in there for name in SAVING):
         yield wrong(
             AREA,
@@ -370,17 +344,16 @@ def _judge_ports(seen: Installation, wish: Wish) -> Iterator[Diagnosis]:
         )
 
 
-def _judge_log(log: list[str], wish: Wish) -> Iterator[Diagnosis]:
-    """What OpenPlanet says of the plugins, where what they should do is not seen."""
-    telling = [line for line in log if any(re.search(rf"\b{name}\b", line) for name in TELLING) and "no replay" not in line]
+def _judge_mode(seen: Installation, there: Mapping[str, Plugin], log: list[str]) -> Iterator[Diagnosis]:
+    """Whether OpenPlanet loads the plugin, and what its log says of it."""
+    telling = [line for line in log if any(_names(name, line) for name in TELLING) and "no replay" not in line]
     unsigned = [line for line in telling if "signature" in line.lower()]
-    if wish.talks:
-        pass
-    elif unsigned:
+    if unsigned or (OURS in there and TMRLS not in there and any(each.developer is False for each in seen.openplanets)):
+        reason = f"“{unsigned[-1]}”" if unsigned else "it is not in developer mode"
         yield wrong(
             AREA,
             "signature",
-            f"OpenPlanet does not load the plugin, for it is not signed: “{unsigned[-1]}”",
+            f"OpenPlanet does not load the plugin, for it is not signed: {reason}",
             f"{DEVELOPER}. The signed {TMRLS}.op of TMRL's tells the same and loads in every mode",
             code="plugin-unsigned",
         )
@@ -402,9 +375,12 @@ def _judge_log(log: list[str], wish: Wish) -> Iterator[Diagnosis]:
             f"update OpenPlanet and the game, `{INSTALL}`, then {RELOAD}",
             code="plugin-error",
         )
+
+
+def _judge_replays_log(log: list[str], wish: Wish) -> Iterator[Diagnosis]:
     if not wish.replays:
         return
-    if any(GHOSTS in line and "signature" in line.lower() for line in log):
+    if any(_names(GHOSTS, line) and "signature" in line.lower() for line in log):
         yield wrong(
             AREA,
             "replays",
@@ -423,6 +399,11 @@ def _judge_log(log: list[str], wish: Wish) -> Iterator[Diagnosis]:
             "trackmania.save_replays = false",
             code="replay-refused",
         )
+
+
+def _names(name: str, line: str) -> bool:
+    """Whether a line of the log is about a plugin."""
+    return re.search(rf"\b{name}\b", line) is not None
 
 
 def _numbers(version: str) -> list[int]:
