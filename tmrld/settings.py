@@ -140,6 +140,11 @@ def load(
         raise SettingsError(explain(error, Settings)) from None
 
 
+def file_read(file: Path | None = None) -> Path | None:
+    """The settings file that `load` reads; None where there is none.  Raises SettingsError for one that is not there."""
+    return _file(file, os.environ)
+
+
 def _file(file: Path | None, environment: Mapping[str, str]) -> Path | None:
     if file is None and environment.get(CONFIG_VARIABLE):
         file = Path(environment[CONFIG_VARIABLE])

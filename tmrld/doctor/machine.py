@@ -97,7 +97,7 @@ def gather_load(watched_s: float = LOOK_S) -> Load:
     for process, name in others.items():
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and "idle" not in name.lower():
-                shares.append((process.cpu_percent(), name))
+                shares.append((process.cpu_percent(), f"{name} ({process.pid})"))
     memory = psutil.virtual_memory()
     return Load(
         cores=psutil.cpu_count() or 1,
