@@ -14,15 +14,18 @@ import pytest
 from tmrld import __version__
 from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import LogLineView, Node, NodeView
+from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
 from tmrld.storage.runs import Revision, RunStore
+from tmrld.storage.shelf import Shelf
 
 RUN = "demo"
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", RUN, "driving", "", 0.01, {}, {})
+
+DIAGNOSIS = {"area": "disk", "check": "free space", "state": "note", "text": "little", "mend": "free some", "code": "disk-short"}
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ class Role:
 
     def __init__(self) -> None:
         self.moves: list[tuple[str, str]] = []
+        self.reports: dict[str, dict[str, Any]] = {}
 
     def connected(self) -> list[NodeView]:
         return [WORKER]
@@ -70,6 +74,16 @@ class Role:
     def watching(self, run: str) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def shelf_changed(self) -> None:
+        self.moves.append(("shelf", "changed"))
+
+    async def examine(self, name: str) -> dict[str, Any]:
+        self.reports[name] = {"time": 1002.0, "diagnoses": [DIAGNOSIS], "picture": b"jpeg"}
+        return self.reports[name]
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        return self.reports.get(name)
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
@@ -87,8 +101,8 @@ def role() -> Role:
 
 
 @pytest.fixture
-def node(store: RunStore, role: Role) -> Node:
-    return Node("hub", ["relay"], Feed(), store, role)
+def node(store: RunStore, role: Role, tmp_path: Path) -> Node:
+    return Node("hub", ["relay"], Feed(), store, Shelf(tmp_path / "shelf"), role, lambda _, data: (data, {}))
 
 
 def answer(question: Coroutine[Any, Any, T]) -> T:
@@ -249,3 +263,30 @@ def test_what_is_asked_of_a_run_that_does_not_exist_is_not_found(node: Node) -> 
     ):
         with pytest.raises(NotFound, match="nothing"):
             answer(question)
+
+
+def test_a_node_is_examined_and_the_newest_examination_is_kept(node: Node) -> None:
+    with pytest.raises(NotFound, match="gamer was not examined since this relay began: `tmrld node doctor gamer` does it"):
+        answer(node.examination("gamer"))
+    found = answer(node.examine_node("gamer"))
+    assert found == ExaminationView(1002.0, (DiagnosisView(**DIAGNOSIS),), b"jpeg")
+    assert found.state == "note"
+    assert answer(node.examination("gamer")) == found
+    with pytest.raises(NotFound, match="did you mean 'gamer'"):
+        answer(node.examine_node("gamr"))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"time": 1.0, "diagnoses": [], "picture": "text"},
+        {"time": 1.0, "diagnoses": [{**DIAGNOSIS, "state": "fine"}], "picture": b""},
+        {"time": 1.0, "diagnoses": [{**DIAGNOSIS, "text": 5}], "picture": b""},
+        {"time": 1.0, "diagnoses": 3, "picture": b""},
+    ],
+)
+def test_a_node_that_answers_something_else_is_to_be_upgraded(node: Node, role: Role, report: dict[str, Any]) -> None:
+    role.reports["gamer"] = report
+    with pytest.raises(Conflict, match="gamer answered with what is no report: upgrade tmrld"):
+        answer(node.examination("gamer"))

@@ -15,13 +15,15 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 from tmrld import __version__
-from tmrld.errors import BadInput, NotFound
+from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
 from tmrld.results import Results
 from tmrld.scoreboard import Scoreboard
 from tmrld.steering import RunsRole, Steering
+from tmrld.stock import Accept, ShelfRole, Stock
 from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
+from tmrld.storage.shelf import Shelf
 
 PACE_METRIC = "updates_per_s"
 """A curve that every trainer reports with every report."""
@@ -31,11 +33,14 @@ VERBS = ("start", "pause", "resume", "stop", "queue")
 """What a run can be told."""
 
 
+DIAGNOSIS_STATES = ("ok", "note", "wrong")
+MOST_DIAGNOSES = 500
+
 SPARK_EPISODES = 60
 """How many returns of the newest training episodes a run shows at a glance."""
 
 
-class RelayRole(RunsRole, Protocol):
+class RelayRole(RunsRole, ShelfRole, Protocol):
     """What this module asks of the relay role."""
 
     def connected(self) -> list[NodeView]:
@@ -46,6 +51,12 @@ class RelayRole(RunsRole, Protocol):
 
     async def command(self, name: str, verb: str) -> None:
         """Have a connected node start, stop or restart its engine."""
+
+    async def examine(self, name: str) -> dict[str, Any]:
+        """Have a connected node look what is wrong with its machine; returns its report, with its ``time``."""
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """The newest report of a node; None where there is none."""
 
     async def move(self, name: str, verb: str) -> None:
         """Start, pause, resume, stop or queue a run."""
@@ -81,6 +92,32 @@ class NodeView:
     connected: bool = True
     last_seen: float = 0.0
     assigned: str | None = None
+
+
+@dataclass(frozen=True)
+class DiagnosisView:
+    """What one look found (`tmrld.doctor.diagnosis`): ``state`` is "ok", "note" or "wrong"; ``mend`` says what to do."""
+
+    area: str
+    check: str
+    state: str
+    text: str
+    mend: str
+    code: str
+
+
+@dataclass(frozen=True)
+class ExaminationView:
+    """What was found when a node's machine was looked at; ``picture`` is a JPEG of what it sees of the game, b"" for none."""
+
+    time: float
+    diagnoses: tuple[DiagnosisView, ...]
+    picture: bytes
+
+    @property
+    def state(self) -> str:
+        """The worst that was found."""
+        return max((each.state for each in self.diagnoses), key=DIAGNOSIS_STATES.index, default="ok")
 
 
 @dataclass(frozen=True)
@@ -121,15 +158,28 @@ class LogLineView:
 
 
 class Node:
-    """One relay daemon.  Methods that read the disk are coroutines and do so in threads."""
+    """One relay daemon.  Methods that read the disk are coroutines and do so in threads.
 
-    def __init__(self, name: str, roles: Sequence[str], feed: Feed, store: RunStore, relay: RelayRole) -> None:
+    ``accept`` checks what is to go on the shelf.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        roles: Sequence[str],
+        feed: Feed,
+        store: RunStore,
+        shelf: Shelf,
+        relay: RelayRole,
+        accept: Accept,
+    ) -> None:
         self.name = name
         self.roles = tuple(roles)
         self.feed = feed
         self.results = Results(store)
         self.scoreboard = Scoreboard(store)
-        self.steering = Steering(store, relay)
+        self.steering = Steering(store, shelf, relay)
+        self.stock = Stock(shelf, store, feed, relay, accept)
         self._store = store
         self._relay = relay
         self._began = time.monotonic()
@@ -162,6 +212,19 @@ class Node:
         await self.known(name)
         await self._relay.command(name, verb)
         return await self.known(name)
+
+    async def examine_node(self, name: str) -> ExaminationView:
+        """Have a node look what is wrong with its machine; returns when that is done.  Raises as `command_node`."""
+        await self.known(name)
+        return _examination(name, await self._relay.examine(name))
+
+    async def examination(self, name: str) -> ExaminationView:
+        """What the newest examination of a node found.  Raises NotFound where there was none."""
+        await self.known(name)
+        report = self._relay.report(name)
+        if report is None:
+            raise NotFound(f"{name} was not examined since this relay began: `tmrld node doctor {name}` does it")
+        return _examination(name, report)
 
     async def known(self, name: str) -> NodeView:
         views = await self.nodes()
@@ -239,6 +302,27 @@ class Node:
         if not len(curve.updates):
             return 0, 0, 0.0
         return int(curve.updates[-1]), int(curve.transitions[-1]), float(curve.values[-1])
+
+
+def _examination(name: str, report: dict[str, Any]) -> ExaminationView:
+    """The report as it came from the node.  Raises Conflict for what is none."""
+    try:
+        diagnoses = tuple(
+            DiagnosisView(*(_text(each[key]) for key in ("area", "check", "state", "text", "mend", "code")))
+            for each in report["diagnoses"][:MOST_DIAGNOSES]
+        )
+        picture = report["picture"]
+    except (KeyError, TypeError):
+        picture, diagnoses = None, ()
+    if not isinstance(picture, bytes) or any(each.state not in DIAGNOSIS_STATES for each in diagnoses):
+        raise Conflict(f"{name} answered with what is no report: upgrade tmrld there, or here")
+    return ExaminationView(report["time"], diagnoses, picture)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _away(node: KnownNode, assigned: str | None) -> NodeView:

@@ -43,6 +43,8 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
         "POST nodes/{name}/start",
         "POST nodes/{name}/stop",
         "POST nodes/{name}/restart",
+        "POST nodes/{name}/doctor",
+        "GET nodes/{name}/doctor",
         "GET runs",
         "POST runs",
         "GET presets",
@@ -73,6 +75,11 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
         "POST evaluations",
         "DELETE evaluations/{id}",
         "GET leaderboard",
+        *(
+            operation
+            for kind in ("tracks", "weights", "demonstrations")
+            for operation in (f"GET {kind}", f"GET {kind}/{{name}}", f"DELETE {kind}/{{name}}", f"GET {kind}/{{name}}/file")
+        ),
         "GET nodes/{name}/log",
         "GET runs/{run}/log",
         "GET live",

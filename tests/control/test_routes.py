@@ -144,3 +144,23 @@ def test_head_tells_of_a_download_without_sending_it(api: Api) -> None:
 
 def test_curves_as_csv_of_a_run_that_does_not_exist_are_not_found_whatever_it_is_called(api: Api) -> None:
     assert api.get("runs/®󆯆/metrics?format=csv").status_code == 404
+
+
+def test_an_operator_has_a_node_examined_and_a_viewer_reads_what_was_found(api: Api) -> None:
+    assert api.get("nodes/gamer/doctor").json()["code"] == "not_found"
+    assert api.post("nodes/gamer/doctor", token="viewer").json()["code"] == "forbidden"
+    found = api.post("nodes/gamer/doctor", token="operator").json()
+    assert (found["time"], found["state"], found["picture"]) == (1004.0, "wrong", "anBlZw==")
+    assert found["diagnoses"] == [
+        {
+            "area": "network",
+            "check": "relay",
+            "state": "wrong",
+            "text": "nothing listens",
+            "mend": "start it",
+            "code": "relay-refused",
+        }
+    ]
+    assert api.node.moves == [("gamer", "doctor")]
+    assert api.get("nodes/gamer/doctor").json() == found
+    assert api.post("nodes/other/doctor").json()["code"] == "not_found"

@@ -9,9 +9,12 @@ from typing import Any
 from tests.support.fake_results import FakeResults
 from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import LogLineView, Node, NodeView, RunView
+from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView, RunView
 
 RUN = RunView("demo", "running", 1000.0, 1, {"algorithm": {"gamma": 0.995}}, 0, 20, 400, 2, None, 2)
+EXAMINATION = ExaminationView(
+    1004.0, (DiagnosisView("network", "relay", "wrong", "nothing listens", "start it", "relay-refused"),), b"jpeg"
+)
 LINE = LogLineView(1003.0, "INFO", "worker", "hello")
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", "demo", "driving", "", 0.012, {"cores": 8}, {"speed": math.nan})
 
@@ -28,6 +31,7 @@ class FakeNode(Node):
         self.asked = self.results.asked
         self.watched: list[str] = []
         self.broken: Exception | None = None
+        self.examined = False
 
     def _find(self, run: str) -> None:
         if self.broken is not None:
@@ -49,6 +53,18 @@ class FakeNode(Node):
             raise NotFound(f"there is no node {name!r}")
         self.moves.append((name, verb))
         return WORKER
+
+    async def examine_node(self, name: str) -> ExaminationView:
+        if name != WORKER.name:
+            raise NotFound(f"there is no node {name!r}")
+        self.moves.append((name, "doctor"))
+        self.examined = True
+        return EXAMINATION
+
+    async def examination(self, name: str) -> ExaminationView:
+        if not self.examined:
+            raise NotFound(f"{name} was not examined")
+        return EXAMINATION
 
     async def runs(self) -> list[RunView]:
         self._find("demo")

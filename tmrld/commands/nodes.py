@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import base64
+import sys
+from pathlib import Path
 from typing import Any
 
 from tmrld.client import Client
 from tmrld.commands.asking import add_action, moment, number, print_json, print_table
+from tmrld.commands.doctor import print_diagnoses
+from tmrld.doctor.diagnosis import Diagnosis
+from tmrld.errors import BadInput
+from tmrld.storage.files import write_atomic
 
 AUTOMATIC = "auto"
 
@@ -30,6 +37,10 @@ def add(commands: Any) -> None:
     assign = add_action(actions, "assign", _assign, help="choose the run that a machine works for")
     assign.add_argument("name")
     assign.add_argument("run", help=f"name of the run, or {AUTOMATIC} to let the relay choose")
+    doctor = add_action(actions, "doctor", _doctor, help="what is wrong with a machine, and what mends it")
+    doctor.add_argument("name")
+    doctor.add_argument("--newest", action="store_true", help="what was found last, instead of looking now")
+    doctor.add_argument("--jpeg", type=Path, metavar="FILE", help="write what it sees of the game there")
     log = add_action(actions, "log", _log, help="the newest lines of a machine's log")
     log.add_argument("name", help="name of the machine; relay is the relay's own daemon")
     log.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many lines (default: 50)")
@@ -90,6 +101,22 @@ def _assign(client: Client, options: argparse.Namespace) -> int:
     node = client.put("nodes", options.name, "assignment", body={"run": run})
     where = "whatever the relay chooses" if run is None else f"the run {run}"
     return _show(node, options, f"{options.name} works for {where}")
+
+
+def _doctor(client: Client, options: argparse.Namespace) -> int:
+    if not options.newest and not options.json and sys.stderr.isatty():
+        print(f"{options.name} is being looked at, which takes up to a minute", file=sys.stderr)
+    answer = client.get("nodes", options.name, "doctor") if options.newest else client.post("nodes", options.name, "doctor")
+    picture = base64.b64decode(answer["picture"])
+    if options.jpeg is not None:
+        if not picture:
+            raise BadInput(f"{options.name} sees nothing of the game that could be written to {options.jpeg}")
+        write_atomic(options.jpeg.absolute(), picture)
+    if options.json:
+        print_json(answer)
+    else:
+        print_diagnoses([Diagnosis(**each) for each in answer["diagnoses"]])
+    return 1 if answer["state"] == "wrong" else 0
 
 
 def _log(client: Client, options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from fastapi import Path
 from tmrld.control.auth import Admin, Operator
 from tmrld.control.problems import Code, documented
 from tmrld.control.routes.common import TheAccess, TheNode, router
-from tmrld.control.schemas.nodes import Assignment, NewName, Node, Nodes
+from tmrld.control.schemas.nodes import Assignment, Examination, NewName, Node, Nodes
 
 log = logging.getLogger(__name__)
 
@@ -69,3 +69,19 @@ async def restart_engine(node: TheNode, grant: Operator, name: NodeName) -> Node
     """Stop the engine of a node and start a new one, which goes on where this one was.  Needs the scope operator."""
     log.info("%s asks %s to restart its engine", grant.name, name)
     return Node.model_validate(await node.command_node(name, "restart"))
+
+
+@routes.post("/nodes/{name}/doctor", tags=["nodes"], responses=documented(*_COMMAND))
+async def examine_node(node: TheNode, grant: Operator, name: NodeName) -> Examination:
+    """Have a node look what is wrong with its machine, its network and the game; takes up to a minute.  Needs the scope operator.
+
+    A worker that drives the game lets go of it meanwhile.
+    """
+    log.info("%s asks %s to examine itself", grant.name, name)
+    return Examination.model_validate(await node.examine_node(name))
+
+
+@routes.get("/nodes/{name}/doctor", tags=["nodes"], responses=documented(*_OF_NODE, Code.CONFLICT))
+async def examination(node: TheNode, name: NodeName) -> Examination:
+    """What the newest examination of a node found, since the relay began."""
+    return Examination.model_validate(await node.examination(name))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from base64 import b64encode
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tmrld.control.schemas.common import FromView
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
 
 
 class Node(FromView):
@@ -31,6 +36,28 @@ class Nodes(BaseModel):
     """All nodes that are known."""
 
     items: list[Node]
+
+
+class Diagnosis(FromView):
+    """What one look at a machine found."""
+
+    area: str = Field(description="What it belongs to, such as `network`.")
+    check: str = Field(description="What was looked at.")
+    state: str = Field(description="ok; note: works, but should be known; wrong: keeps something from working.")
+    text: str = Field(description="What was found, and what was expected.")
+    mend: str = Field(description="What to do; empty where there is nothing to do.")
+    code: str = Field(description="The cause, in a word that stays the same between versions; empty where all is well.")
+
+
+class Examination(FromView):
+    """What the doctor found on a node's machine."""
+
+    time: float = Field(description="When that was.")
+    state: str = Field(description="The worst of its diagnoses.")
+    diagnoses: list[Diagnosis] = Field(description="What was looked at, area by area.")
+    picture: Annotated[str, BeforeValidator(_base64)] = Field(
+        description="What the node sees of the game, with the LIDAR's beams: a JPEG in base64; empty where it sees none."
+    )
 
 
 class NewName(BaseModel):
