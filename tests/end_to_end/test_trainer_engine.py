@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -23,13 +23,18 @@ from tmrld.configuration import run_config
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import wire_pair
 from tmrld.errors import DaemonGone
-from tmrld.protocol.codec import encode, seal_chunk
+from tmrld.payloads import WeightsManifest
+from tmrld.protocol import demonstrations
+from tmrld.protocol.codec import decode, encode, open_chunk, seal_chunk
 from tmrld.protocol.messages import (
     Assign,
     CheckpointMessage,
+    ChunkMessage,
     Command,
     Consumed,
+    Grant,
     Message,
+    Metrics,
     Resume,
     Resumed,
     Spaces,
@@ -37,6 +42,10 @@ from tmrld.protocol.messages import (
     Stored,
     WeightsMessage,
 )
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.sac import SAC
+from tmrld.rl.weights import pack
+from tmrld.rl.weights import unpack as unpack_weights
 from tmrld.storage.layout import Layout
 from tmrld.storage.records import Facts, Record, StoredRecord
 from tmrld.storage.sample_cache import Copy, SampleCache
@@ -82,13 +91,16 @@ def log(tmp_path: Path) -> list[StoredRecord]:
 class Life:
     """One life of the engine, and this end of its pipe.  Leaving the block kills it, as far as a thread can be."""
 
-    def __init__(self, folder: Path, config: dict[str, Any] = CONFIG, revision: int = 1) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any] = CONFIG, revision: int = 1, files: dict[str, str] | None = None
+    ) -> None:
         theirs, ours = wire_pair()
         self._port = EnginePort(ours, beat_s=1e9)
         self._engine_port = EnginePort(theirs)
         self._folder = folder
         self._config = config
         self._revision = revision
+        self._files = files
         self._thread = threading.Thread(target=self._run)
         self.heard: list[Message] = []
 
@@ -104,7 +116,10 @@ class Life:
 
     def _run(self) -> None:
         with suppress(DaemonGone):
-            TrainerEngine(self._engine_port, "demo", self._config, self._revision, Layout(self._folder), "cpu").run()
+            engine = TrainerEngine(
+                self._engine_port, "demo", self._config, self._revision, Layout(self._folder), "cpu", self._files
+            )
+            engine.run()
 
     def tell(self, *messages: Message) -> None:
         for message in messages:
@@ -234,3 +249,94 @@ def test_a_newer_revision_is_used_without_a_new_engine_and_again_after_a_kill(tm
         checkpoint = unpack(life.hear(CheckpointMessage).payload, "the checkpoint")
     assert checkpoint.revision == 2
     assert checkpoint.plain["options"]["algorithm"]["update_to_data"] == 0.5
+
+
+# Files that the run names
+
+
+def starting(**training: Any) -> dict[str, Any]:
+    """A run of the real algorithm that starts from the weights "mine" and holds them for 10 updates."""
+    return {
+        **changed(name="sac", policy_hold=10),
+        "training": {**CONFIG["training"], "start_from": "mine", "evaluation_interval_updates": 1000, **training},
+    }
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> dict[str, str]:
+    """Weights on this machine, as those of another run."""
+    network = NetworkOptions.model_validate(CONFIG["network"])
+    tensors = SAC(AlgorithmOptions(), network, LedgerEnv.tmrld_spec, seed=99).policy_tensors()
+    manifest = WeightsManifest("old", 7, 100, 0, LedgerEnv.tmrld_spec, network.model_dump(mode="json"), "sac")
+    path = tmp_path / "mine"
+    path.write_bytes(pack(manifest, tensors).data)
+    return {"weights/mine": str(path)}
+
+
+def test_a_run_that_starts_from_weights_drives_with_them_before_the_first_update(
+    tmp_path: Path, log: list[StoredRecord], mine: dict[str, str]
+) -> None:
+    with Life(tmp_path, starting(), files=mine) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        first = life.hear(WeightsMessage)
+        assert (first.version, first.update, first.evaluate) == (1, 0, CONFIG["training"]["evaluation_episodes"])
+        assert Grant not in map(type, life.heard), "nothing is collected with random actions"
+        life.hear(Grant)
+        life.feed(log[:20])
+        held = life.hear(WeightsMessage, lambda message: message.update == 10)
+        learned = life.hear(WeightsMessage, lambda message: message.update > 10)
+        counters = life.stop()
+    _, original = unpack_weights(Path(mine["weights/mine"]).read_bytes())
+    _, at_first = unpack_weights(first.payload)
+    for name, tensor in original.items():
+        np.testing.assert_array_equal(at_first[name], tensor)
+        np.testing.assert_array_equal(unpack_weights(held.payload)[1][name], tensor)
+    head = unpack_weights(learned.payload)[1]["head.weight"]
+    assert not np.array_equal(head, original["head.weight"])
+
+    with Life(tmp_path, starting()) as life:  # from its checkpoint: the file is not even needed
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        resumed = life.hear(WeightsMessage)
+    assert resumed.update == counters["updates"] > 10
+    assert not np.array_equal(unpack_weights(resumed.payload)[1]["head.weight"], original["head.weight"])
+
+
+def test_killed_before_its_first_checkpoint_a_run_starts_from_its_weights_again_and_comes_as_far(
+    tmp_path: Path, log: list[StoredRecord], mine: dict[str, str]
+) -> None:
+    config = starting(max_updates=25)
+    with Life(tmp_path, config, files=mine) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        before = life.hear(WeightsMessage, lambda message: message.update == 25)
+    with Life(tmp_path, config, files=mine) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, before.version))
+        after = life.hear(WeightsMessage)
+    assert (after.update, after.version) == (25, before.version + 1)
+    left, right = unpack_weights(before.payload)[1], unpack_weights(after.payload)[1]
+    for name, tensor in left.items():
+        np.testing.assert_array_equal(right[name], tensor)
+
+
+def test_demonstrations_are_learned_from_and_told_of(tmp_path: Path, log: list[StoredRecord]) -> None:
+    chunks = [open_chunk(cast(ChunkMessage, decode(record.body))) for record in log]
+    whole = max(index for index, chunk in enumerate(chunks) if chunk.ended) + 1
+    path = tmp_path / "shown"
+    path.write_bytes(demonstrations.pack("shown", "default", LedgerEnv.tmrld_spec, chunks[:whole]))
+    config = {
+        **changed(name="sac"),
+        "replay": {**CONFIG["replay"], "demonstrations": ["shown"], "demonstration_share": 0.5},
+        "training": {**CONFIG["training"], "metrics_interval_updates": 5},
+    }
+    with Life(tmp_path, config, files={"demonstrations/shown": str(path)}) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        metrics = life.hear(Metrics)
+        assert metrics.transitions <= steps(log[:20])
+        assert metrics.values["demonstration_transitions"] == sum(chunk.steps for chunk in chunks[:whole])
+        assert life.stop()["transitions"] == steps(log[:20])

@@ -215,24 +215,29 @@ def test_from_a_driver_that_arrives_a_run_learns_what_chance_never_shows_it() ->
     by_chance = [drive(lambda _: random.uniform(-1.0, 1.0), number) for number in range(20)]
     assert not any(episode_return for _, episode_return in by_chance)
     scripted = [drive(lambda _: 1.0 + random.normal(0.0, 0.3), number)[0] for number in range(5)]
-    options = AlgorithmOptions(batch_size=64, warm_up=1, gamma=0.95, learn_alpha=False, alpha=1e-3, n_step=3)
+    options = AlgorithmOptions(batch_size=64, warm_up=1, gamma=0.95, tau=0.1, learn_alpha=False, alpha=1e-3, n_step=5)
 
-    def learned(shown: Replay | None) -> float:
+    def learned(shown: Replay | None) -> tuple[float, float]:
+        """What its policy earns, and what it takes the way ahead for."""
         sac = SAC(options, NetworkOptions(hidden=(32,)), point_spec(), TRAINING.seed)
         loop = TrainingLoop(sac, Replay(SPEC, 1000), options, TRAINING, shown, 0.25)
         for number, (chunk, _) in enumerate(by_chance):
             loop.ingest(chunk, number, number + 1)
-        for _ in range(300):
+        for _ in range(500):
             loop.update()
 
         def policy(position: float) -> float:
             seen = torch.tensor([[position]], dtype=torch.float32)
             return float(sac.policy({"vector": sac.normaliser(seen)}).mode().detach())
 
-        return drive(policy, 0)[1]
+        start = {"vector": sac.normaliser(torch.zeros(1, 1))}
+        return drive(policy, 0)[1], float(sac.critics(start, torch.ones(1, 1)).detach().amin())
 
     demonstrations = Replay(SPEC, 200)
     for chunk in scripted:
         demonstrations.append(chunk)
-    assert learned(demonstrations) == 1.0
-    assert learned(None) == 0.0
+    earned, value = learned(demonstrations)
+    assert earned == 1.0
+    assert value > 0.25, "ten steps ahead lies a reward of 1, discounted by 0.95 per step"
+    _, value = learned(None)
+    assert value < 0.15, "of which nothing is known without them"

@@ -15,35 +15,38 @@ from tmrld.rl import snapshots
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.policy import FIRST_LAYER, Policy
 
-PREFIX = "held"
-"""Of its arrays in a checkpoint."""
+WEIGHT, BIAS = "held.weight", "held.bias"
+"""In a checkpoint."""
 
 
 class Hold:
-    """Keeps ``policy``, as it is when this is made, doing the same for raw inputs."""
+    """Keeps ``policy``, as it is when this is made, doing the same for raw inputs.
+
+    ``weight`` and ``bias`` are those of its first layer, for such inputs.
+    """
 
     def __init__(self, policy: Policy) -> None:
         parameters = dict(policy.named_parameters())
-        self._layer = {kind: parameters[f"{FIRST_LAYER}.{kind}"] for kind in ("weight", "bias")}
-        self._raw = {kind: parameter.detach().clone() for kind, parameter in self._layer.items()}
+        self._weight, self._bias = parameters[f"{FIRST_LAYER}.weight"], parameters[f"{FIRST_LAYER}.bias"]
+        self.weight, self.bias = self._weight.detach().clone(), self._bias.detach().clone()
 
     def follow(self, normaliser: Normaliser) -> None:
         """Have the policy do the same with what the normaliser makes of the inputs by now."""
-        weight, bias = normaliser.unfolded(self._raw["weight"], self._raw["bias"])
+        weight, bias = normaliser.unfolded(self.weight, self.bias)
         with torch.no_grad():
-            self._layer["weight"].copy_(weight)
-            self._layer["bias"].copy_(bias)
+            self._weight.copy_(weight)
+            self._bias.copy_(bias)
 
     def arrays(self) -> dict[str, Array]:
         """What `restored` takes."""
-        return {f"{PREFIX}.{kind}": snapshots.to_array(tensor) for kind, tensor in self._raw.items()}
+        return {WEIGHT: snapshots.to_array(self.weight), BIAS: snapshots.to_array(self.bias)}
 
     @classmethod
     def restored(cls, policy: Policy, arrays: Mapping[str, Array]) -> Hold | None:
         """The hold on a policy when the checkpoint was made; None if there was none.  Raises BadInput as `snapshots.fill` does."""
-        if not any(name.startswith(f"{PREFIX}.") for name in arrays):
+        if WEIGHT not in arrays:
             return None
         hold = cls(policy)
-        for kind, tensor in hold._raw.items():
-            snapshots.fill(tensor, arrays, f"{PREFIX}.{kind}")
+        snapshots.fill(hold.weight, arrays, WEIGHT)
+        snapshots.fill(hold.bias, arrays, BIAS)
         return hold

@@ -165,7 +165,10 @@ class SAC:
         """The parameters of the averaged policy, by their names in `Policy`, for inputs that are not normalised."""
         tensors = dict(self.averaged_policy.state_dict())
         weight, bias = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
-        tensors[weight], tensors[bias] = self.normaliser.folded(tensors[weight], tensors[bias])
+        if self._hold is not None:
+            tensors[weight], tensors[bias] = self._hold.weight, self._hold.bias
+        else:
+            tensors[weight], tensors[bias] = self.normaliser.folded(tensors[weight], tensors[bias])
         return {name: snapshots.to_array(tensor) for name, tensor in tensors.items()}
 
     def set_options(self, options: AlgorithmOptions) -> None:
