@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,12 +51,17 @@ RETRY_SPOOL_S = 5.0
 RETRY_FILE_S = 5.0
 
 
+Doctor = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Looks at this machine and the world of a run ({} for none); returns its report as plain values, and never fails."""
+
+
 class WorkerRole:
     """One worker, whose engine drives ``environments`` cars.  `serve` runs once per link.
 
     What the run needs of the relay's shelf is kept in the folder ``files``, and is there before the engine starts.
 
     Between links the engine drives on, or with ``on_relay_lost="pause"`` lets go of the controls until the relay is back.
+    ``doctor`` looks what is wrong with this machine, in a process of its own.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class WorkerRole:
         *,
         files: Path,
         on_relay_lost: Literal["drive", "pause"] = "drive",
+        doctor: Doctor | None = None,
     ) -> None:
         self._name = name
         self._outbox = outbox
@@ -76,6 +83,9 @@ class WorkerRole:
         self._asked: FetchFile | None = None
         """The file that is on its way."""
         self._needs_relay = on_relay_lost == "pause"
+        self._doctor = doctor
+        self._examination: asyncio.Task[None] | None = None
+        self._game_is_looked_at = False
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
@@ -135,6 +145,9 @@ class WorkerRole:
     async def close(self) -> None:
         """Stop the engine, and put what is not acknowledged on the disk for the next start."""
         self._closing = True
+        if self._examination is not None:
+            self._examination.cancel()
+            await asyncio.wait({self._examination})
         await self._stop_engine()
         await asyncio.to_thread(self._outbox.close)
 
@@ -188,6 +201,11 @@ class WorkerRole:
                 await self.restart_engine()
             case "restart":
                 error = "it has no engine now, because it was stopped or there is no run for it"
+            case "doctor" if self._examination is not None and not self._examination.done():
+                error = "it is being looked at already"
+            case "doctor" if self._doctor is not None:
+                self._examination = asyncio.create_task(self._examine(self._doctor, message.id))
+                return
             case _:
                 await self._to_engine(message)
                 return
@@ -219,7 +237,24 @@ class WorkerRole:
     def _wanted(self) -> bool:
         """Whether there is something for an engine to do."""
         active = bool(self._assigned.run) and self._assigned.state in ("running", "paused")
-        return active and not self._closing and not self._held
+        return active and not self._closing and not self._held and not self._game_is_looked_at
+
+    # The doctor
+
+    async def _examine(self, doctor: Doctor, question: int) -> None:
+        """Have the doctor look, and answer; the engine lets go of the game meanwhile, whose plugin serves one at a time."""
+        environment = self._config["environment"] if self._assigned.run else {}
+        self._game_is_looked_at = environment.get("game") == "trackmania"
+        try:
+            if self._game_is_looked_at and self._engine is not None:
+                await self._to_relay(Status(self._assigned.run, "paused", "the doctor looks at the game; the engine starts again"))
+                await self._stop_engine()
+            report = await doctor(environment)
+        finally:
+            if self._game_is_looked_at:
+                self._game_is_looked_at = False
+                await self._assign(self._assigned)
+        await self._to_relay(Result(question, value=report))
 
     # Files of the relay's shelf
 
