@@ -45,11 +45,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "shelving": ("protocol", "rl", "envs"),
     "tmrl": ("payloads", "configuration", "envs", "rl"),
     "fetching": ("protocol", "storage"),
+    "stock": ("storage", "configuration", "events"),
     "results": ("storage",),
     "scores": (),
     "scoreboard": ("scores", "storage"),
     "steering": ("storage", "configuration", "validation", "presets"),
-    "node": ("", "events", "storage", "results", "scoreboard", "steering"),
+    "node": ("", "events", "storage", "results", "scoreboard", "steering", "stock"),
     "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events", "configuration"),
     "worker": (
         "envs",
@@ -88,17 +89,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "settings": ("configuration", "validation", *OPTIONS),
     "client": ("",),
+    "doctor": ("", "settings", "machine", "peers", "security", "storage", "envs", "worker.measuring"),
     # Commands that drive and draw in this process load worker and environments when they are called, not before.
     "commands": (
         *("", "client", "settings", "machine", "peers", "security", "storage", "shelving", "local", "scores", "tmrl"),
-        *("envs", "worker", "payloads"),
+        *("envs", "worker", "payloads", "doctor"),
     ),
     "logs": ("storage",),
     "progress": ("events",),
     "terminal": ("progress",),
     "daemon": (
         *("", "settings", "configuration", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
-        *("relay", "worker", "trainer", "control", "access", "machine", "shelving"),
+        *("relay", "worker", "trainer", "control", "access", "machine", "shelving", "doctor"),
     ),
     "cli": (*("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),),
     "__main__": ("cli",),
@@ -125,6 +127,7 @@ MUST_NEVER_SEE: dict[str, tuple[str, ...]] = {
     "settings": ("torch", "gymnasium", "rtgym"),
     "cli": ("torch", "gymnasium", "rtgym"),
     "commands": ("torch", "gymnasium", "rtgym"),
+    "doctor": ("torch", "gymnasium", "rtgym"),
     "tmrl": ("torch", "gymnasium", "rtgym"),
 }
 """Other people's packages that a room must not import, not even inside a function."""

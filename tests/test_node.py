@@ -25,7 +25,14 @@ from tmrld.storage.shelf import Shelf
 RUN = "demo"
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", RUN, "driving", "", 0.01, {}, {})
 
-DIAGNOSIS = {"area": "disk", "check": "free space", "state": "note", "text": "little", "mend": "free some", "code": "disk-short"}
+DIAGNOSIS = {
+    "area": "disk",
+    "check": "free space",
+    "state": "note",
+    "text": "little",
+    "mend": "free some",
+    "code": "disk-short",
+}
 
 T = TypeVar("T")
 

@@ -24,6 +24,7 @@ _ERRORS: dict[int, type[TmrldError]] = {
     404: NotFound,
     409: Conflict,
     412: Conflict,
+    413: BadInput,
     422: BadInput,
     429: Refused,
     503: LinkLost,

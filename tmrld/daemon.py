@@ -151,7 +151,9 @@ class Daemon:
         from tmrld.relay.log_tails import OWN
         from tmrld.relay.relay import Relay
         from tmrld.security.tokens import TokenStore, admin_token, hash_token
+        from tmrld.shelving import accepted
         from tmrld.storage.runs import RunStore
+        from tmrld.storage.shelf import Shelf
 
         options = self.settings.relay
         identity = await asyncio.to_thread(ensure_identity, layout.relay, (options.host, platform.node()))
@@ -191,7 +193,7 @@ class Daemon:
         await listener.start()
         self._stack.push_async_callback(listener.close)
         self._spawn("access", access.run())
-        self.node = Node(self.name, self.settings.roles, self.feed, store, relay)
+        self.node = Node(self.name, self.settings.roles, self.feed, store, Shelf(layout.shelf), relay, accepted)
         control = ControlServer(self.settings.control, self.node, access)
         await control.start()
         self._stack.push_async_callback(control.close)
@@ -237,8 +239,20 @@ class Daemon:
         spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=options.spool_bytes)
         outbox = Outbox(spool, options.memory_bytes)
         return WorkerRole(
-            name, outbox, self.feed, options.environments, files=layout.worker_files, on_relay_lost=options.on_relay_lost
+            name,
+            outbox,
+            self.feed,
+            options.environments,
+            files=layout.worker_files,
+            on_relay_lost=options.on_relay_lost,
+            doctor=self._doctor,
         )
+
+    async def _doctor(self, environment: dict[str, Any]) -> dict[str, Any]:
+        """Look what is wrong with this machine, in a process of its own."""
+        from tmrld.doctor.apart import examined
+
+        return await examined(self.settings, environment)
 
     def _start_peer(self, role: str, member: _PeerRole, access: _Access) -> None:
         context = client_context(access.pin or None, Path(access.ca_file) if access.ca_file else None)

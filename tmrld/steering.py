@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tmrld.configuration import Change, InvalidConfig, changes, checked, patched
+from tmrld.configuration import Change, InvalidConfig, changes, checked, patched, references
 from tmrld.errors import Conflict, NotFound
 from tmrld.presets import PRESETS, Preset, preset
 from tmrld.storage.runs import Revision, Run, RunStore
+from tmrld.storage.shelf import PUT_BY, Shelf
 from tmrld.validation import FieldProblem
 
 
@@ -55,14 +56,15 @@ class RevisionView:
 
 
 class Steering:
-    """The runs of one relay.
+    """The runs of one relay, which refer to files of its shelf.
 
     Raises NotFound for a run that does not exist, Conflict for what its state forbids, `InvalidConfig` for a configuration that
     cannot be used; then nothing is changed.
     """
 
-    def __init__(self, store: RunStore, relay: RunsRole) -> None:
+    def __init__(self, store: RunStore, shelf: Shelf, relay: RunsRole) -> None:
         self._store = store
+        self._shelf = shelf
         self._relay = relay
 
     def presets(self) -> list[tuple[Preset, dict[str, Any]]]:
@@ -72,12 +74,16 @@ class Steering:
     async def create(self, name: str, preset_name: str | None, patch: Mapping[str, Any], start: str, author: str) -> None:
         """Make a run from a preset (None: the defaults) and a merge patch over it; ``start`` is "now", "queue" or "no"."""
         base = checked(preset(preset_name).config if preset_name is not None else {})
-        await self._relay.create_run(name, checked(patched(base, patch)), author, start)
+        await self._make(name, checked(patched(base, patch)), author, start)
 
     async def clone(self, run: str, name: str, patch: Mapping[str, Any], start: str, author: str) -> None:
         """Make a run with another one's configuration and a merge patch over it.  It learns from nothing."""
         base = await asyncio.to_thread(self._store.revision, run)
-        await self._relay.create_run(name, checked(patched(base.config, patch)), author, start)
+        await self._make(name, checked(patched(base.config, patch)), author, start)
+
+    async def _make(self, name: str, config: Mapping[str, Any], author: str, start: str) -> None:
+        await asyncio.to_thread(self._check_files, config)
+        await self._relay.create_run(name, config, author, start)
 
     async def delete(self, run: str) -> None:
         """Remove a run that is not active, with everything that it has brought."""
@@ -133,10 +139,27 @@ class Steering:
         found = changes(newest.config, after)
         if run.spec is not None or run.state in ("running", "paused"):
             _refuse_new_run(run.name, found)
+        await asyncio.to_thread(self._check_files, after, newest.config)
         if dry_run or not found:
             return Edit(newest.number, after, found)
         revision = await self._relay.change_config(run.name, after, newest.number, author)
         return Edit(revision.number, revision.config, found)
+
+    def _check_files(self, config: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
+        """Raises InvalidConfig for what this configuration refers to, and the one before did not, that is not on the shelf."""
+        known = references(before or {})
+        missing = []
+        for each in references(config):
+            if each not in known:
+                try:
+                    self._shelf.get(each.kind, each.name)
+                except NotFound as error:
+                    end = "" if str(error).endswith("?") else "."
+                    message = f"{error}{end} `{PUT_BY[each.kind]} {each.name}` puts it there"
+                    sentence = f"{each.path} = {each.name!r} cannot be used: {message}"
+                    missing.append(FieldProblem(each.path, message, each.name, sentence))
+        if missing:
+            raise InvalidConfig(missing)
 
 
 def _refuse_new_run(run: str, found: list[Change]) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.control.conftest import Api
 from tmrld.control.problems import Code
+from tmrld.storage.shelf import KINDS
 
 
 @pytest.fixture
@@ -76,10 +77,17 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
         "DELETE evaluations/{id}",
         "GET leaderboard",
         *(
-            operation
-            for kind in ("tracks", "weights", "demonstrations")
-            for operation in (f"GET {kind}", f"GET {kind}/{{name}}", f"DELETE {kind}/{{name}}", f"GET {kind}/{{name}}/file")
+            f"{method} {kind}{path}"
+            for kind in KINDS
+            for method, path in (
+                ("GET", ""),
+                ("GET", "/{name}"),
+                ("DELETE", "/{name}"),
+                ("PUT", "/{name}"),
+                ("GET", "/{name}/file"),
+            )
         ),
+        "GET tracks/{name}/line",
         "GET nodes/{name}/log",
         "GET runs/{run}/log",
         "GET live",

@@ -18,8 +18,10 @@ from tmrld.node import Node
 from tmrld.presets import PRESETS
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.relay import Relay
+from tmrld.shelving import accepted
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import RunStore
+from tmrld.storage.shelf import Shelf
 
 
 class Runs:
@@ -31,7 +33,8 @@ class Runs:
         self.store = RunStore(layout)
         relay = Relay(layout, self.store, RelayOptions(), Feed(), checked)
         self._api = api
-        self._api.app.state.node = Node("hub", ["relay"], Feed(), self.store, relay)
+        self.shelf = Shelf(layout.shelf)
+        self._api.app.state.node = Node("hub", ["relay"], Feed(), self.store, self.shelf, relay, accepted)
         self.ask("POST", "runs", {"name": "demo", "preset": "demo"}, status=201)
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int = 200, token: str = "operator") -> Any:

@@ -39,6 +39,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     PRECONDITION_FAILED = "precondition_failed"
+    TOO_LARGE = "too_large"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     WRONG_HOST = "wrong_host"
     INVALID_REQUEST = "invalid_request"
@@ -62,6 +63,7 @@ STATUS: dict[Code, int] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.CONFLICT: 409,
     Code.PRECONDITION_FAILED: 412,
+    Code.TOO_LARGE: 413,
     Code.RANGE_NOT_SATISFIABLE: 416,
     Code.WRONG_HOST: 421,
     Code.INVALID_REQUEST: 422,

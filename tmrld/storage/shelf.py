@@ -44,6 +44,12 @@ BUNDLED = Path(__file__).parent.parent / "policies"
 LOCK_S = 30.0
 
 _ITEM_KIND = "tmrld shelf item"
+PUT_BY = {
+    "tracks": "tmrld track upload",
+    "weights": "tmrld weights upload",
+    "demonstrations": "tmrld demonstration upload",
+}
+"""The command that copies a file of each kind from this machine's shelf to a relay's."""
 _ONE = {"tracks": "track", "weights": "weights", "demonstrations": "demonstration"}
 _LISTED_BY = {"tracks": "tmrld track list", "weights": "tmrld weights list", "demonstrations": "tmrld demonstration list"}
 
@@ -92,7 +98,7 @@ class Shelf:
             if known is not None and known.sha256 == checksum and self._is_whole(known) and not replace:
                 return known
             if known is not None and known.sha256 != checksum and not replace:
-                raise Conflict(f"there is a {_ONE[kind]} {name!r} already: choose another name, or replace it")
+                raise Conflict(f"the name {name!r} is taken by other {kind}: choose another one, or replace them")
             facts = {key: value for key, value in (about or {}).items() if key != "bundled"}
             item = Item(kind, name, checksum, len(data), time.time(), facts)
             folder = make_folder(self._folder / kind / name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 
-from tmrld.errors import NotFound
+from tmrld.errors import Damaged, NotFound
 from tmrld.payloads import Array
 from tmrld.storage.database import Database
 from tmrld.storage.relay_schema import run_id
@@ -19,6 +20,16 @@ class Track:
     name: str
     width_m: float | None
     points: Array
+
+
+def thinned(name: str, data: bytes, max_points: int) -> Track:
+    """A track of the shelf for a map: at most so many of its points, first and last included.  Raises Damaged."""
+    try:
+        line = np.load(io.BytesIO(data), allow_pickle=False)
+        kept = np.linspace(0, len(line) - 1, min(len(line), max_points)).round().astype(np.int64)
+        return Track(name, None, line[kept][:, [0, 2]].astype(np.float32))
+    except (ValueError, TypeError, IndexError, EOFError, OSError) as error:
+        raise Damaged(f"the track {name!r} on the shelf is damaged ({error}): delete it, and upload it again") from error
 
 
 class Tracks:

@@ -89,7 +89,7 @@ export interface components {
          * @description What went wrong, in a word that stays the same between versions.
          * @enum {string}
          */
-        Code: "bad_input" | "unauthenticated" | "forbidden" | "insecure" | "wrong_origin" | "not_found" | "no_such_path" | "method_not_allowed" | "conflict" | "precondition_failed" | "range_not_satisfiable" | "wrong_host" | "invalid_request" | "invalid_config" | "upgrade_required" | "too_many_attempts" | "internal_error" | "unavailable" | "storage_error" | "disk_full";
+        Code: "bad_input" | "unauthenticated" | "forbidden" | "insecure" | "wrong_origin" | "not_found" | "no_such_path" | "method_not_allowed" | "conflict" | "precondition_failed" | "too_large" | "range_not_satisfiable" | "wrong_host" | "invalid_request" | "invalid_config" | "upgrade_required" | "too_many_attempts" | "internal_error" | "unavailable" | "storage_error" | "disk_full";
         /**
          * Config
          * @description A run's configuration at one revision.
@@ -138,6 +138,42 @@ export interface components {
              * @description What was given.
              */
             value?: unknown;
+        };
+        /**
+         * Diagnosis
+         * @description What one look at a machine found.
+         */
+        Diagnosis: {
+            /**
+             * Area
+             * @description What it belongs to, such as `network`.
+             */
+            area: string;
+            /**
+             * Check
+             * @description What was looked at.
+             */
+            check: string;
+            /**
+             * State
+             * @description ok; note: works, but should be known; wrong: keeps something from working.
+             */
+            state: string;
+            /**
+             * Text
+             * @description What was found, and what was expected.
+             */
+            text: string;
+            /**
+             * Mend
+             * @description What to do; empty where there is nothing to do.
+             */
+            mend: string;
+            /**
+             * Code
+             * @description The cause, in a word that stays the same between versions; empty where all is well.
+             */
+            code: string;
         };
         /**
          * DrivenEpisode
@@ -386,6 +422,32 @@ export interface components {
              * @description Median lap time of those that finished, in seconds.
              */
             median_lap_s: number | null;
+        };
+        /**
+         * Examination
+         * @description What the doctor found on a node's machine.
+         */
+        Examination: {
+            /**
+             * Time
+             * @description When that was.
+             */
+            time: number;
+            /**
+             * State
+             * @description The worst of its diagnoses.
+             */
+            state: string;
+            /**
+             * Diagnoses
+             * @description What was looked at, area by area.
+             */
+            diagnoses: components["schemas"]["Diagnosis"][];
+            /**
+             * Picture
+             * @description What the node sees of the game, with the LIDAR's beams: a JPEG in base64; empty where it sees none.
+             */
+            picture: string;
         };
         /**
          * FieldProblem
@@ -1457,6 +1519,62 @@ export interface components {
              * @description When the session ends; null for a token, which does not.
              */
             expires: number | null;
+        };
+        /**
+         * ShelfItem
+         * @description A file on the shelf.
+         */
+        ShelfItem: {
+            /**
+             * Name
+             * @description What runs call it.
+             */
+            name: string;
+            /**
+             * File
+             * @description What a copy of it is called.
+             */
+            file: string;
+            /**
+             * Sha256
+             * @description SHA-256 of the file in hexadecimal; in quotes it is the file's ETag.
+             */
+            sha256: string;
+            /**
+             * Size Bytes
+             * @description Size of the file.
+             */
+            size_bytes: number;
+            /**
+             * Made
+             * @description When it was put there.
+             */
+            made: number;
+            /**
+             * Bundled
+             * @description Whether tmrld brings it: then it cannot be replaced or deleted.
+             */
+            bundled: boolean;
+            /**
+             * About
+             * @description Its facts. Tracks: `length_m`, `points`, `source`, `lap_time_s`; weights: `environment`, `update`, `run`, `version`; demonstrations: `environment`, `track`, `episodes`, `transitions`, `finished`.
+             */
+            about: {
+                [key: string]: unknown;
+            };
+            /**
+             * Runs
+             * @description Names of the runs that refer to it, oldest first.
+             */
+            runs: string[];
+        };
+        /**
+         * ShelfItems
+         * @description Files on the shelf, by name.
+         */
+        ShelfItems: {
+            /** Items */
+            items: components["schemas"]["ShelfItem"][];
         };
         /**
          * Token

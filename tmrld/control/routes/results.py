@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tmrld.control import catalogue, csv_text
 from tmrld.control.auth import Operator
 from tmrld.control.bottleneck import judge
-from tmrld.control.downloads import Conditions, file_response
+from tmrld.control.downloads import BINARY, Conditions, file_response
 from tmrld.control.problems import Code, documented
 from tmrld.control.routes.common import COMMAND, OF_RUN, RunName, TheNode, router
 from tmrld.control.schemas.results import (
@@ -144,17 +144,14 @@ async def unpin_weights(node: TheNode, grant: Operator, run: RunName, version: _
     return await _pin(node, grant, run, version, False)
 
 
-_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-
-
 @routes.head("/runs/{run}/weights/{version}", include_in_schema=False)
 @routes.get(
     "/runs/{run}/weights/{version}",
     tags=["results"],
     response_class=Response,
     responses={
-        200: {"description": "The file, in the safetensors format.", **_BINARY},
-        206: {"description": "The part of it that was asked for.", **_BINARY},
+        200: {"description": "The file, in the safetensors format.", **BINARY},
+        206: {"description": "The part of it that was asked for.", **BINARY},
         304: {"description": "The file is one of those that `If-None-Match` names."},
         **documented(*OF_RUN, Code.PRECONDITION_FAILED, Code.RANGE_NOT_SATISFIABLE),
     },
