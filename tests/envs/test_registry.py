@@ -14,7 +14,7 @@ from rtgym import RealTimeGymInterface
 
 from tmrld.envs.options import LIDAR_ID, EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
-from tmrld.envs.registry import describe, known, make, newest_frames
+from tmrld.envs.registry import describe, known, make, newest_frames, ours_within
 from tmrld.errors import WorldError
 from tmrld.payloads import EnvSpec, PartSpec
 
@@ -199,6 +199,63 @@ def test_an_own_rtgym_interface_works() -> None:
     assert [part.tolist() for part in observation] == [[0.0], [1.0], [1.0]]
     assert env.step(np.zeros(1, np.float32))[0][0] == 1.0
     env.close()
+
+
+class Thrifty(gymnasium.RewardWrapper[Any, Any]):
+    """Pays half of what ours does."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(gymnasium.make(LIDAR_ID, **settings))
+
+    def reward(self, reward: Any) -> float:
+        return 0.5 * float(reward)
+
+
+class Blinkered(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Shows the newest beams alone, and stacks none."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(gymnasium.make(LIDAR_ID, **settings))
+        self.observation_space = spaces.Box(0.0, np.inf, (19,), np.float32)
+
+    def observation(self, observation: Any) -> Any:
+        return observation[1][-1]
+
+
+class Labelled(Blinkered):
+    """The same, and says what it shows."""
+
+    tmrld_spec = EnvSpec("", (PartSpec("beams", (19,), scale=300.0),), action_size=3, default_action=(0.0,) * 3)
+
+
+def test_a_wrapper_around_ours_shows_what_ours_does() -> None:
+    options = named("Thrifty").model_copy(update={"kwargs": {"history": 2}})
+    env = make(options)
+    inside = ours_within(env)
+    spec = describe(env, options)
+    env.close()
+
+    assert inside is not None
+    assert (inside.id, inside.history) == (LIDAR_ID, 2)
+    assert spec.parts == describe(env, inside).parts
+    assert (spec.id, spec.action_buffer, spec.observation_size) == (options.id, 2, 1 + 2 * 19 + 2 * 3)
+
+
+def test_a_wrapper_with_a_view_of_its_own_is_described_by_its_space_or_by_itself() -> None:
+    for name, part in (("Blinkered", PartSpec("observation", (19,), low=0.0)), ("Labelled", Labelled.tmrld_spec.parts[0])):
+        env = make(named(name))
+        spec = describe(env, named(name))
+        observation, _ = env.reset(seed=0)
+        env.close()
+
+        assert spec.parts == (part,)
+        assert (spec.id, spec.action_buffer) == (named(name).id, 0)
+        assert newest_frames(spec, observation)[part.name].shape == (19,)
+
+
+def test_there_is_nothing_of_ours_in_other_environments() -> None:
+    assert ours_within(make(EnvironmentOptions(id="Pendulum-v1"))) is None
+    assert ours_within(make(named("Toy"))) is None
 
 
 def test_late_steps_are_counted_and_do_no_harm() -> None:

@@ -11,13 +11,12 @@ import pytest
 from gymnasium import spaces
 
 from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID, EnvironmentOptions
-from tmrld.envs.registry import make
 from tmrld.errors import BadInput, WeightsError
 from tmrld.payloads import EnvSpec, PartSpec, WeightsManifest
 from tmrld.rl.options import NetworkOptions
 from tmrld.rl.weights import pack
 from tmrld.worker.driving import Drive
-from tmrld.worker.evaluating import AGAIN, Candidate, evaluate, fitting, inner, league_remarks, of_module, of_weights
+from tmrld.worker.evaluating import AGAIN, Candidate, evaluate, fitting, league_remarks, of_module, of_weights
 
 SPEC = EnvSpec("tests", (PartSpec("place", (1,)),), action_size=1, default_action=(0.0,))
 
@@ -78,6 +77,14 @@ class Follower:
 class Wild(Follower):
     def act(self, observation: Any) -> Sequence[float]:
         return [2.0]
+
+
+class Idle:
+    def __init__(self, spec: EnvSpec) -> None:
+        self._action = [0.0] * spec.action_size
+
+    def act(self, observation: Any) -> Sequence[float]:
+        return self._action
 
 
 class Lost(Follower):
@@ -257,14 +264,14 @@ class Wrapped(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(gymnasium.make(LIDAR_ID, **settings))
 
 
-def test_ours_is_found_within_an_environment_of_ones_own() -> None:
-    options = EnvironmentOptions(id=f"{__name__}:Wrapped", kwargs={"track": "short", "history": 2})
-    environment = make(options)
-    found = inner(options, environment)
-    environment.close()
-    assert (found.id, found.track, found.history) == (LIDAR_ID, "short", 2)
-    assert inner(OPTIONS, Oval()) is OPTIONS
-    Oval.open -= 1
+def test_the_league_looks_at_the_environment_that_is_wrapped() -> None:
+    said: list[str] = []
+    options = EnvironmentOptions(id=f"{__name__}:Wrapped", kwargs={"max_steps": 2, "history": 2})
+    list(evaluate(options, policy("Idle"), protocol="tmrl-league", say=said.append))
+    assert [sentence.split(":")[0] for sentence in said] == ["not TrackMania", "not in real time", "not the league's view"]
+    slow = options.model_copy(update={"kwargs": {"time_step_s": 0.1}})
+    with pytest.raises(BadInput, match="20 times a second"):
+        list(evaluate(slow, policy("Idle"), protocol="tmrl-league"))
 
 
 @pytest.mark.parametrize(

@@ -72,16 +72,19 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
     """The spaces of ``env`` as data.  Raises WorldError on observations other than Box, Tuple or Dict of Box.
 
     An environment of your own that stacks frames, or shows its past actions, says so in an attribute ``tmrld_spec``, an `EnvSpec`
-    for actions in [-1, 1]: then single frames are stored, and histories are rebuilt from them.
+    for actions in [-1, 1]: then single frames are stored, and histories are rebuilt from them.  A wrapper around one of ours that
+    leaves observations as they are needs none.
     """
     if options.id in OURS:
         return flavour_spec(options)
-    own = getattr(env.unwrapped, "tmrld_spec", None)
+    own = env.get_wrapper_attr("tmrld_spec") if env.has_wrapper_attr("tmrld_spec") else None
     if isinstance(own, EnvSpec):
         return dataclasses.replace(own, id=options.id)
     size = _action_box(env, options.id).shape[0]
     paced = env.unwrapped
-    if isinstance(paced, PacedEnv):
+    if isinstance(paced, PacedEnv) and env.observation_space is paced.observation_space:
+        if (ours := ours_within(env)) is not None:
+            return dataclasses.replace(flavour_spec(ours), id=options.id)
         observed = spaces.Tuple(env.observation_space.spaces[: -paced.act_buf_len])  # type: ignore[attr-defined]
         return EnvSpec(
             id=options.id,
@@ -98,6 +101,15 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
         default_action=(0.0,) * size,
         step_s=options.time_step_s,
     )
+
+
+def ours_within(environment: Env) -> EnvironmentOptions | None:
+    """The options of the environment of ours that others are wrapped around; None where there is none."""
+    made = environment.unwrapped.spec
+    if made is None or made.id not in OURS:
+        return None
+    settings = {key: value for key, value in made.kwargs.items() if key in EnvironmentOptions.model_fields}
+    return EnvironmentOptions.model_validate({**settings, "id": made.id})
 
 
 def keeps_real_time(environment: Env, options: EnvironmentOptions) -> bool:

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tmrld.envs.options import FULL_ID, LIDAR_ID, OURS, EnvironmentOptions
-from tmrld.envs.registry import Env, describe, make
+from tmrld.envs.registry import describe, make, ours_within
 from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
@@ -155,7 +155,7 @@ def evaluate(
     environment = make(options)
     try:
         if protocol == LEAGUE:
-            for remark in league_remarks(inner(options, environment), perturbed=perturbed):
+            for remark in league_remarks(ours_within(environment) or options, perturbed=perturbed):
                 say(remark)
         choose, fresh = candidate.begin(describe(environment, options))
         done: list[Drive] = []
@@ -178,15 +178,6 @@ def evaluate(
 def outcomes(done: Sequence[Drive]) -> list[Outcome]:
     """What scores are made of."""
     return [Outcome(each.summary.finished, each.summary.lap_time_s, each.summary.episode_return) for each in done]
-
-
-def inner(options: EnvironmentOptions, environment: Env) -> EnvironmentOptions:
-    """The options of our environment that is driven, be it within another one; ``options`` where there is none."""
-    made = environment.unwrapped.spec
-    if options.id in OURS or made is None or made.id not in OURS:
-        return options
-    settings = {key: value for key, value in made.kwargs.items() if key in EnvironmentOptions.model_fields}
-    return EnvironmentOptions.model_validate({**settings, "id": made.id})
 
 
 def league_remarks(options: EnvironmentOptions, *, perturbed: bool = False) -> list[str]:
