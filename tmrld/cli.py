@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import environments, invites, joining, nodes, runs, standin, tokens, tracks, weights
+from tmrld.commands import environments, invites, joining, nodes, runs, standin, tokens, trackmania, tracks, weights
 from tmrld.commands.flags import add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, example, load
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     environments.add(commands)
     tracks.add(commands)
     standin.add(commands)
+    trackmania.add(commands)
 
     settings = commands.add_parser("settings", help="print every setting with its default, as a tmrld.toml")
     settings.set_defaults(command=_settings)
