@@ -29,13 +29,14 @@ export function whenSignedOut(callback: () => void): void {
 }
 
 async function ask<A>(method: string, path: string, body?: unknown): Promise<A> {
+  const type = body instanceof Blob ? "application/octet-stream" : method === "PATCH" ? "application/merge-patch+json" : "application/json";
   let response: Response;
   try {
     response = await fetch(PREFIX + path, {
       method,
       credentials: "same-origin",
-      headers: body === undefined ? {} : { "Content-Type": method === "PATCH" ? "application/merge-patch+json" : "application/json" },
-      body: body === undefined ? null : JSON.stringify(body),
+      headers: body === undefined ? {} : { "Content-Type": type },
+      body: body === undefined ? null : body instanceof Blob ? body : JSON.stringify(body),
     });
   } catch {
     throw new Problem("unreachable", 0, "The relay does not answer. This page tries again by itself.");
@@ -85,6 +86,8 @@ export const renameNode = (node: string, name: string) => ask<T.Node>("PATCH", o
 export const revokeNode = (node: string) => remove(ofNode(node));
 export const commandNode = (node: string, verb: "start" | "stop" | "restart") => post<T.Node>(`${ofNode(node)}/${verb}`);
 export const assignNode = (node: string, run: string | null) => ask<T.Node>("PUT", `${ofNode(node)}/assignment`, { run });
+export const examine = (node: string) => post<T.Examination>(`${ofNode(node)}/doctor`);
+export const examination = (node: string) => get<T.Examination>(`${ofNode(node)}/doctor`);
 export const nodeLog = (node: string, limit = 200) => listed<T.LogLine>(`${ofNode(node)}/log?limit=${limit}`);
 export const invites = () => listed<T.Invite>("/invites");
 export const newInvite = (role: string, name: string | null, expires_s: number) =>
@@ -148,3 +151,13 @@ export const weights = (run: string) => listed<T.Weights>(`${ofRun(run)}/weights
 export const pinWeights = (run: string, version: number, pinned: boolean) =>
   post<T.Weights>(`${ofRun(run)}/weights/${version}/${pinned ? "pin" : "unpin"}`);
 export const weightsAddress = (run: string, version: number | "latest" | "best") => `${PREFIX}${ofRun(run)}/weights/${version}`;
+
+// ---- tracks
+
+export const tracks = () => listed<T.ShelfItem>("/tracks");
+export const trackLine = (name: string) => get<T.Track>(`/tracks/${at(name)}/line?max_points=600`);
+export const trackAddress = (name: string) => `${PREFIX}/tracks/${at(name)}/file`;
+export const putTrack = (name: string, file: Blob) => ask<T.ShelfItem>("PUT", `/tracks/${at(name)}`, file);
+export const deleteTrack = (name: string) => remove(`/tracks/${at(name)}`);
+export const leaderboard = () => listed<T.Board>("/leaderboard");
+export const deleteEvaluation = (id: number) => remove(`/evaluations/${id}`);

@@ -12,6 +12,7 @@ import { Fleet } from "./views/fleet";
 import { RunView } from "./views/run";
 import { Runs } from "./views/runs";
 import { SignIn } from "./views/signin";
+import { Tracks } from "./views/tracks";
 
 type Who = Session | "unknown" | null;
 
@@ -113,8 +114,11 @@ function Frame({ session, signedOut }: { session: Session; signedOut: (why: stri
           <img src="/favicon.svg" alt="" width="22" height="22" /> tmrld
         </a>
         <nav aria-label="Pages">
-          <a href={to("runs")} aria-current={route[0] !== "fleet" ? "page" : undefined}>
+          <a href={to("runs")} aria-current={route[0] !== "fleet" && route[0] !== "tracks" ? "page" : undefined}>
             Runs
+          </a>
+          <a href={to("tracks")} aria-current={route[0] === "tracks" ? "page" : undefined}>
+            Tracks
           </a>
           <a href={to("fleet")} aria-current={route[0] === "fleet" ? "page" : undefined}>
             Fleet
@@ -143,6 +147,7 @@ function Frame({ session, signedOut }: { session: Session; signedOut: (why: stri
 function View({ route }: { route: Route }) {
   const [page, name, tab] = route;
   if (page === "fleet") return <Fleet />;
+  if (page === "tracks") return <Tracks />;
   if (page === "runs" && name !== undefined) return <RunView key={name} name={name} tab={tab ?? "watch"} />;
   if (page === undefined || page === "runs") return <Runs />;
   return (
@@ -156,7 +161,7 @@ function View({ route }: { route: Route }) {
   );
 }
 
-const titleOf = (route: Route): string[] => (route[0] === "fleet" ? ["Fleet"] : route[1] ? [...(route[2] ? [route[2]] : []), route[1]] : ["Runs"]);
+const titleOf = (route: Route): string[] => (route[0] === "fleet" ? ["Fleet"] : route[0] === "tracks" ? ["Tracks"] : route[1] ? [...(route[2] ? [route[2]] : []), route[1]] : ["Runs"]);
 
 function ThemeButton() {
   const [now, setNow] = useState(theme());

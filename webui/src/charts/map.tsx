@@ -59,6 +59,20 @@ export function TrackMap({ track, last, best }: { track: Track | undefined; last
   );
 }
 
+/** The road alone, small, for a list. */
+export function TrackPreview({ track }: { track: Track }) {
+  const bounds = useMemo(() => boundsOf(track), [track]);
+  const draw = useMemo(
+    () => (context: CanvasRenderingContext2D, width: number, height: number) => drawTrack(context, fitted(bounds, width, height), track),
+    [track, bounds],
+  );
+  return (
+    <div class="map">
+      <Canvas label={`The line of the track ${track.name}`} aspect={0.62} draw={draw} />
+    </div>
+  );
+}
+
 interface Bounds {
   left: number;
   bottom: number;

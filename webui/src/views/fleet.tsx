@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import * as api from "../api";
 import { Action } from "../components/action";
 import { Dialog } from "../components/dialog";
+import { Doctor } from "../components/doctor";
 import { Invites } from "../components/invites";
 import { Log } from "../components/log";
 import { Shown } from "../components/shown";
@@ -56,6 +57,7 @@ export function Fleet() {
 
 function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; changed: () => void; showLog: () => void }) {
   const [renaming, setRenaming] = useState(false);
+  const [examining, setExamining] = useState(false);
   const operator = useMay("operator");
   const admin = useMay("admin");
   const now = useTick(10);
@@ -97,6 +99,9 @@ function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; c
         <button type="button" class="plain" onClick={showLog} aria-label={`Log of ${node.name}`}>
           Log
         </button>
+        <button type="button" class="plain" onClick={() => setExamining(true)} aria-label={`What the doctor says of ${node.name}`}>
+          Doctor
+        </button>
         {operator && (
           <label class="inline">
             Works for
@@ -134,6 +139,7 @@ function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; c
           </span>
         )}
       </div>
+      {examining && <Doctor node={node.name} here={here} close={() => setExamining(false)} />}
       {renaming && <Rename node={node.name} close={() => setRenaming(false)} changed={changed} />}
     </li>
   );
