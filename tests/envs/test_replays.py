@@ -28,7 +28,7 @@ def test_the_request_is_a_connection_without_a_word() -> None:
 def test_a_plugin_that_does_not_listen_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as plugin:
         port = plugin.getsockname()[1]
-    with pytest.raises(GameError, match=f"nothing answers at 127.0.0.1:{port}: load the plugin TMRL_SaveGhost"):
+    with pytest.raises(GameError, match=f"nothing answers at 127.0.0.1:{port}: load the plugin tmrld"):
         save("127.0.0.1", port)
 
 
@@ -39,7 +39,7 @@ def test_a_plugin_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
             caller = waiting.enter_context(socket.socket())
             caller.setblocking(False)
             caller.connect_ex(plugin.getsockname())
-        with pytest.raises(GameError, match=r"nothing answers at .*: load the plugin TMRL_SaveGhost") as said:
+        with pytest.raises(GameError, match=r"nothing answers at .*: load the plugin tmrld") as said:
             save("127.0.0.1", plugin.getsockname()[1])
         assert isinstance(said.value.__cause__, TimeoutError)
 

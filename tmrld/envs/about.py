@@ -26,7 +26,7 @@ from tmrld.payloads import EnvSpec, PartSpec
 
 NEEDS = {
     "sim": 'pip install "tmrld[worker]"',
-    "trackmania": 'pip install "tmrld[game]", TrackMania 2020 with Openplanet and the plugin TMRL_GrabData, the line of the track',
+    "trackmania": 'pip install "tmrld[game]", TrackMania 2020 with OpenPlanet, tmrld trackmania install, the line of the track',
 }
 """What ours need in the simulator, and in the game."""
 

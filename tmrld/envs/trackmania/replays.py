@@ -1,4 +1,4 @@
-"""Asking the game to save a replay of the race: its plugin for that (``TMRL_SaveGhost``) takes a connection as the request."""
+"""Asking the game to save a replay of the race: our plugin, or TMRL's ``TMRL_SaveGhost``, takes a connection as the request."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def save(host: str, port: int) -> None:
         ) from error
     except (ConnectionRefusedError, TimeoutError) as error:
         raise GameError(
-            f"no replay was saved, for nothing answers at {host}:{port}: load the plugin TMRL_SaveGhost in OpenPlanet, which needs "
-            "Club access, or set environment.trackmania.save_replays to false"
+            f"no replay was saved, for nothing answers at {host}:{port}: load the plugin tmrld in OpenPlanet (the game "
+            "lets accounts with Club access save one), or set environment.trackmania.save_replays to false"
         ) from error
     except OSError as error:
         raise GameError(f"no replay was saved, for {host}:{port} cannot be reached: {error.strerror or error}") from error

@@ -1,7 +1,8 @@
 """What the plugin in the game tells: its records, and a thread that receives them.
 
-The plugin (``TMRL_GrabData``, for OpenPlanet) listens, takes one client, and sends one record per frame of the game while a race
-is on the screen: 11 floats of 32 bits, little-endian, in the order of `Record`.  When a write fails, it hangs up and listens again.
+The plugin for OpenPlanet, ours (in `plugin/`) or TMRL's ``TMRL_GrabData``, listens, and sends one record per frame of the game while
+a race is on the screen: 11 floats of 32 bits, little-endian, in the order of `Record`.  When a write fails, it hangs up and listens
+again.  Ours tells several programs at a time, TMRL's one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from enum import Enum, auto
 from tmrld.errors import GameError
 
 RECORD_BYTES = 44
-PLUGIN = "TMRL_GrabData"
+PLUGIN = "tmrld"
 
 FRESH_S = 5.0
 """`Receiver.fresh` waits at least so long: a race that begins anew is silent for a while."""
@@ -112,7 +113,7 @@ def complaint(state: State, host: str, port: int, age_s: float | None, detail: s
         case State.REFUSED:
             return (
                 f"nothing listens at {where}, where the plugin should ({last}): start the game with OpenPlanet, and load the "
-                f"plugin {PLUGIN} there (F3, Developer, (Re)load plugin)"
+                f"plugin {PLUGIN} there (F3, Developer, (Re)load plugin), after `tmrld trackmania install`"
             )
         case State.UNREACHABLE:
             return (
@@ -122,7 +123,7 @@ def complaint(state: State, host: str, port: int, age_s: float | None, detail: s
         case State.SILENT:
             return (
                 f"the plugin at {where} has taken the connection, but sends nothing ({last}): load a map and begin a race, for it "
-                "tells nothing in menus; and end every other program that listens to it, for it tells only one at a time"
+                "tells nothing in menus; and end every other program that listens to it, for TMRL's plugin tells only one at a time"
             )
         case State.TALKING:
             return (
