@@ -132,7 +132,7 @@ PROVOKED: dict[str, Callable[[], Iterable[Diagnosis]]] = {
 MODULES = ("machine", "disk", "packages", "network", "ports", "apart")
 SOURCES = [Path(tmrld.doctor.__file__).with_name(f"{name}.py") for name in MODULES]
 NO_CODES = {
-    *("not-asked", "proxy-asks", "utf-8"),
+    *("not-asked", "proxy-asks", "utf-8", "libgthread-2"),
     *("opencv-python", "opencv-python-headless", "opencv-contrib-python", "pygame-ce", "python-xlib", "nvidia-smi"),
 }
 """What looks like a code in these modules, and is none."""

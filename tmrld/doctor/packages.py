@@ -30,6 +30,18 @@ CUDA_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cu1
 ANOTHER_TORCH = f"`pip uninstall -y torch`, then `{CUDA_TORCH}`"
 
 
+LIBRARIES = {
+    "libGL": "libgl1",
+    "libxcb": "libxcb1",
+    "libgthread-2": "libglib2.0-0",
+    "libSM": "libsm6",
+    "libXext": "libxext6",
+    "libXrender": "libxrender1",
+    "libevdev": "libevdev2",
+}
+"""Libraries that a bare Linux lacks, and Debian's packages that have them."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A package: what Python and pip call it, the extra of ours that brings it, and what it is for."""
@@ -277,13 +289,14 @@ def broken(each: Wanted, package: Package, system: str) -> Diagnosis:
             f"{name} {package.version} was built for another numpy than the {_numpy()} that is installed: {error}",
             f"pip install --upgrade numpy {name}",
         )
-    if found := re.search(r"(lib(?:GL|xcb|gthread|glib|SM|Xext|Xrender)[^ :]*\.so[^ :]*)", error):
-        return told(
-            "system-library-missing",
-            f"{name} needs {found[1]}, a library of the system that is not installed",
-            "on Debian and Ubuntu `sudo apt install libgl1 libglib2.0-0 libxcb1`; without a display, "
-            "`pip uninstall -y opencv-python` and `pip install opencv-python-headless`",
-        )
+    if found := re.search(r"\b(lib[\w+-]+)(\.so[.0-9]*): cannot open shared object", error):
+        library = f"{found[1]}{found[2]}"
+        mend = f"install the package of your system that has {library}"
+        if found[1] in LIBRARIES:
+            mend = f"on Debian and Ubuntu `sudo apt install {LIBRARIES[found[1]]}`"
+        if each.module == "cv2":
+            mend += "; without a display, `pip uninstall -y opencv-python` and `pip install opencv-python-headless`"
+        return told("system-library-missing", f"{name} needs {library}, a library of the system that is not installed", mend)
     if "DLL load failed" in error or "WinError 126" in error or "WinError 1114" in error:
         return told(
             "windows-runtime-missing",

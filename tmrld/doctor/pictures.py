@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,6 +40,8 @@ LOPSIDED = 2.0
 FROZEN_S = 0.5
 """Pictures that do not change for this long while the car drives are old."""
 MOST_GRABS = 2000
+FILM_EVERY_S, FILM_WIDTH, MOST_FILM = 0.5, 320, 120
+"""How often a small picture is kept for people to look at, how wide it may be, and how many there may be."""
 
 
 class Pictures(Evidence):
@@ -47,7 +50,7 @@ class Pictures(Evidence):
     ``problem`` says why none, or no more, could be grabbed.  ``frames`` are the first and the last picture; ``times`` is when each
     grab began, as records count time, ``took_s`` how long it took, and ``saw_s`` how long it took to make of it what a policy sees;
     ``changed`` is the share of pixels that differ from those of the picture before.  ``lidar`` is what was measured in each; no rows
-    for images.
+    for images.  ``film`` are small pictures for people, two a second from the beginning on.
     """
 
     problem: str = ""
@@ -57,6 +60,7 @@ class Pictures(Evidence):
     saw_s: list[float] = Field([])
     changed: list[float] = Field([])
     lidar: Distances
+    film: Frames
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,7 +70,8 @@ class Pictures(Evidence):
 
 def no_pictures(problem: str = "") -> Pictures:
     """When there are none."""
-    return Pictures(problem=problem, frames=np.zeros((0, 1, 1, 3), np.uint8), lidar=np.zeros((0, BEAMS), np.float32))
+    none = np.zeros((0, 1, 1, 3), np.uint8)
+    return Pictures(problem=problem, frames=none, lidar=np.zeros((0, BEAMS), np.float32), film=none)
 
 
 # Looking
@@ -89,6 +94,7 @@ def gather_pictures(
     except GameError as error:
         problem = str(error)
     kept: list[NDArray[np.uint8]] = []
+    film = _Film()
     times, took_s, saw_s, changed = list[float](), list[float](), list[float](), list[float]()
     lidar: list[NDArray[np.float32]] = []
     before: NDArray[np.uint8] | None = None
@@ -111,6 +117,7 @@ def gather_pictures(
         if before is not None:
             changed.append(float((frame != before).any(axis=2).mean()) if frame.shape == before.shape else 1.0)
         before = frame
+        film.add(frame, now)
         kept = [kept[0] if kept and kept[0].shape == frame.shape else frame, frame]
         time.sleep(max(0.0, now + options.time_step_s - clock()))
     if not kept:
@@ -123,7 +130,26 @@ def gather_pictures(
         saw_s=saw_s,
         changed=changed,
         lidar=np.array(lidar, np.float32).reshape(-1, BEAMS),
+        film=np.stack(film.frames),
     )
+
+
+class _Film:
+    """Small pictures of one size, some time apart."""
+
+    def __init__(self) -> None:
+        self.frames: list[NDArray[np.uint8]] = []
+        self._next_s = -math.inf
+
+    def add(self, frame: NDArray[np.uint8], now_s: float) -> None:
+        """Keep this one if it is time to, and there is room."""
+        if now_s < self._next_s or len(self.frames) >= MOST_FILM:
+            return
+        every = math.ceil(frame.shape[1] / FILM_WIDTH)
+        small = np.ascontiguousarray(frame[::every, ::every])
+        if not self.frames or small.shape == self.frames[0].shape:
+            self.frames.append(small)
+            self._next_s = now_s + FILM_EVERY_S
 
 
 def drawn(seen: Pictures, most_bytes: int = MOST_JPEG_BYTES) -> bytes:
