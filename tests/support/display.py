@@ -15,10 +15,10 @@ SIZE = (1280, 800)
 
 
 @contextlib.contextmanager
-def virtual_display(width: int, height: int) -> Iterator[str]:
-    """Xvfb with a screen of that size and no window manager; its name, such as ":1".  It ends with the block."""
+def virtual_display(width: int, height: int, *flags: str) -> Iterator[str]:
+    """Xvfb with a screen of that size, no window manager, and these flags; its name, such as ":1".  It ends with the block."""
     ready, tell = os.pipe()
-    command = ["Xvfb", "-displayfd", str(tell), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-noreset"]
+    command = ["Xvfb", "-displayfd", str(tell), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-noreset", *flags]
     server = subprocess.Popen(command, pass_fds=(tell,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         os.close(tell)

@@ -57,8 +57,8 @@ class Running(Evidence):
 class OpenPlanet(Evidence):
     """A folder of OpenPlanet's, which of `PLUGINS` lie in it, and the last lines of its log in which one of them is in trouble.
 
-    ``running`` is the word that our plugin leaves when it starts; ``developer`` whether OpenPlanet was in the mode that loads unsigned
-    plugins when the game was last closed; None where there is no word of it.
+    ``running`` is the word that our plugin leaves when it starts; ``developer`` whether OpenPlanet was in the mode that loads plugins
+    without a signature when the game was last closed; None where there is no word of it.
     """
 
     folder: str

@@ -99,7 +99,8 @@ class Listening:
         self._data = bytearray()
         self._pieces: list[tuple[int, float]] = []
         self._ended = threading.Event()
-        self._hung_up = False
+        self.hung_up = False
+        """Whether the other side has ended it."""
         self._line: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._began_to_listen = time.perf_counter()
@@ -149,7 +150,7 @@ class Listening:
             pieces=[size for size, _ in self._pieces[:MOST_PIECES]],
             called_s=self._began_to_listen - self._began,
             listened_s=listened_s,
-            hung_up=self._hung_up,
+            hung_up=self.hung_up,
             holders=self._holders,
             listener=self._listener,
         )
@@ -162,10 +163,10 @@ class Listening:
             except TimeoutError:
                 continue
             except OSError as error:
-                self._detail, self._hung_up = error.strerror or "the connection broke", True
+                self._detail, self.hung_up = error.strerror or "the connection broke", True
                 return
             if not data:
-                self._hung_up = True
+                self.hung_up = True
                 return
             self._pieces.append((len(data), time.perf_counter() - self._began))
             self._data += data

@@ -72,10 +72,12 @@ class X11Keys:
 
             self._display = _connect()
             if self._display.query_extension("XTEST") is None:
+                self._display.close()
                 raise GameError(f"this X11 display lets nobody press keys: it lacks the extension XTEST; {_ADVICE}")
             codes = {key: _keycode(self._display, name) for key, name in _KEYSYMS.items()}
         missing = [_KEYSYMS[key] for key, code in codes.items() if not code]
         if missing:
+            self._display.close()
             raise GameError(f"the keyboard of this X11 display has no key {', '.join(missing)}; {_ADVICE}")
         self._codes = codes
         self._echoes: Echoes | None = None  # nobody looks out for them yet
