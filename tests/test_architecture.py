@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "stock": ("storage", "configuration", "events"),
     "results": ("storage",),
     "scores": (),
-    "scoreboard": ("scores", "storage"),
+    "scoreboard": ("scores", "storage", "events"),
     "steering": ("storage", "configuration", "validation", "presets"),
     "node": ("", "events", "storage", "results", "scoreboard", "steering", "stock"),
     "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events", "configuration"),

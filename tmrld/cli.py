@@ -21,7 +21,23 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tmrld import __version__, logs
-from tmrld.commands import environments, invites, joining, nodes, runs, standin, tokens, trackmania, tracks, weights
+from tmrld.commands import (
+    creating,
+    demonstrations,
+    doctor,
+    environments,
+    evaluating,
+    importing,
+    invites,
+    joining,
+    nodes,
+    runs,
+    standin,
+    tokens,
+    trackmania,
+    tracks,
+    weights,
+)
 from tmrld.commands.flags import add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, example, load
@@ -88,13 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     joining.add_flags(join)
     join.set_defaults(command=_join)
 
+    doctor.add(commands)
     nodes.add(commands)
     tokens.add(commands)
     invites.add(commands)
     runs.add(commands)
     weights.add(commands)
+    demonstrations.add(commands)
     environments.add(commands)
+    evaluating.add(commands)
+    creating.add(commands)
     tracks.add(commands)
+    importing.add(commands)
     standin.add(commands)
     trackmania.add(commands)
 

@@ -1,4 +1,4 @@
-"""`tmrld weights`: the versions of a run's policy, listed and downloaded; through the control API of a relay."""
+"""`tmrld weights`: the versions of a run's policy at a relay, and the weights on the shelf, that runs refer to by name."""
 
 from __future__ import annotations
 
@@ -7,25 +7,53 @@ from pathlib import Path
 from typing import Any
 
 from tmrld.client import Client
-from tmrld.commands.asking import add_action, moment, number, print_json, print_table
-from tmrld.errors import Conflict, StorageError
+from tmrld.commands.asking import add_action, connect, moment, number, print_json, print_table
+from tmrld.commands.shelf import Kind, add_actions, add_list, list_shelf, put, tell, write_file
+from tmrld.errors import BadInput
+
+WEIGHTS = Kind(
+    "weights",
+    "weights",
+    "`tmrld weights pull RUN best --save NAME` brings some",
+    "a run starts from them with training.start_from = '{name}', and is driven by them with collection.policy = '{name}'",
+    ("environment", "of the run", "version", "updates", "since"),
+    lambda each: (
+        str(each["environment"]),
+        f"{each['run']}{' (tmrld brings it)' if each.get('bundled') else ''}",
+        str(each["version"]),
+        f"{each['update']:,}",
+        moment(each["made"]),
+    ),
+)
 
 
 def add(commands: Any) -> None:
     """Add `tmrld weights` to the command line."""
-    weights = commands.add_parser("weights", help="weights of a run: list, pull", description="The versions of a run's policy.")
+    weights = commands.add_parser(
+        "weights",
+        help="policies as files: list, pull, upload",
+        description="The versions of a run's policy, and policies on the shelf.",
+    )
     actions = weights.add_subparsers(required=True, metavar="ACTION")
-    listing = add_action(actions, "list", _list, help="all stored versions with their evaluation")
-    listing.add_argument("run", metavar="RUN", help="name of the run")
-    pull = add_action(actions, "pull", _pull, help="download a version as a safetensors file")
+    listing = actions.add_parser("list", help="all stored versions of a run with their evaluation, or what is on the shelf")
+    add_list(listing)
+    listing.add_argument("run", nargs="?", metavar="RUN", help="name of a run (default: list this machine's shelf)")
+    listing.set_defaults(command=_list)
+    pull = add_action(actions, "pull", _pull, help="download a version as a safetensors file, or onto the shelf")
     pull.add_argument("run", metavar="RUN", help="name of the run")
     pull.add_argument("version", nargs="?", default="latest", metavar="latest|best|N", help="which one (default: latest)")
     pull.add_argument("--output", type=Path, metavar="FILE", help="where to (default: RUN-vN.safetensors here)")
+    pull.add_argument("--save", metavar="NAME", help="put it on this machine's shelf instead, where runs call it so")
     pull.add_argument("--force", action="store_true", help="replace a file that is there")
+    add_actions(actions, WEIGHTS)
 
 
-def _list(client: Client, options: argparse.Namespace) -> int:
-    answer = client.get("runs", options.run, "weights")
+def _list(options: argparse.Namespace, _began: float) -> int:
+    if options.run is None:
+        return list_shelf(options, WEIGHTS)
+    if options.relay:
+        raise BadInput("--relay lists the relay's shelf: leave it out, or the name of the run")
+    answer = connect(options).get("runs", options.run, "weights")
     if options.json:
         print_json(answer)
         return 0
@@ -48,17 +76,14 @@ def _list(client: Client, options: argparse.Namespace) -> int:
 
 
 def _pull(client: Client, options: argparse.Namespace) -> int:
+    if options.save is not None and options.output is not None:
+        raise BadInput("--save puts the weights on the shelf, and --output into a file: give one of them")
     data, location = client.download("runs", options.run, "weights", options.version)
+    if options.save is not None:
+        return tell(options, WEIGHTS, put(options, WEIGHTS, options.save, data, replace=options.force))
     version = location.rpartition("/")[2] or options.version
     path: Path = options.output or Path(f"{options.run}-v{version}.safetensors")
-    partial = path.with_name(f"{path.name}.part")
-    if path.exists() and not options.force:
-        raise Conflict(f"{path} exists already: name another file with --output, or replace it with --force")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)  # a whole file or none
-    except OSError as error:
-        raise StorageError(f"the weights cannot be written to {path}: {error.strerror or error}") from error
+    write_file(path, data, replace=options.force, flag="--output")
     if options.json:
         print_json({"run": options.run, "version": version, "file": str(path), "size_bytes": len(data)})
     else:

@@ -15,8 +15,9 @@ from tmrld.envs.options import FULL_ID, OURS, EnvironmentOptions
 from tmrld.envs.registry import Env, describe, keeps_real_time, make
 from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.trackmania.game import course_of
+from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import BadInput, GameError
-from tmrld.payloads import EnvSpec, EpisodeSummary, Weights
+from tmrld.payloads import Chunk, EnvSpec, EpisodeSummary, Weights
 from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
 from tmrld.storage.files import read_file
@@ -40,14 +41,26 @@ LONGEST_S = 600.0
 
 
 @dataclass(frozen=True)
+class Recording:
+    """All steps of an episode, to learn from, and the spaces that they are of."""
+
+    spec: EnvSpec
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True)
 class Drive:
-    """One episode as it was driven; ``seconds`` is how long its steps took on the wall clock, without the reset."""
+    """One episode as it was driven; ``seconds`` is how long its steps took on the wall clock, without the reset.
+
+    ``recording`` is there if it was asked for.
+    """
 
     seed: int
     summary: EpisodeSummary
     seconds: float
     taken_over: bool = False
     """Whether it ended because a person took the controls over, or left the game's window."""
+    recording: Recording | None = None
 
     @property
     def steps_per_s(self) -> float:
@@ -88,17 +101,19 @@ def drives(
     seed: int,
     *,
     perturbed: bool,
+    record: bool = False,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Drive]:
     """Drive episodes with consecutive seeds, and yield each as it ends.
 
-    ``policy`` is one of those of `chooser`.  ``perturbed`` starts are those of evaluation episodes.  ``say`` is told what is waited
-    for.  Raises BadInput for a policy that cannot drive here.
+    ``policy`` is one of those of `chooser`.  ``perturbed`` starts are those of evaluation episodes.  ``record`` keeps all steps.
+    ``say`` is told what is waited for.  Raises BadInput for a policy that cannot drive here.
     """
     environment = make(options)
     try:
         choose = chooser(policy, describe(environment, options), seed)
-        yield from driven(environment, options, choose, range(seed, seed + episodes), perturbed=perturbed, say=say)
+        seeds = range(seed, seed + episodes)
+        yield from driven(environment, options, choose, seeds, perturbed=perturbed, record=record, say=say)
     finally:
         environment.close()
 
@@ -110,6 +125,7 @@ def driven(
     seeds: Iterable[int],
     *,
     perturbed: bool = False,
+    record: bool = False,
     audience: Audience | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[Drive]:
@@ -131,24 +147,28 @@ def driven(
                 _await_race(environment, options, say, audience)
             if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
                 return
-            plan = EpisodePlan("", "", options.track, "evaluation", seed, start)
+            plan = EpisodePlan("", "", name_of(options.track), "train" if record else "evaluation", seed, start)
             episode = Episode(environment, spec, plan, CollectionOptions(), clock)
             if by_hand:
                 say(GO)
             began = time.perf_counter()
-            summary = _drive(episode, choose, audience)
+            chunks: list[Chunk] = []
+            summary = _drive(episode, choose, audience, chunks.append if record else lambda _: None)
             if summary is not None:
-                drive = Drive(seed, summary, time.perf_counter() - began, bool(episode.info.get("user_drives")))
+                seconds, taken_over = time.perf_counter() - began, bool(episode.info.get("user_drives"))
+                drive = Drive(seed, summary, seconds, taken_over, Recording(spec, tuple(chunks)) if record else None)
         yield drive
 
 
-def _drive(episode: Episode, choose: Choose, audience: Audience) -> EpisodeSummary | None:
-    """Drive an episode to its end, or until the audience gives it up."""
+def _drive(episode: Episode, choose: Choose, audience: Audience, keep: Callable[[Chunk], None]) -> EpisodeSummary | None:
+    """Drive an episode to its end, or until the audience gives it up; its chunks are handed to ``keep``."""
     goes_on = audience.see(episode, None)
     while goes_on:
         choice = choose(episode.observation, episode.info)
         chunk = episode.step(choice)
         goes_on = audience.see(episode, choice)
+        if chunk is not None:
+            keep(chunk)
         if chunk is not None and chunk.summary is not None:
             return chunk.summary
     return None

@@ -30,6 +30,7 @@ from tmrld.engines.pipe import EnginePort
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import Env, Line, describe, keeps_real_time, make, newest_frames, track_of, view_of
+from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import GameError, PipeFull, WeightsError, WorldError
 from tmrld.payloads import Chunk, EnvSpec, Weights
 from tmrld.protocol.codec import seal_chunk
@@ -220,7 +221,9 @@ class WorkerEngine:
             if self._room_to_train(1) == 0 or self._must_evaluate or self._user_drives:
                 return None
             start = self._evaluation.start if self._collection.perturbed_starts else None
-            return self._episode(environment, EpisodePlan(self._run, self._worker, self._options.track, "train", None, start))
+            return self._episode(
+                environment, EpisodePlan(self._run, self._worker, name_of(self._options.track), "train", None, start)
+            )
 
         self._drive(self._environments, begin, self._choose, _Gate(self, self._room_to_train, self._hold_training))
 
@@ -238,7 +241,9 @@ class WorkerEngine:
             if self._user_drives or len(begun) == len(seeds):
                 return None
             seed = seeds[len(begun)]
-            plan = EpisodePlan(self._run, self._worker, self._options.track, "evaluation", seed, self._evaluation.start)
+            plan = EpisodePlan(
+                self._run, self._worker, name_of(self._options.track), "evaluation", seed, self._evaluation.start
+            )
             begun[seed] = self._episode(environment, plan)
             return begun[seed]
 

@@ -40,6 +40,7 @@ def watched(
     episodes: int | None = None,
     steps: int | None = None,
     perturbed: bool = False,
+    record: bool = False,
     beams: bool = True,
     say: Callable[[str], None] = lambda sentence: None,
     instead: str = "leave the window out",
@@ -47,6 +48,7 @@ def watched(
     """Drive in a window, and yield each episode as it ends; until ``episodes`` or ``steps`` are driven, or a person has enough.
 
     ``policy`` is one of `driving.chooser`'s; "human" drives the simulator with this window's keys.  ``options`` are in real time.
+    ``record`` keeps all steps.
     Raises BadInput where there is no picture, no display or no such policy, and GameError where there is no game.
     """
     if options.id not in OURS:
@@ -72,7 +74,9 @@ def watched(
             stage.say(sentence)
 
         place = _place(options, say) if in_game else None
-        with _Driving(environment, options, choose, seeds, stage, perturbed=perturbed, say=say_and_show) as driving:
+        with _Driving(
+            environment, options, choose, seeds, stage, perturbed=perturbed, record=record, say=say_and_show
+        ) as driving:
             yield from _shown(driving, stage, options, caption, place, beams=beams, by_keys=by_keys, instead=instead)
     finally:
         environment.close()
@@ -90,9 +94,10 @@ class _Driving:
         stage: Stage,
         *,
         perturbed: bool,
+        record: bool,
         say: Callable[[str], None],
     ) -> None:
-        self._drives = driven(environment, options, choose, seeds, perturbed=perturbed, audience=stage, say=say)
+        self._drives = driven(environment, options, choose, seeds, perturbed=perturbed, record=record, audience=stage, say=say)
         self._stage = stage
         self._done: queue.SimpleQueue[Drive] = queue.SimpleQueue()
         self._error: BaseException | None = None

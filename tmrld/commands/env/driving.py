@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.env.flags import add_driver, add_environment, environment_of, told
-from tmrld.commands.flags import positive
+from tmrld.commands.flags import load_settings, positive
+from tmrld.errors import Conflict
+from tmrld.local import shelf_of
+from tmrld.storage.shelf import check_name
 
 if TYPE_CHECKING:
     from tmrld.worker.driving import Drive
@@ -26,15 +29,23 @@ def add(actions: Any) -> None:
     add_environment(run)
     add_driver(run, policy="random", metavar="random|scripted|FILE|human", help="who drives (default: random)")
     run.add_argument("--episodes", type=positive, default=3, metavar="N", help="how many (default: 3)")
+    run.add_argument(
+        "--save", metavar="NAME", help="keep what was driven on this machine's shelf, as demonstrations of this name"
+    )
+    run.add_argument("--force", action="store_true", help="with --save: replace demonstrations of this name")
     run.add_argument("--json", action="store_true", help="one JSON object on the last line")
     run.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace, _began: float) -> int:
+    saving = None if options.save is None else _Saving(options)
     done = []
-    for drive in _drives(options):
-        done.append(drive)
-        print(told(drive), flush=True)
+    try:
+        for drive in _drives(options):
+            done.append(drive)
+            print(told(drive), flush=True)
+    finally:  # whoever stops has driven well until then
+        saved = None if saving is None else saving.save(done)
     laps = [drive.summary.lap_time_s for drive in done if drive.summary.lap_time_s is not None]
     result = {
         "id": options.id,
@@ -46,6 +57,7 @@ def _run(options: argparse.Namespace, _began: float) -> int:
         "mean_return": statistics.fmean(drive.summary.episode_return for drive in done) if done else None,
         "steps_per_s": statistics.median(drive.steps_per_s for drive in done) if done else None,
         "taken_over": sum(drive.taken_over for drive in done),
+        "saved": saved,
     }
     if options.json:
         print(json.dumps(result))
@@ -62,6 +74,7 @@ def _drives(options: argparse.Namespace) -> Iterator[Drive]:
 
     environment = environment_of(options)
     policy, episodes, seed, perturbed = options.policy, options.episodes, options.seed, options.perturbed
+    record = options.save is not None
     if policy == "human":
         environment = for_a_person(environment)
         if environment.game == "sim":
@@ -73,11 +86,51 @@ def _drives(options: argparse.Namespace) -> Iterator[Drive]:
                 seed,
                 episodes=episodes,
                 perturbed=perturbed,
+                record=record,
                 beams=False,
                 say=_say,
                 instead="let a policy drive: --policy scripted",
             )
-    return drives(environment, policy, episodes, seed, perturbed=perturbed, say=_say)
+    return drives(environment, policy, episodes, seed, perturbed=perturbed, record=record, say=_say)
+
+
+class _Saving:
+    """Puts what was driven on this machine's shelf.  Raises BadInput or Conflict before anything is driven for a bad name."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._name = options.save
+        self._replace = options.force
+        settings = load_settings(options)
+        self._track = options.track or settings.run.environment.track
+        self._shelf = shelf_of(settings)
+        check_name("demonstrations", self._name)
+        if not self._replace and any(item.name == self._name for item in self._shelf.items("demonstrations")):
+            raise Conflict(
+                f"there are demonstrations {self._name!r} on the shelf already: choose another name, or replace them with --force"
+            )
+
+    def save(self, done: Sequence[Drive]) -> dict[str, Any] | None:
+        """Keep whole episodes, and say so; one that a person took over is none of the driver's.  None where there were none."""
+        from tmrld import shelving
+        from tmrld.envs.trackmania.tracks import name_of
+        from tmrld.protocol.demonstrations import pack
+
+        whole = [drive.recording for drive in done if drive.recording is not None and not drive.taken_over]
+        if not whole:
+            print(f"no episode was driven to its end: nothing was saved as {self._name!r}", flush=True)
+            return None
+        chunks = [chunk for recording in whole for chunk in recording.chunks]
+        data = pack(self._name, name_of(self._track), whole[0].spec, chunks)
+        about = shelving.about("demonstrations", data)
+        self._shelf.put("demonstrations", self._name, data, about, replace=self._replace)
+        episodes = f"{about['episodes']} episode{'s' * (about['episodes'] != 1)}"
+        print(f"{about['transitions']:,} transitions of {episodes} are on this machine's shelf as {self._name!r}.")
+        print(
+            f'A run learns from them with replay.demonstrations = ["{self._name}"]; `tmrld demonstration upload {self._name}` copies '
+            "them to a relay on another machine.",
+            flush=True,
+        )
+        return {"name": self._name, **about}
 
 
 def _say(sentence: str) -> None:
