@@ -83,7 +83,7 @@ def _replaced(value: Any, hidden: Mapping[str, str]) -> Any:
 def save(path: Path, report: Report) -> int:
     """Write a report; returns how many bytes it takes.  Raises StorageError."""
     plain = {"format": FORMAT, "version": VERSION, "report": report.model_dump()}
-    data = zstandard.ZstdCompressor(level=6).compress(msgpack.packb(plain, default=_pack_array))
+    data = zstandard.ZstdCompressor(level=6, write_checksum=True).compress(msgpack.packb(plain, default=_pack_array))
     write_atomic(path, data)
     return len(data)
 
