@@ -94,6 +94,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "commands": (
         *("", "client", "settings", "machine", "peers", "security", "storage", "shelving", "local", "scores", "tmrl"),
         *("envs", "worker", "payloads", "doctor"),
+        "protocol.demonstrations",
     ),
     "logs": ("storage",),
     "progress": ("events",),
