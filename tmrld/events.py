@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-TOPICS = ("run", "node", "metrics", "episode", "weights", "checkpoint", "engine", "log", "problem", "shelf", "preview")
+TOPICS = ("run", "node", "metrics", "episode", "weights", "checkpoint", "engine", "log", "problem", "shelf", "score", "preview")
 FLEETING = ("preview",)
 """Topics of which only now matters: they are not kept for those who come later."""
 RING_EVENTS = 4096

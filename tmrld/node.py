@@ -177,7 +177,7 @@ class Node:
         self.roles = tuple(roles)
         self.feed = feed
         self.results = Results(store)
-        self.scoreboard = Scoreboard(store)
+        self.scoreboard = Scoreboard(store, feed)
         self.steering = Steering(store, shelf, relay)
         self.stock = Stock(shelf, store, feed, relay, accept)
         self._store = store

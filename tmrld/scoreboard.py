@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tmrld.errors import BadInput
+from tmrld.events import Feed
 from tmrld.scores import LEAGUE_CRASHES, LEAGUE_RUNS, LeagueScore, Outcome, Score, league, score
 from tmrld.storage.evaluations import EvaluatedEpisode, PublishedEvaluation, RunEvaluation
 from tmrld.storage.runs import RunStore
@@ -89,8 +90,9 @@ class BoardView:
 class Scoreboard:
     """The evaluations of a store."""
 
-    def __init__(self, store: RunStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: RunStore, feed: Feed, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._feed = feed
         self._clock = clock
 
     async def publish(
@@ -123,7 +125,9 @@ class Scoreboard:
             note=note,
             episodes=tuple(episodes),
         )
-        return _view(await asyncio.to_thread(self._store.evaluations.add, evaluation))
+        view = _view(await asyncio.to_thread(self._store.evaluations.add, evaluation))
+        self._feed.publish("score", {"evaluation": view.id, "track": track})
+        return view
 
     async def evaluations(self, track: str | None, limit: int, before: str | None) -> EvaluationsView:
         """At most ``limit`` published evaluations, from the newest one, or from where a page before said ``next``.
@@ -140,6 +144,7 @@ class Scoreboard:
     async def delete(self, number: int) -> None:
         """Remove a published evaluation.  Raises NotFound."""
         await asyncio.to_thread(self._store.evaluations.delete, number)
+        self._feed.publish("score", {"evaluation": number, "deleted": True})
 
     async def leaderboard(self, track: str | None) -> list[BoardView]:
         """The board of this track, or of all: one for each game that it was driven in, by name."""

@@ -1,6 +1,7 @@
 """The page in a real browser, on a relay where a car really learns: every view and control, as a person uses them."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -30,6 +31,7 @@ VIEWS = {
     "runs/demo/config": "Algorithm",
     "runs/demo/weights": "Download the newest",
     "runs/demo/log": "Log",
+    "tracks": "Who drives best",
     "fleet": "Invite a machine",
 }
 """Where each view is, and words that it shows when it is loaded."""
@@ -240,6 +242,53 @@ def test_the_line_of_an_episode_is_shown(site: Site, browser: Browser) -> None:
         expect(page.get_by_role("dialog").get_by_role("img", name=re.compile("Map of"))).to_be_visible()
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).not_to_be_visible()
+
+
+def test_tracks_are_shown_with_who_drives_them_best(site: Site, browser: Browser) -> None:
+    with at(site, browser, "tracks") as page:
+        expect(page.get_by_role("heading", name="default")).to_be_visible()
+        expect(page.get_by_role("img", name="The line of the track default")).to_be_visible()
+        ranking = page.get_by_role("region", name="Who drives best: default")
+        expect(ranking.get_by_role("link", name="demo")).to_be_visible()
+        body = {
+            "weights": {"name": "a friend's"},
+            "track": "default",
+            "environment": "tmrld/TM20Lidar-v0",
+            "game": "sim",
+            "episodes": [{"finished": True, "lap_time_s": 25.5, "steps": 510}],
+        }
+        site.api("POST", "evaluations", body)
+        mine = ranking.get_by_role("row", name=re.compile("a friend's"))
+        expect(mine).to_contain_text("25.500 s")
+        mine.get_by_role("button", name="Take back the evaluation of a friend's").click()
+        page.get_by_role("dialog").get_by_role("button", name="Take back").click()
+        expect(mine).not_to_be_visible()
+
+
+def test_a_track_is_uploaded_seen_and_deleted(site: Site, browser: Browser, tmp_path: Path) -> None:
+    line = tmp_path / "My Oval.csv"
+    line.write_text("\n".join(f"{100 * math.cos(a / 50)},0,{60 * math.sin(a / 50)}" for a in range(300)))
+    with at(site, browser, "tracks") as page:
+        page.get_by_label("File with the line of a track").set_input_files(line)
+        expect(page.get_by_role("heading", name="my-oval")).to_be_visible()
+        expect(page.get_by_role("img", name="The line of the track my-oval")).to_be_visible()
+        page.get_by_role("button", name="Delete my-oval").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("heading", name="my-oval")).not_to_be_visible()
+        line.write_text("no numbers at all")
+        page.get_by_label("File with the line of a track").set_input_files(line)
+        expect(page.get_by_text("is not a line of points")).to_be_visible()
+
+
+def test_a_machine_is_examined_by_the_doctor(site: Site, browser: Browser) -> None:
+    with at(site, browser, "fleet") as page:
+        page.get_by_role("button", name="What the doctor says of local-worker").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_text("It looks at the machine")).to_be_visible()
+        expect(dialog.get_by_role("heading", name="Disk")).to_be_visible(timeout=120_000)
+        expect(dialog.get_by_role("img", name=re.compile("What the policy sees"))).to_be_visible()
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
 
 
 def test_machines_are_invited_restarted_and_read_in_the_fleet(site: Site, browser: Browser) -> None:

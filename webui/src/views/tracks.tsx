@@ -1,6 +1,6 @@
 /** The tracks: those on the relay's shelf and those that are driven, each with its line, and who drives it best. */
 
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import * as api from "../api";
 import { TrackPreview } from "../charts/map";
 import { Action } from "../components/action";
@@ -26,7 +26,9 @@ const known = async (): Promise<Known> => {
 export function Tracks() {
   const all = useLoad(known, "tracks");
   const operator = useMay("operator");
-  useLive(["shelf", "evaluation", "weights", "run"], null, { fresh: all.reload, event: all.reload });
+  useLive(["shelf", "score", "run"], null, { fresh: all.reload, event: all.reload });
+  const now = useTick(30); // a run's own evaluations come too often to look at each
+  useEffect(all.reload, [now]);
   return (
     <>
       <div class="title">
