@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def relay(runs: Runs, api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
+def relay(runs: Runs, api: Api, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """A relay with the run "demo", asked with the token of the scope that ``--token`` names."""
 
     def exchange(client: Client, method: str, path: tuple[str, ...], body: Any, query: Mapping[str, Any]) -> tuple[bytes, Any]:

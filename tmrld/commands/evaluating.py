@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. run.environment.history=1"
     )
     parser.add_argument("--publish", action="store_true", help="put the result on the leaderboard of the relay")
-    parser.add_argument("--name", metavar="NAME", help="what to call it there (default: the name of the weights)")
+    parser.add_argument("--name", metavar="NAME", help="what to call it (default: the name of the weights)")
     parser.add_argument("--note", default="", metavar="TEXT", help="what else to say there")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     add_relay_flags(parser)
@@ -107,6 +107,8 @@ def _driven(options: argparse.Namespace, settings: Settings, track: str | None) 
     from tmrld.worker.evaluating import LEAGUE, evaluate, outcomes
 
     candidate = _candidate(options, settings, track)
+    if options.name:
+        candidate = replace(candidate, name=options.name)
     environment, name = _environment(options, settings, track, candidate)
     drives: list[Drive] = []
     remarks: list[str] = []
@@ -127,7 +129,11 @@ def _driven(options: argparse.Namespace, settings: Settings, track: str | None) 
     ):
         drives.append(drive)
         tell(told(drive))
-    if len(drives) > 1 and len({(each.summary.steps, each.summary.lap_time_s) for each in drives}) == 1:
+    if (
+        options.protocol != LEAGUE
+        and len(drives) > 1
+        and len({(each.summary.steps, each.summary.lap_time_s) for each in drives}) == 1
+    ):
         say("all episodes were the same: nothing varies here; --perturbed starts as a run's evaluation does")
     found = outcomes(drives)
     by_the_league = league(found) if options.protocol == LEAGUE else None
@@ -244,7 +250,7 @@ def _publisher(options: argparse.Namespace) -> Client:
 def _published(client: Client, result: Result, options: argparse.Namespace) -> Result:
     candidate = result.candidate
     body = {
-        "weights": {"name": options.name or candidate.name, "run": candidate.run or None, "version": candidate.version},
+        "weights": {"name": candidate.name, "run": candidate.run or None, "version": candidate.version},
         "track": result.track,
         "environment": result.environment,
         "game": result.game,
@@ -255,7 +261,7 @@ def _published(client: Client, result: Result, options: argparse.Namespace) -> R
     }
     answer = client.post("evaluations", body=body)
     print(f"published at {client.url} as evaluation {answer['id']}", flush=True)
-    return Result(**{**vars(result), "published": answer["id"]})
+    return replace(result, published=answer["id"])
 
 
 def _episode(drive: Drive) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def describe(env: Env, options: EnvironmentOptions) -> EnvSpec:
     if isinstance(paced, PacedEnv) and env.observation_space is paced.observation_space:
         if (ours := ours_within(env)) is not None:
             return dataclasses.replace(flavour_spec(ours), id=options.id)
-        observed = spaces.Tuple(env.observation_space.spaces[: -paced.act_buf_len])  # type: ignore[attr-defined]
+        observed = spaces.Tuple(env.observation_space.spaces[: -paced.act_buf_len])
         return EnvSpec(
             id=options.id,
             parts=_parts(observed, options.id),
