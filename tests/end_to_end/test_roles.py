@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import pytest
 
 from tests.support import robot
 from tests.support.cluster import LEDGER_RUN
@@ -16,7 +19,21 @@ from tmrld.engines.entry import FAILED
 from tmrld.events import Feed
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link
-from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Describe, Grant, Hello, Message, Spaces, Status, Welcome
+from tmrld.protocol.messages import (
+    Allowance,
+    Assign,
+    ChunkMessage,
+    Describe,
+    FetchFile,
+    FileMessage,
+    Grant,
+    Hello,
+    Message,
+    Spaces,
+    Status,
+    Welcome,
+)
+from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
 from tmrld.storage.sample_log import SampleLog
 from tmrld.trainer.trainer import TrainerRole
@@ -149,6 +166,87 @@ def test_a_trainer_repeats_its_grant_on_a_new_link_though_it_still_waits_for_a_w
             async with linked(role, "trainer", "t") as relay:
                 assert await relay.hear(Grant) == granted
                 await relay.say(assign, Spaces("demo", LedgerEnv.tmrld_spec.to_plain()))
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+FILES = [["tracks", "monza", sha256(b"points"), 6], ["weights", "expert", sha256(b"tensors"), 7]]
+CONTENT = {"monza": b"points", "expert": b"tensors"}
+
+
+async def hand_out(relay: Relay) -> str:
+    """Answer the next question for a file; returns its name."""
+    wanted = await relay.hear(FetchFile)
+    assert [wanted.kind, wanted.name, wanted.sha256] in [file[:3] for file in FILES]
+    await relay.say(FileMessage(wanted.kind, wanted.name, wanted.sha256, CONTENT[wanted.name]))
+    return wanted.name
+
+
+def test_a_worker_starts_its_engine_when_it_has_the_files_and_asks_for_each_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
+        assign = Assign("demo", config(tmp_path), 1, "running", files=FILES)
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(assign)
+                wanted = await relay.hear(FetchFile)
+            async with linked(role, "worker", "w") as relay:  # the line broke: it asks again
+                await relay.say(assign)
+                assert await relay.hear(FetchFile) == wanted
+                await relay.say(FileMessage(wanted.kind, wanted.name, "", b""))  # it cannot be had now
+                await relay.say(assign)
+                assert [await hand_out(relay), await hand_out(relay)] == ["monza", "expert"]
+                await relay.hear(Describe)
+                await relay.say(replace(assign, files=FILES[:1]))  # another engine, and nothing is missing
+                await relay.hear(Describe)
+                assert {path.name for path in (tmp_path / "files").glob("*/*/*")} == {"monza.npy"}
+                await relay.say(assign)
+                assert await hand_out(relay) == "expert"
+                await relay.hear(Describe)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_worker_that_cannot_keep_a_file_says_so_and_asks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmrld.worker.worker.RETRY_FILE_S", 0.01)
+    (tmp_path / "files").write_bytes(b"")  # where a folder should be
+
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", config(tmp_path), 1, "running", files=FILES[:1]))
+                await hand_out(relay)
+                while (status := await relay.hear(Status)).state != "problem":
+                    pass
+                assert "driving waits for room for a file" in status.detail
+                (tmp_path / "files").unlink()
+                await hand_out(relay)
+                await relay.hear(Describe)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_a_trainer_starts_its_engine_when_it_has_the_files(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = TrainerRole(Layout(tmp_path), "cpu", Feed())
+        assign = Assign("demo", config(tmp_path), 1, "running", files=FILES)
+        try:
+            async with linked(role, "trainer", "t") as relay:
+                await relay.say(assign)
+                assert await hand_out(relay) == "monza"
+                wanted = await relay.hear(FetchFile)
+            async with linked(role, "trainer", "t") as relay:
+                await relay.say(assign)
+                assert await relay.hear(FetchFile) == wanted
+                await relay.say(FileMessage(wanted.kind, wanted.name, wanted.sha256, CONTENT[wanted.name]))
+                await relay.hear(Grant)
         finally:
             await role.close()
 
