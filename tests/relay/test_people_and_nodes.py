@@ -128,3 +128,47 @@ def test_a_node_that_has_joined_is_known_before_it_comes(tmp_path: Path) -> None
             assert [node.name for node in stage.store.nodes.all()] == ["w1"]
 
     asyncio.run(scene())
+
+
+def test_a_node_is_examined_and_its_newest_report_is_kept(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            with pytest.raises(Conflict, match="w1 is away: run `tmrld doctor` on its machine"):
+                await stage.relay.examine("w1")
+            worker = await stage.worker("w1")
+            assert stage.relay.report("w1") is None
+            asked = asyncio.create_task(stage.relay.examine("w1"))
+            command = await worker.hear(Command)
+            assert command.name == "doctor"
+            await worker.say(Result(command.id, value={"diagnoses": [{"code": "disk-full"}], "picture": b"jpeg"}))
+            report = await asked
+            assert report["diagnoses"] == [{"code": "disk-full"}]
+            assert report["time"] > 0
+            assert stage.relay.report("w1") == report
+            stage.relay.rename("w1", "w2")
+            assert stage.relay.report("w2") == report
+            await worker.ending()
+            stage.relay.forget("w2")
+            assert stage.relay.report("w2") is None
+
+    asyncio.run(scene())
+
+
+def test_who_only_looks_is_told_the_run_and_the_world_that_are_theirs(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            await stage.relay.create_run("other", {"environment": {"game": "trackmania"}}, "test", "now")
+            assert stage.relay.outlook("w1", "worker") == {"linked": False, "run": RUN, "environment": {}}
+            await stage.relay.assign("w1", "other")
+            assert stage.relay.outlook("w1", "worker") == {
+                "linked": False,
+                "run": "other",
+                "environment": {"game": "trackmania"},
+            }
+            assert stage.relay.outlook("t1", "trainer") == {"linked": False, "run": RUN, "environment": {}}
+            worker = await stage.worker("w1", run="other")
+            await worker.hear(Assign)
+            assert stage.relay.outlook("w1", "worker")["linked"]
+            assert stage.relay.outlook("w1", "worker")["run"] == "other"
+
+    asyncio.run(scene())

@@ -84,7 +84,8 @@ def _looked(options: argparse.Namespace) -> Report:
     file, error = options.config, ""
     try:
         file = file_read(options.config)
-        settings = load_settings(options)
+        in_game = {"environment": {"game": "trackmania", "clock": "realtime"}}
+        settings = load_settings(options, run=in_game if options.game == "trackmania" else None)
     except SettingsError as trouble:
         settings, error = Settings(), str(trouble)
     with _Telling() as telling:
