@@ -284,7 +284,7 @@ def test_a_track_goes_to_the_relay_and_comes_back(
     before = shelf.read("tracks", "curve")
 
     assert main(["track", "upload", "curve", "--force"]) == 0
-    assert relay == {"curve": (before, {"replace": True})}
+    assert relay == {"curve": (before, {"replace": True, "source": "imported"})}
     assert main(["track", "delete", "curve"]) == 0
     capsys.readouterr()
     assert main(["track", "list", "--relay"]) == 0

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def add(commands: Any) -> None:
     new = add_action(actions, "new", _new, help="make a run")
     new.add_argument("name", metavar="RUN", help="its name")
     new.add_argument("--preset", help="what it begins from (default: the defaults); `tmrld run presets` lists them")
+    new.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="a settings file whose [run] changes its configuration"
+    )
     _add_changes(new)
     _add_start(new)
     _of_run(actions, "show", _show, help="one run")
@@ -131,7 +135,8 @@ def _presets(client: Client, options: argparse.Namespace) -> int:
 
 
 def _new(client: Client, options: argparse.Namespace) -> int:
-    body = {"name": options.name, "preset": options.preset, "config": _patch(options.set), "start": options.start}
+    config = merged(_run_of(options.file), _patch(options.set)) if options.file else _patch(options.set)
+    body = {"name": options.name, "preset": options.preset, "config": config, "start": options.start}
     return _told(client.post("runs", body=body), options)
 
 
@@ -301,6 +306,19 @@ def _patch(texts: list[str]) -> dict[str, Any]:
             raise BadInput(f"{text!r} is not KEY=VALUE, for example algorithm.gamma=0.99")
         patch = merged(patch, assignment(f"run.{text}")["run"])
     return patch
+
+
+def _run_of(file: Path) -> dict[str, Any]:
+    """What a settings file says of a run, as a merge patch; its name is another's."""
+    try:
+        run = tomllib.loads(file.read_text("utf-8")).get("run")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read ({error.strerror}): give the path of a settings file") from error
+    except ValueError as error:
+        raise BadInput(f"{file} is not valid TOML: {error}") from error
+    if not isinstance(run, dict):
+        raise BadInput(f"{file} says nothing of a run: there is no [run] in it")
+    return {name: value for name, value in run.items() if name != "name"}
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

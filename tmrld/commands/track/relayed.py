@@ -8,6 +8,7 @@ from typing import Any
 from tmrld.client import Client
 from tmrld.commands.asking import add_action, print_json
 from tmrld.commands.track.files import local_shelf, plain
+from tmrld.storage.shelf import Item
 
 
 def add(actions: Any) -> None:
@@ -22,12 +23,17 @@ def add(actions: Any) -> None:
 
 def _upload(client: Client, options: argparse.Namespace) -> int:
     item, data = local_shelf(options).load("tracks", options.name)
-    answer = client.upload("tracks", item.name, data=data, replace=options.force or None)
+    answer = client.upload("tracks", item.name, data=data, replace=options.force or None, **told_of(item))
     if options.json:
         print_json(answer)
     else:
         print(f"{item.name} is on the relay's shelf: runs of game='trackmania' may name it in environment.track")
     return 0
+
+
+def told_of(item: Item) -> dict[str, Any]:
+    """What a relay cannot see in the file of a track."""
+    return {name: item.about[name] for name in ("source", "lap_time_s") if item.about.get(name) is not None}
 
 
 def _download(client: Client, options: argparse.Namespace) -> int:
