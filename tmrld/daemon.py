@@ -228,7 +228,7 @@ class Daemon:
             raise SettingsError('a trainer needs torch, which is not installed here: run `pip install "tmrld[trainer]"`')
         from tmrld.trainer.trainer import TrainerRole
 
-        return TrainerRole(layout, self.settings.trainer.device, self.feed)
+        return TrainerRole(layout, self.settings.trainer.device, self.feed, self._doctor)
 
     async def _make_worker(self, layout: Layout, name: str) -> _PeerRole:
         from tmrld.storage.sample_log import SampleLog

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -149,7 +148,8 @@ def test_a_picture_is_there_only_where_something_is_seen(tmp_path: Path) -> None
 
 
 def test_on_a_terminal_there_are_colours_and_it_is_told_what_is_looked_at(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
+    assert sys.platform != "win32"
+    ours, theirs = os.openpty()
     command = [sys.executable, "-m", "tmrld", "doctor", *QUICK, "--data", str(tmp_path / "data")]
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("NO_COLOR", None)

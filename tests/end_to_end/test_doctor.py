@@ -31,7 +31,9 @@ from tmrld.errors import NotFound
 from tmrld.events import Feed
 from tmrld.protocol.messages import Assign, Command, Result
 from tmrld.settings import Settings
+from tmrld.storage.layout import Layout
 from tmrld.storage.sample_log import SampleLog
+from tmrld.trainer.trainer import TrainerRole
 from tmrld.worker.outbox import Outbox
 from tmrld.worker.worker import Doctor, WorkerRole
 
@@ -123,6 +125,26 @@ def test_a_worker_that_ends_does_not_wait_for_the_doctor(tmp_path: Path) -> None
     asyncio.run(asyncio.wait_for(scene(), SCENE_S))
 
 
+def test_a_trainer_has_its_machine_examined_beside_its_work(tmp_path: Path) -> None:
+    async def scene() -> None:
+        looking = Looking()
+        role = TrainerRole(Layout(tmp_path), "cpu", Feed(), looking)
+        try:
+            async with linked(role, "trainer", "t") as relay:
+                await relay.say(Command(7, "doctor"), Command(8, "doctor"))
+                assert await relay.hear(Result) == Result(8, "it is being looked at already")
+                looking.may_end.set()
+                assert await relay.hear(Result) == Result(7, value={"diagnoses": [], "picture": b"jpeg"})
+                assert looking.worlds == [{}]
+                looking.may_end.clear()
+                await relay.say(Command(9, "doctor"))
+                await looking.begun.wait()
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
 # The process apart
 
 
@@ -131,9 +153,9 @@ def test_an_examination_that_hangs_or_fails_is_a_diagnosis(tmp_path: Path, monke
     late = asyncio.run(examined(settings, {}, longest_s=0.2))
     assert [each["code"] for each in late["diagnoses"]] == ["examination-failed"]
     assert "ended after 0.2 s" in late["diagnoses"][0]["text"]
-    monkeypatch.setattr(apart.sys, "executable", str(tmp_path / "no-python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     assert "no process could be started" in asyncio.run(examined(settings, {}))["diagnoses"][0]["text"]
-    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     assert "its process ended with" in asyncio.run(examined(settings, {}))["diagnoses"][0]["text"]
 
 

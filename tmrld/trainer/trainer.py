@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from tmrld.configuration import TRAINER_GROUPS, changes, need_restart
@@ -56,10 +56,14 @@ FAREWELL_S = 1.0
 """How long a daemon that ends tries to send what its engine left, first of all the last checkpoint."""
 
 
+Doctor = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Looks at this machine and the world of a run ({} for none); returns its report as plain values, and never fails."""
+
+
 class TrainerRole:
     """One trainer.  `serve` runs once per link; the engine lives on between links."""
 
-    def __init__(self, layout: Layout, device: str, feed: Feed) -> None:
+    def __init__(self, layout: Layout, device: str, feed: Feed, doctor: Doctor | None = None) -> None:
         self._layout = layout
         self._device = device
         self._feed = feed
@@ -72,6 +76,8 @@ class TrainerRole:
         self._closing = False
         self._held = False
         """Whether a person has stopped the engine."""
+        self._doctor = doctor
+        self._examination: asyncio.Task[None] | None = None
         self._session = _Session()
         self._outgoing = Outgoing()
 
@@ -99,6 +105,9 @@ class TrainerRole:
     async def close(self) -> None:
         """Stop the engine; it writes a last checkpoint, which is sent if the link still stands."""
         self._closing = True
+        if self._examination is not None:
+            self._examination.cancel()
+            await asyncio.wait({self._examination})
         await self._stop_engine()
         if self._link is not None:
             with contextlib.suppress(TimeoutError):
@@ -151,10 +160,19 @@ class TrainerRole:
                 await self.restart_engine()
             case "restart":
                 error = "it has no engine now, because it was stopped or there is no run for it"
+            case "doctor" if self._examination is not None and not self._examination.done():
+                error = "it is being looked at already"
+            case "doctor" if self._doctor is not None:
+                self._examination = asyncio.create_task(self._examine(self._doctor, message.id))
+                return
             case _:
                 await self._to_engine(message)
                 return
         self._outgoing.put(Result(message.id, error))
+
+    async def _examine(self, doctor: Doctor, question: int) -> None:
+        """Have the doctor look at this machine, beside all else, and answer."""
+        self._outgoing.put(Result(question, value=await doctor({})))
 
     @property
     def _held_status(self) -> Status:
