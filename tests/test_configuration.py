@@ -14,10 +14,12 @@ from tmrld.configuration import (
     WORKER_GROUPS,
     Change,
     InvalidConfig,
+    Reference,
     changes,
     checked,
     need_restart,
     patched,
+    references,
     schema,
 )
 from tmrld.errors import NotFound
@@ -144,6 +146,50 @@ def test_only_the_engines_that_use_a_field_restart() -> None:
     assert need_restart(memory, TRAINER_GROUPS)
     assert not need_restart(memory, WORKER_GROUPS)
     assert not need_restart(changes(checked({}), checked({"algorithm": {"gamma": 0.5}})), TRAINER_GROUPS)
+
+
+# Files on the shelf
+
+
+GAME = {"id": "tmrld/TM20Lidar-v0", "game": "trackmania", "clock": "realtime", "track": "monza"}
+
+
+def test_a_configuration_tells_which_files_it_refers_to_and_who_needs_them() -> None:
+    config = checked(
+        {
+            "environment": GAME,
+            "collection": {"policy": "expert"},
+            "training": {"start_from": "teacher"},
+            "replay": {"demonstrations": ["mine", "yours"]},
+        }
+    )
+    worker = [Reference("environment.track", "tracks", "monza"), Reference("collection.policy", "weights", "expert")]
+    trainer = [
+        Reference("training.start_from", "weights", "teacher"),
+        Reference("replay.demonstrations", "demonstrations", "mine"),
+        Reference("replay.demonstrations", "demonstrations", "yours"),
+    ]
+    assert references(config, "worker") == worker
+    assert references(config, "trainer") == trainer
+    assert references(config) == worker + trainer
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"track": "long"},
+        {**GAME, "track": "C:/lines/monza.npy"},
+        {**GAME, "track": "monza.CSV"},
+        {**GAME, "id": "tests.support.ledger_env:LedgerEnv"},
+    ],
+)
+def test_the_simulators_tracks_and_paths_are_no_files_of_the_shelf(environment: dict[str, Any]) -> None:
+    assert references(checked({"environment": environment})) == []
+
+
+def test_a_configuration_of_an_older_tmrld_refers_to_nothing() -> None:
+    assert references({"environment": {"id": "tmrld/TM20Lidar-v0", "game": "sim"}, "replay": {"capacity": 5}}) == []
 
 
 # Presets

@@ -123,11 +123,6 @@ def references(config: Mapping[str, Any], role: str = "") -> list[Reference]:
     return [each for each in found if each.name]
 
 
-def needed_files(config: Mapping[str, Any], role: str) -> list[tuple[str, str]]:
-    """Kind and name of the files on the shelf that a worker or trainer needs for a run, each once."""
-    return list(dict.fromkeys((each.kind, each.name) for each in references(config, role)))
-
-
 def _changes(model: type[BaseModel], prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     for name, field in model.model_fields.items():
         old, new = before.get(name), after.get(name)

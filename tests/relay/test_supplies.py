@@ -102,6 +102,19 @@ def test_a_run_waits_for_a_file_and_goes_on_when_it_comes(tmp_path: Path, withou
     asyncio.run(scene())
 
 
+def test_a_file_that_a_command_has_put_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmrld.relay.relay.SHELF_LOOK_S", 0.01)
+
+    async def scene() -> None:
+        async with supplied(tmp_path, without=("tracks", "monza")) as (stage, shelf):
+            worker = await stage.connect("worker", "w1")
+            assert (await worker.hear(Assign)).run == ""
+            shelf.put("tracks", "monza", b"points")
+            assert (await worker.hear(Assign)).run == RUN
+
+    asyncio.run(scene())
+
+
 def test_it_is_said_once_that_a_file_is_missing(tmp_path: Path) -> None:
     async def scene() -> None:
         async with supplied(tmp_path, without=("tracks", "monza")) as (stage, _), stage.listening("problem", "node") as events:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tmrld.errors import NotFound
+from tmrld.errors import Damaged, NotFound
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import RunStore
-from tmrld.storage.tracks import Track
+from tmrld.storage.tracks import Track, thinned
 
 LINE = np.array([[0.0, 0.0], [1.5, 2.0]], np.float32)
 
@@ -24,6 +25,17 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
     store.create("run", {}, "me", 0.0)
     yield store
     store.close()
+
+
+def test_a_line_is_thinned_evenly_with_both_its_ends() -> None:
+    file = io.BytesIO()
+    np.save(file, np.column_stack([np.arange(11.0), np.zeros(11), -np.arange(11.0)]))
+    track = thinned("monza", file.getvalue(), 3)
+    np.testing.assert_array_equal(track.points, np.array([[0, 0], [5, -5], [10, -10]], np.float32))
+    assert (track.name, track.width_m) == ("monza", None)
+    assert len(thinned("monza", file.getvalue(), 100).points) == 11
+    with pytest.raises(Damaged, match="the track 'monza' on the shelf is damaged"):
+        thinned("monza", file.getvalue()[:-9], 3)
 
 
 def drive(store: RunStore, name: str, lap_time_s: float | None, actor: str = "policy", purpose: str = "train") -> None:

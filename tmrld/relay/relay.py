@@ -56,6 +56,9 @@ RENAMED = 4002
 EXAMINATION_S = 55.0
 """How long a node may take to look at itself: a little longer than it gives itself."""
 
+SHELF_LOOK_S = 2.0
+"""How often it is looked for a file that a run waits for."""
+
 ACTIVE = ("running", "paused")
 MOVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "start": ("running", ("queued", "stopped", "failed", "finished", "paused")),
@@ -103,7 +106,7 @@ class Relay:
                     if run.state in ACTIVE:
                         await self._open(run.name)
                 ready()
-                await asyncio.Event().wait()
+                await self._look_for_files()
         finally:
             self._tasks = None
             for hub in self._hubs.values():
@@ -243,9 +246,9 @@ class Relay:
 
     def _deal(self) -> None:
         """Seat every node, and tell those whose seat or run has changed; a trainer that is left over takes a queued run."""
-        supplies = {run.name: (run, self._supplies.ready(run)) for run in self._store.all() if run.state in ACTIVE}
-        files = {name: found for name, (_, found) in supplies.items() if found is not None}
-        active = [supplies[name][0] for name in files]
+        active = [run for run in self._store.all() if run.state in ACTIVE]
+        files = self._supplies.ready(active)
+        active = [run for run in active if run.name in files]
         by_name = {run.name: run for run in active}
         assigned = self._store.assignments.all()
         for member, seat in self._roster.seats([run.name for run in active], assigned):
@@ -270,6 +273,16 @@ class Relay:
     def shelf_changed(self) -> None:
         """A file was put on the shelf or taken from it."""
         self._deal()
+
+    async def _look_for_files(self) -> None:
+        """For ever: while a run waits for a file, look whether a command has put it on the shelf, which nobody tells."""
+        while True:
+            await asyncio.sleep(SHELF_LOOK_S)
+            if self._supplies.awaited:
+                try:
+                    self._deal()
+                except StorageError as error:
+                    log.warning("whether files are on the shelf now cannot be seen: %s", error)
 
     def _problem(self, run: str, detail: str) -> None:
         log.error("run %s: %s", run, detail)

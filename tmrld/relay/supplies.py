@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tmrld.configuration import references
@@ -24,7 +24,7 @@ class Supplies:
         self._shelf = shelf
         self._store = store
         self._problem = problem
-        self._said: dict[str, str] = {}
+        self._lacking: dict[str, str] = {}
 
     def needed(self, run: Run) -> dict[str, Files]:
         """What a worker and what a trainer needs for this run.
@@ -46,18 +46,25 @@ class Supplies:
                     found.append(entry)
         return files
 
-    def ready(self, run: Run) -> dict[str, Files] | None:
-        """The same; None while something is not there, which is told once."""
-        try:
-            files = self.needed(run)
-        except (NotFound, StorageError) as error:
-            detail = f"the run waits: {error}"
-            if self._said.get(run.name) != detail:
-                self._said[run.name] = detail
-                self._problem(run.name, detail)
-            return None
-        self._said.pop(run.name, None)
-        return files
+    def ready(self, runs: Sequence[Run]) -> dict[str, dict[str, Files]]:
+        """The same for those of these runs, by name, for which all is there; what another lacks is told once."""
+        found: dict[str, dict[str, Files]] = {}
+        lacking: dict[str, str] = {}
+        for run in runs:
+            try:
+                found[run.name] = self.needed(run)
+            except (NotFound, StorageError) as error:
+                lacking[run.name] = f"the run waits: {error}"
+        before, self._lacking = self._lacking, lacking
+        for name, detail in lacking.items():
+            if before.get(name) != detail:
+                self._problem(name, detail)
+        return found
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a run waited for a file when it was last looked."""
+        return bool(self._lacking)
 
     async def hand_out(self, member: Member, wanted: FetchFile) -> bool:
         """Send a node a file that it needs, and nobody others; False if there is another one of that name by now."""
