@@ -1,4 +1,5 @@
-"""What tests of the doctor's look at the game share: a plugin that tells what it is told to, records, and diagnoses by their code."""
+"""What tests of the doctor's look at the game share: a plugin that tells what it is told to, records, and diagnoses by their "
+"code."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,33 +44,23 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
-def record(**values: float) -> Record:
-    """A car that stands at the start, but for what is said."""
-    still = {
-        "speed": 0.0,
-        "distance": 0.0,
-        "x": 10.0,
-        "y": 5.0,
-        "z": 20.0,
-        "steer": 0.0,
-        "gas": 0.0,
-        "braking": 0.0,
-        "finished": 0.0,
-        "gear": 1.0,
-        "rpm": 900.0,
-    }
-    chosen = {**still, **values}
-    return Record(**{**chosen, "finished": bool(chosen["finished"])}, received=0.0)
+STILL = Record(0.0, 0.0, 10.0, 5.0, 20.0, 0.0, 0.0, 0.0, False, 1.0, 900.0, 0.0)
+"""A car that stands at the start."""
+
+
+def record(**values: Any) -> Record:
+    """`STILL`, but for what is said."""
+    return replace(STILL, **values)
 
 
 def told(
     seconds: float = 3.0, rate: float = 60.0, first_s: float = 0.5, **values: float | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Records as the doctor keeps them: so many per second, from ``first_s`` on; a value may be an array, of as many as there are."""
+    """Records as the doctor keeps them: so many per second, from ``first_s`` on; a value may be an array, of as many as there "
+    "are."""
     times = first_s + np.arange(round(seconds * rate)) / rate
-    plain = record()
     names = ("speed", "distance", "x", "y", "z", "steer", "gas", "braking", "finished", "gear", "rpm")
-    columns = [np.broadcast_to(values.get(name, getattr(plain, name)), times.shape) for name in names]
+    columns = [np.broadcast_to(values.get(name, getattr(STILL, name)), times.shape) for name in names]
     return np.column_stack([*columns, times]).astype(np.float64)
 
 

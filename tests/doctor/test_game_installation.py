@@ -1,4 +1,5 @@
-"""Whether the game runs, and what OpenPlanet has of the plugins: with processes, folders and logs as there are on a player's machine."""
+"""Whether the game runs, and what OpenPlanet has of the plugins: with processes, folders and logs as there are on a player's "
+"machine."""
 
 from __future__ import annotations
 
@@ -235,7 +236,8 @@ def test_a_port_that_the_plugin_cannot_have_is_told(home: Path, folder: Path) ->
 def test_lines_about_other_plugins_are_left_out_and_nobody_is_named() -> None:
     lines = [
         "[ScriptEngine] Unable to load plugin info for 'Felix': Missing required signature file!",
-        f"[ScriptRuntime] [{OURS}] Script exception in C:\\Users\\Felix Mustermann\\OpenplanetNext\\Plugins\\{OURS}\\Main.as line 3",
+        f"[ScriptRuntime] [{OURS}] Script exception in C:\\Users\\Felix Mustermann\\OpenplanetNext\\Plugins\\{OURS}\\Main.as "
+        "line 3",
         f"[ScriptRuntime] [{OURS}] error in /home/felix/x " + "x" * 1000,
     ]
     found = troubles(lines, "/home/felix")

@@ -94,6 +94,14 @@ def test_a_plugin_that_hangs_up_at_once() -> None:
         assert set(judged(listen(plugin.port, lambda each: each.hung_up))) == {"plugin-hangs-up"}
 
 
+def test_a_plugin_that_has_just_lost_another_listener_is_called_again() -> None:
+    numbers = itertools.count()
+    with Plugin(lambda: pack(record()) if next(numbers) else b"") as plugin:
+        seen = listen(plugin.port, for_s(0.6))
+    assert len(seen.told) > 0
+    assert "plugin-hangs-up" not in judged(seen)
+
+
 def test_a_plugin_in_a_menu_is_silent() -> None:
     with Plugin(lambda: None) as plugin:
         found = judged(listen(plugin.port, for_s(0.3)))
@@ -103,8 +111,8 @@ def test_a_plugin_in_a_menu_is_silent() -> None:
 
 def test_another_program_that_has_the_only_connection_is_named() -> None:
     with Plugin(lambda: pack(record())) as plugin:
-        code = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {plugin.port})); s.recv(1); print('has it', flush=True); "
-        code += "sys.stdin.read()"
+        code = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {plugin.port})); s.recv(1); "
+        code += "print('has it', flush=True); sys.stdin.read()"
         other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert other.stdout is not None
@@ -203,7 +211,7 @@ def test_records_that_stay_the_same_while_the_picture_moves() -> None:
 
 
 def test_a_race_that_is_finished_is_noted() -> None:
-    with telling(lambda: record(finished=1.0)) as plugin:
+    with telling(lambda: record(finished=True)) as plugin:
         found = judged(listen(plugin.port, for_s(0.3)))
     assert found["race-finished"].state == "note"
 

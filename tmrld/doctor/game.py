@@ -57,10 +57,12 @@ class Simulated(Evidence):
 class GameEvidence(Evidence):
     """All that was seen of the game.  A part that was not looked at, or whose look failed, is None; ``failed`` says why, by part.
 
-    ``options`` are those of the environment, less its ``kwargs``, which are somebody's own.
+    ``options`` are those of the environment, less its ``kwargs``, which are somebody's own; ``seconds`` is how long it was to be
+    watched.
     """
 
     options: EnvironmentOptions
+    seconds: float = 0.0
     failed: dict[str, str] = Field({})
     installation: Installation | None = None
     telemetry: Telemetry | None = None
@@ -141,6 +143,7 @@ def _gather(options: EnvironmentOptions, seconds: float, say: Say, *, drive: boo
         time.sleep(max(0.0, seconds - listening.listened_s))
     return GameEvidence(
         options=options,
+        seconds=seconds,
         failed=look.failed,
         installation=found,
         telemetry=None if listening is None else look.at("telemetry", listening.heard),

@@ -87,6 +87,108 @@ MACHINE: tuple[Known, ...] = (
 
 # Of the game, its window, the plugin and the controls
 
-GAME: tuple[Known, ...] = ()
+GAME: tuple[Known, ...] = (
+    Known(
+        "OpenPlanet stopped sending data since more than 10.0s (TMRL's issues 38, 117, 122 and 123)",
+        (
+            "plugin-silent",
+            "plugin-held",
+            "plugin-stops",
+            "plugin-hangs-up",
+            "plugin-unreachable",
+            "plugin-no-host",
+            "telemetry-zero",
+            "telemetry-frozen",
+        ),
+    ),
+    Known(
+        "ConnectionRefusedError: no connection could be made to port 9000 (TMRL's issues 73 and 120)",
+        (
+            "plugin-port-closed",
+            "game-not-running",
+            "openplanet-missing",
+            "plugin-missing",
+            "plugin-damaged",
+            "plugin-unsigned",
+            "plugin-error",
+            "plugin-port-taken",
+            "plugin-port-differs",
+        ),
+    ),
+    Known(
+        "the plugin's numbers make no sense, or are those of another plugin",
+        ("plugin-another-program", "plugin-nonsense", "plugin-twice", "plugin-old", "plugin-not-reloaded", "speed-unit"),
+    ),
+    Known(
+        "replays are not saved: refused on port 10000, no Club access, an unsigned plugin (TMRL's issues 20, 105 and 109)",
+        (
+            "replay-port-closed",
+            "replay-port-untried",
+            "replay-plugin-missing",
+            "replay-plugin-unsigned",
+            "replay-refused",
+        ),
+    ),
+    Known(
+        "time-steps time out on a busy machine, or the game should draw 30 frames a second (TMRL's issues 4, 121 and 134)",
+        ("capture-slow", "capture-too-slow", "telemetry-slow", "telemetry-too-slow"),
+    ),
+    Known(
+        "on a new track the car is reset again and again (TMRL's issue 31)",
+        ("track-elsewhere", "track-starts-elsewhere", "track-missing", "track-on-shelf", "race-finished", "finish-stays"),
+    ),
+    Known("a recording of two points, with which nothing is learned (TMRL's issue 91)", ("track-short", "track-unreadable")),
+    Known(
+        "the game's window gets another size by itself (TMRL's issue 91), or does not take it",
+        ("window-keeps-size", "window-screen-too-small", "window-off-screen", "picture-size"),
+    ),
+    Known(
+        "with Windows' scaling of the display, a wrong part of the screen is seen (TMRL's pull request 76)", ("window-scaled",)
+    ),
+    Known(
+        "VIGEM_ERROR_BUS_NOT_FOUND, or no gamepad connects (TMRL's issue 52; vgamepad's 4, 10, 14, 23 and 43)",
+        ("gamepad-driver-missing", "gamepad-package-missing", "gamepad-broken", "controls-failed"),
+    ),
+    Known("vgamepad in Proton or Wine (vgamepad's issue 27)", ("gamepad-in-wine",)),
+    Known(
+        "vgamepad on Linux: libevdev, or /dev/uinput, is missing or forbidden (vgamepad's pull request 18)",
+        ("gamepad-libevdev-missing", "gamepad-uinput-missing", "gamepad-uinput-forbidden"),
+    ),
+    Known(
+        "the car does not drive by itself, and is only reset (TMRL's issue 70)",
+        (
+            "controls-unheard",
+            "controls-not-in-front",
+            "controls-taken-over",
+            "car-stands",
+            "reset-unheard",
+            "window-behind",
+            "game-is-admin",
+            "keys-not-pressed",
+            "keys-no-xtest",
+        ),
+    ),
+    Known(
+        "NoneType in the LIDAR's check on Linux: there is no window of that title (TMRL's issue 90)",
+        ("window-missing", "window-another-title", "window-hidden", "window-several", "window-gone"),
+    ),
+    Known(
+        "a worker without a screen, under Xvfb, VNC, Lutris or Wine (TMRL's pull request 57)",
+        ("display-missing", "display-unusable", "session-wayland"),
+    ),
+    Known(
+        "the screenshots are black, old, or of something else than the game",
+        ("picture-missing", "picture-black", "picture-plain", "picture-frozen", "window-covered"),
+    ),
+    Known(
+        "the LIDAR's beams end at once, or never: another camera, or another kind of road",
+        ("lidar-blocked", "lidar-blocked-ahead", "lidar-no-borders", "lidar-lopsided"),
+    ),
+    Known(
+        "the car stands still since the reward was divided by 100 (TMRL's issue 21)",
+        never="the reward is 1 for 10 m, networks and temperature are tuned to that, and the page shows each of its terms",
+    ),
+    Known("the doctor himself fails, or the simulator does", ("look-failed", "sim-fails", "sim-lidar-differs")),
+)
 
 KNOWN: tuple[Known, ...] = (*MACHINE, *GAME)

@@ -31,6 +31,10 @@ from tmrld.errors import GameError
 AREA = "plugin"
 MOST_BYTES = 1 << 22
 """So much is listened to at most: some minutes of the game at 400 frames per second."""
+CALLS, AGAIN_S = 5, 0.2
+"""So often a plugin is called that hangs up without a word, and so long it is left alone in between."""
+LOOK_S = 0.1
+"""How often it is looked whether to go on."""
 HEAD_BYTES = 32
 MOST_PIECES = 64
 SILENT_S = 1.0
@@ -88,11 +92,13 @@ class Telemetry(Evidence):
 
 
 class Listening:
-    """A call to the plugin, which is listened to by a thread of its own until `heard` is asked."""
+    """A call to the plugin, which is listened to by a thread of its own until `heard` is asked.
+
+    A plugin that hangs up before it has told anything is called again, a few times: one that has just lost another listener does so.
+    """
 
     def __init__(self, host: str, port: int, began: float) -> None:
-        """Returns when it is known whether the call is answered.  Times count from ``began``, as `time.perf_counter` tells "
-        "time."""
+        """Returns when it is known whether the call is answered.  Times count from ``began``, as `time.perf_counter` tells time."""
         self._host, self._port, self._began = host, port, began
         self._answer: Answer = "connected"
         self._detail = ""
@@ -100,26 +106,15 @@ class Listening:
         self._pieces: list[tuple[int, float]] = []
         self._ended = threading.Event()
         self.hung_up = False
-        """Whether the other side has ended it."""
-        self._line: socket.socket | None = None
+        """Whether the other side has ended it for good."""
         self._thread: threading.Thread | None = None
-        self._began_to_listen = time.perf_counter()
-        self._listener, self._holders = "", list[str]()
-        try:
-            self._line = socket.create_connection((host, port), ANSWER_S)
-        except (socket.gaierror, UnicodeError) as error:
-            self._answer, self._detail = "no host", getattr(error, "strerror", None) or "it is no name of a host"
-        except ConnectionRefusedError:
-            self._answer = "refused"
-        except OSError as error:
-            self._answer, self._detail = "unreachable", error.strerror or "timed out"
-        else:
-            self._began_to_listen = time.perf_counter()
-            self._line.settimeout(0.1)
-            self._thread = threading.Thread(target=self._listen, args=(self._line,), name="listen to the plugin", daemon=True)
+        self._over_at: float | None = None
+        line = self._call() or self._call_again()
+        self._called_at = time.perf_counter()
+        if line is not None:
+            self._thread = threading.Thread(target=self._listen, args=(line,), name="listen to the plugin", daemon=True)
             self._thread.start()
-        if is_here(host):
-            self._listener, self._holders = who_has(port)
+        self._listener, self._holders = who_has(port) if is_here(host) else ("", [])
 
     @property
     def answered(self) -> bool:
@@ -129,7 +124,7 @@ class Listening:
     @property
     def listened_s(self) -> float:
         """For how many seconds it was listened to by now."""
-        return time.perf_counter() - self._began_to_listen if self.answered else 0.0
+        return (self._over_at or time.perf_counter()) - self._called_at if self.answered else 0.0
 
     def heard(self) -> Telemetry:
         """Hang up; what was heard until now."""
@@ -137,8 +132,6 @@ class Listening:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        if self._line is not None:
-            self._line.close()
         return Telemetry(
             host=self._host,
             port=self._port,
@@ -148,28 +141,65 @@ class Listening:
             came_bytes=len(self._data),
             head=bytes(self._data[:HEAD_BYTES]),
             pieces=[size for size, _ in self._pieces[:MOST_PIECES]],
-            called_s=self._began_to_listen - self._began,
+            called_s=self._called_at - self._began,
             listened_s=listened_s,
             hung_up=self.hung_up,
             holders=self._holders,
             listener=self._listener,
         )
 
-    def _listen(self, line: socket.socket) -> None:
-        """Thread: until it is ended here or there."""
+    def _call(self) -> socket.socket | None:
+        self._answer, self._detail = "connected", ""
+        try:
+            line = socket.create_connection((self._host, self._port), ANSWER_S)
+        except (socket.gaierror, UnicodeError) as error:
+            self._answer, self._detail = "no host", getattr(error, "strerror", None) or "it is no name of a host"
+        except ConnectionRefusedError:
+            self._answer = "refused"
+        except OSError as error:
+            self._answer, self._detail = "unreachable", error.strerror or "timed out"
+        else:
+            line.settimeout(LOOK_S)
+            return line
+        return None
+
+    def _call_again(self) -> socket.socket | None:
+        """If nobody listens there: a plugin may just begin to listen anew."""
+        if self._answer != "refused":
+            return None
+        time.sleep(AGAIN_S)
+        return self._call()
+
+    def _listen(self, first: socket.socket) -> None:
+        """Thread: until it is ended here, or there for good."""
+        line: socket.socket | None = first
+        broke = False
+        for call in range(CALLS):
+            if call:
+                said, line = self._detail, self._call()
+                self._answer, self._detail = "connected", self._detail or said  # the first call was answered
+            if line is not None:
+                with line:
+                    broke = self._read(line)
+            if self._data or self._ended.wait(AGAIN_S):
+                break
+        self.hung_up, self._over_at = broke, time.perf_counter()
+
+    def _read(self, line: socket.socket) -> bool:
+        """Read until it is ended; whether the other side did so."""
         while not self._ended.is_set() and len(self._data) < MOST_BYTES:
             try:
                 data = line.recv(1 << 16)
             except TimeoutError:
                 continue
             except OSError as error:
-                self._detail, self.hung_up = error.strerror or "the connection broke", True
-                return
+                self._detail = error.strerror or "the connection broke"
+                return True
             if not data:
-                self.hung_up = True
-                return
+                return True
             self._pieces.append((len(data), time.perf_counter() - self._began))
             self._data += data
+        return False
 
     def _records(self) -> NDArray[np.float64]:
         """Each with the time at which its last byte came."""
