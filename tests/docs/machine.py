@@ -89,16 +89,17 @@ class Machine:
         }
 
     def __enter__(self) -> Machine:
-        self._shell = subprocess.Popen(
-            ["bash", "-s"],
-            cwd=self.folder,
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=(self.folder / "output").open("wb"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with (self.folder / "output").open("wb") as output:
+            self._shell = subprocess.Popen(
+                ["bash", "-s"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self._say(PRELUDE)
         return self
 
