@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 
 from tmrld import shelving
 from tmrld.cli import main
-from tmrld.envs.options import EnvironmentOptions
+from tmrld.envs.options import LIDAR_PROGRESS_ID, EnvironmentOptions
 from tmrld.envs.trackmania.game import course_of
-from tmrld.errors import WorldError
-from tmrld.local import placed, shelf_of
+from tmrld.errors import NotFound, WorldError
+from tmrld.local import bundled_for, placed, shelf_of, weights_file
 from tmrld.settings import Settings, load
 
 LINE = np.array([(0.0, 8.0, 0.0), (0.0, 8.0, 50.0)])
@@ -45,6 +46,43 @@ def test_a_track_that_was_replaced_is_the_new_one(settings: Settings) -> None:
 
     assert len(course_of(placed(game("oval"), settings).track).line) == 1001
     assert len(course_of(before.track).line) == 501
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        (EnvironmentOptions(), "bundled-default"),
+        (EnvironmentOptions(track="blue"), "bundled-random-tracks"),
+        (game("default"), "bundled-random-tracks"),
+        (EnvironmentOptions(id=LIDAR_PROGRESS_ID), "bundled-random-tracks"),
+    ],
+)
+def test_the_weights_that_tmrld_brings_are_for_the_environment(environment: EnvironmentOptions, name: str) -> None:
+    assert bundled_for(environment, environment.track) == name
+
+
+def test_weights_are_found_by_their_name(settings: Settings) -> None:
+    path = weights_file("bundled", EnvironmentOptions(), settings)
+
+    assert Path(path).name == "bundled-default.safetensors"
+    assert Path(path).read_bytes() == shelf_of(settings).read("weights", "bundled-default")
+    assert weights_file("bundled-default", EnvironmentOptions(), settings) == path
+    with pytest.raises(NotFound, match="did you mean 'bundled-default'"):
+        weights_file("bundled-defalt", EnvironmentOptions(), settings)
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_weights_that_tmrld_brings_drive(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env", "run", "tmrld/TM20Lidar-v0", "--policy", "bundled", "--episodes", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    assert (found["finished"], found["policy"]) == (1, "bundled")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_policy_of_no_name_is_told_which_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env", "run", "tmrld/TM20Lidar-v0", "--policy", "bundled-defalt"]) == 2
+    assert "neither random nor scripted nor a file, and there are no weights 'bundled-defalt'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("track", ["oval.npy", "C:/lines/oval.csv", "oavl"])

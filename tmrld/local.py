@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from tmrld.envs.options import OURS, EnvironmentOptions, names_a_file
+from tmrld.envs.options import LIDAR_ID, OURS, EnvironmentOptions, names_a_file
+from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import NotFound
 from tmrld.fetching import FetchedFiles
 from tmrld.protocol.messages import FileMessage
 from tmrld.settings import Settings
 from tmrld.storage.layout import Layout
-from tmrld.storage.shelf import Shelf
+from tmrld.storage.shelf import Item, Shelf
+
+BUNDLED = "bundled"
+"""Stands for the weights that tmrld brings."""
 
 
 def shelf_of(settings: Settings) -> Shelf:
@@ -28,10 +32,31 @@ def placed(environment: EnvironmentOptions, settings: Settings) -> EnvironmentOp
         item, data = shelf_of(settings).load("tracks", track)
     except NotFound:  # whoever makes the environment says what a track can be
         return environment
+    return environment.model_copy(update={"track": _laid_out(item, data, settings)})
+
+
+def weights_file(name: str, environment: EnvironmentOptions, settings: Settings) -> str:
+    """The file of weights on the shelf; "bundled" are those that tmrld brings for this environment.
+
+    Raises NotFound and StorageError.
+    """
+    if name == BUNDLED:
+        name = bundled_for(environment, name_of(environment.track))
+    item, data = shelf_of(settings).load("weights", name)
+    return _laid_out(item, data, settings)
+
+
+def bundled_for(environment: EnvironmentOptions, track: str) -> str:
+    """The name of the weights that tmrld brings for this environment on this track."""
+    known = environment.id == LIDAR_ID and environment.game == "sim" and track == "default"
+    return "bundled-default" if known else "bundled-random-tracks"
+
+
+def _laid_out(item: Item, data: bytes, settings: Settings) -> str:
+    """A path whose last part is the name of the item, as a worker has it."""
     files = FetchedFiles(_layout(settings).worker_files)
     files.keep(FileMessage(item.kind, item.name, item.sha256, data))
-    paths = files.paths([[item.kind, item.name, item.sha256, item.size_bytes]])
-    return environment.model_copy(update={"track": paths[f"{item.kind}/{item.name}"]})
+    return files.paths([[item.kind, item.name, item.sha256, item.size_bytes]])[f"{item.kind}/{item.name}"]
 
 
 def _layout(settings: Settings) -> Layout:

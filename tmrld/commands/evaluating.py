@@ -13,7 +13,7 @@ from tmrld.client import Client
 from tmrld.commands.asking import add_action, add_relay_flags, connect, moment, number, print_json, print_table
 from tmrld.commands.flags import load_settings, positive, whole
 from tmrld.errors import BadInput, LinkError, NotFound, Refused
-from tmrld.local import placed, shelf_of
+from tmrld.local import BUNDLED, bundled_for, placed, shelf_of
 from tmrld.scores import LeagueScore, Score, league, score
 from tmrld.settings import Settings
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tmrld.worker.driving import Drive
     from tmrld.worker.evaluating import Candidate
 
-BUNDLED = "bundled"
 EPISODES = 10
 SCORE_COLUMNS = ("finished", "median lap", "mean", "std", "best lap", "mean return")
 
@@ -192,7 +191,9 @@ def _candidate(options: argparse.Namespace, settings: Settings, track: str | Non
 
     text: str = options.weights
     if text == BUNDLED:
-        text = _bundled(options, settings.run.environment, track)
+        environment = settings.run.environment
+        named = environment.model_copy(update={"id": options.id or environment.id})
+        text = bundled_for(named, track or environment.track)
     path = Path(text).expanduser()
     if path.is_file():
         return of_weights(path.stem, read_file(path))
@@ -211,15 +212,6 @@ def _candidate(options: argparse.Namespace, settings: Settings, track: str | Non
         except (NotFound, Refused, LinkError) as error:
             raise NotFound(f"{text!r} is no file, and no run that a relay told of ({error}); and {missing}") from error
     return of_weights(text, _of_run(connect(options), run, version))
-
-
-def _bundled(options: argparse.Namespace, environment: EnvironmentOptions, track: str | None) -> str:
-    """The weights that tmrld brings for this track."""
-    from tmrld.envs.options import LIDAR_ID
-
-    lidar = (options.id or environment.id) == LIDAR_ID and environment.game == "sim"
-    known = lidar and (track or environment.track) == "default"
-    return "bundled-default" if known else "bundled-random-tracks"
 
 
 def _of_run(client: Client, run: str, version: str | None) -> bytes:

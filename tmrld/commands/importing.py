@@ -228,8 +228,12 @@ def _report(brought: Brought, where: dict[str, Any]) -> None:
             f"the run is in {where['file']}: `tmrld run new {brought.run} --from {where['file']}` makes it on a relay, "
             f"`tmrld up --config {where['file']}` here"
         )
+        if start := brought.patch.get("training", {}).get("start_from"):
+            id = brought.patch["environment"]["id"]
+            print(f"`tmrld env run {id} --policy {start} --config {where['file']}` drives with the policy as it is")
     else:
-        print(f"{brought.run} is {where['state']}")
+        begin = "" if where["state"] in ("running", "queued") else f": `tmrld run start {brought.run}` starts it"
+        print(f"{brought.run} is {where['state']}{begin}")
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:

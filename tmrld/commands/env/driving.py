@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tmrld.commands.env.flags import add_driver, add_environment, environment_of, told
+from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, policy_of, told
 from tmrld.commands.flags import load_settings, positive
 from tmrld.errors import Conflict
 from tmrld.local import shelf_of
@@ -27,7 +27,7 @@ def add(actions: Any) -> None:
         "TrackMania in the game itself, to which nothing is sent.",
     )
     add_environment(run)
-    add_driver(run, policy="random", metavar="random|scripted|FILE|human", help="who drives (default: random)")
+    add_driver(run, policy="random", metavar="random|scripted|WEIGHTS|human", help=f"who drives (default: random); {WEIGHTS}")
     run.add_argument("--episodes", type=positive, default=3, metavar="N", help="how many (default: 3)")
     run.add_argument(
         "--save", metavar="NAME", help="keep what was driven on this machine's shelf, as demonstrations of this name"
@@ -73,7 +73,8 @@ def _drives(options: argparse.Namespace) -> Iterator[Drive]:
     from tmrld.worker.driving import drives, for_a_person
 
     environment = environment_of(options)
-    policy, episodes, seed, perturbed = options.policy, options.episodes, options.seed, options.perturbed
+    policy = policy_of(options, environment) or "random"
+    episodes, seed, perturbed = options.episodes, options.seed, options.perturbed
     record = options.save is not None
     if policy == "human":
         environment = for_a_person(environment)

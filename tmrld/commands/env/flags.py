@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmrld.commands.flags import add_settings_flags, load_settings, whole
-from tmrld.errors import BadInput
+from tmrld.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from tmrld.envs.options import EnvironmentOptions
     from tmrld.worker.driving import Drive
 
+WEIGHTS = "WEIGHTS is a file, a name on this machine's shelf, or `bundled`: those that tmrld brings"
 ID = "a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute"
 
 
@@ -49,6 +51,22 @@ def environment_of(options: argparse.Namespace) -> EnvironmentOptions:
     if environment.game == "trackmania" and getattr(options, "perturbed", False):
         raise BadInput("a start in the game cannot be perturbed: leave --perturbed out, or drive the simulator")
     return environment
+
+
+def policy_of(options: argparse.Namespace, environment: EnvironmentOptions) -> str | None:
+    """Who drives, as `tmrld.worker.driving` knows it: weights of this machine's shelf are their file.  None where nobody is named.
+
+    Raises BadInput for a name that is none.
+    """
+    from tmrld.local import weights_file
+
+    policy: str | None = options.policy
+    if policy is None or policy in ("random", "scripted", "human") or Path(policy).suffix or Path(policy).exists():
+        return policy
+    try:
+        return weights_file(policy, environment, load_settings(options))
+    except NotFound as error:
+        raise BadInput(f"--policy {policy!r} is neither random nor scripted nor a file, and {error}") from None
 
 
 def told(drive: Drive, *, pace: bool = True) -> str:

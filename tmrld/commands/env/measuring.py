@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.asking import print_json, print_table
-from tmrld.commands.env.flags import add_driver, add_environment, environment_of
+from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, policy_of
 from tmrld.commands.flags import positive
 from tmrld.errors import BadInput
 
@@ -37,8 +37,8 @@ def add(actions: Any) -> None:
     add_driver(
         bench,
         policy=None,
-        metavar="random|scripted|FILE",
-        help="who drives (default: scripted where it sees enough, otherwise random)",
+        metavar="random|scripted|WEIGHTS",
+        help=f"who drives (default: scripted where it sees enough, otherwise random); {WEIGHTS}",
     )
     bench.add_argument("--steps", type=positive, default=1000, metavar="N", help="how many steps to measure (default: 1000)")
     bench.add_argument("--lockstep", action="store_true", help="as fast as the simulator can, instead of in real time")
@@ -60,7 +60,7 @@ def _bench(options: argparse.Namespace, _began: float) -> int:
         raise BadInput("a person is not measured: let random, scripted or a weights file drive")
     if options.lockstep and environment.game == "trackmania":
         raise BadInput("--lockstep lets the world wait, and the game waits for nobody: leave it out, or measure the simulator")
-    policy = options.policy or usual_policy(environment)
+    policy = policy_of(options, environment) or usual_policy(environment)
     if sys.stderr.isatty() and not options.lockstep:
         print(f"this takes {options.steps * environment.time_step_s:.0f} s", file=sys.stderr)
     found = measured(

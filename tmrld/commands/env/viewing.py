@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmrld.commands.env.flags import add_driver, add_environment, environment_of, told
+from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, policy_of, told
 from tmrld.commands.flags import positive
 from tmrld.errors import BadInput
 
@@ -32,8 +32,8 @@ def add(actions: Any) -> None:
     add_driver(
         view,
         policy=None,
-        metavar="random|scripted|FILE|human",
-        help="who drives: a file is weights, or for --out a .csv with an action per line (default: scripted where it sees enough, "
+        metavar="random|scripted|WEIGHTS|human",
+        help=f"who drives; {WEIGHTS}; for --out a .csv with an action per line, too (default: scripted where it sees enough, "
         "otherwise random; in TrackMania human, who drives in the game)",
     )
     length = view.add_mutually_exclusive_group()
@@ -72,7 +72,7 @@ def _live(options: argparse.Namespace) -> int:
     from tmrld.worker.live import watched
 
     environment = environment_of(options)
-    policy = options.policy or ("human" if environment.game == "trackmania" else usual_policy(environment))
+    policy = policy_of(options, environment) or ("human" if environment.game == "trackmania" else usual_policy(environment))
     if policy == "human":
         environment = for_a_person(environment)
     environment = environment.model_copy(update={"clock": "realtime"})
@@ -113,7 +113,7 @@ def _film(options: argparse.Namespace, out: Path) -> int:
         steps = max(1, round(options.seconds / environment.time_step_s))
     if steps is not None and steps > environment.max_steps:
         environment = environment.model_copy(update={"max_steps": steps})
-    policy = options.policy or usual_policy(environment)
+    policy = policy_of(options, environment) or usual_policy(environment)
     film = filming.filmed(environment, policy, options.seed, perturbed=options.perturbed, steps=steps)
     if out.suffix.lower() == ".png":
         index = len(film) // 2 if options.at is None else film.index_at(options.at)
