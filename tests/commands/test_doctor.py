@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +16,8 @@ import zstandard
 
 from tests.doctor.patients import MACHINE, NETWORK, PATIENT, way
 from tmrld.cli import main
-from tmrld.commands.doctor import print_diagnoses, summary
+from tmrld.client import Client
+from tmrld.commands.doctor import _world_here, print_diagnoses, summary
 from tmrld.doctor.diagnosis import note, ok, wrong
 from tmrld.doctor.examining import secrets_of, with_game
 from tmrld.doctor.report import Report, save
@@ -196,3 +198,29 @@ def test_another_game_may_be_looked_at_than_the_settings_name() -> None:
 def test_the_token_and_a_proxy_s_password_are_the_secrets() -> None:
     settings = Settings.model_validate({"peers": {"token": TOKEN, "proxy": "http://paul:hush@proxy.example:3128"}})
     assert secrets_of(settings) == [TOKEN, "hush"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "runs", "game"),
+    [
+        ([], [], None),
+        ([], [("stopped", "trackmania"), ("running", "trackmania")], "trackmania"),
+        (["relay", "worker"], [("paused", "sim"), ("running", "trackmania")], "sim"),
+        (["worker"], [("running", "trackmania")], None),  # its relay is elsewhere
+        ([], [("running", "another game")], None),  # of a newer version
+    ],
+)
+def test_the_world_of_the_run_that_a_relay_of_this_machine_has_active_is_looked_at(
+    roles: list[str], runs: list[tuple[str, str]], game: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"state": state, "config": {"environment": {"game": name, "clock": "realtime"}}} for state, name in runs]
+    monkeypatch.setattr(Client, "ask", lambda *_, **__: {"items": items})
+    world = _world_here(Settings.model_validate({"roles": roles, "data": str(tmp_path)}))
+    assert (None if world is None else world.game) == game
+
+
+def test_without_a_relay_that_answers_the_settings_count(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        control = {"port": taken.getsockname()[1]}
+        assert _world_here(Settings.model_validate({"data": str(tmp_path), "control": control})) is None

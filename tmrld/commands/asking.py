@@ -61,6 +61,11 @@ def connect(options: argparse.Namespace) -> Client:
     return Client(url or _local_address(settings), token)
 
 
+def connect_here(settings: Settings) -> Client:
+    """A client of the relay of this machine with these settings."""
+    return Client(_local_address(settings), _local_token(settings))
+
+
 def _is_here(url: str) -> bool:
     """Whether that is a relay of this machine: nobody else is ever sent this machine's own token.  "" is the one of the settings."""
     return not url or urlsplit(url).hostname in LOOPBACK

@@ -9,14 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmrld.commands.asking import print_json
+from tmrld.commands.asking import connect_here, print_json
 from tmrld.commands.flags import add_settings_flags, load_settings, positive
 from tmrld.doctor.diagnosis import STATES, Diagnosis, worst
-from tmrld.errors import BadInput, SettingsError
+from tmrld.errors import BadInput, SettingsError, TmrldError
 from tmrld.settings import Settings, file_read
 
 if TYPE_CHECKING:
     from tmrld.doctor.report import Report
+    from tmrld.envs.options import EnvironmentOptions
 
 RECORDED_S = 60
 COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
@@ -91,6 +92,7 @@ def _looked(options: argparse.Namespace) -> Report:
     with _Telling() as telling:
         return examine(
             settings,
+            environment=None if options.game else _world_here(settings),
             game=options.game,
             everything=options.all,
             seconds=float(options.seconds or (RECORDED_S if options.record is not None else GAME_S)),
@@ -99,6 +101,22 @@ def _looked(options: argparse.Namespace) -> Report:
             settings_error=error,
             say=telling.say,
         )
+
+
+def _world_here(settings: Settings) -> EnvironmentOptions | None:
+    """The world of the run that a relay of this machine has active; None where none runs, or it has none."""
+    from pydantic import ValidationError
+
+    from tmrld.envs.options import EnvironmentOptions
+
+    if settings.roles and "relay" not in settings.roles:
+        return None
+    try:
+        runs = connect_here(settings).get("runs")["items"]
+        active = next((run for run in runs if run["state"] in ("running", "paused")), None)
+        return None if active is None else EnvironmentOptions.model_validate(active["config"]["environment"])
+    except (TmrldError, ValidationError, KeyError):
+        return None
 
 
 class _Telling:
