@@ -18,7 +18,7 @@ from tmrld.payloads import WeightsManifest
 from tmrld.protocol.demonstrations import unpack
 from tmrld.rl.weights import pack
 from tmrld.settings import load
-from tmrld.storage.shelf import Shelf
+from tmrld.storage.shelf import MAX_BYTES, Shelf
 
 LIDAR = "tmrld/TM20Lidar-v0"
 WEIGHTS = pack(WeightsManifest("teacher", 7, 900, 0, SPEC, {}, "sac"), {"w": np.ones(3, np.float32)}).data
@@ -47,7 +47,7 @@ def test_what_was_driven_is_saved_whole(capsys: pytest.CaptureFixture[str], shel
     words = record("--policy", "scripted", "--episodes", "2", "--save", "laps", steps=250)
     saved = run(capsys, *words)["saved"]
     about = {"environment": LIDAR, "track": "default", "episodes": 2, "transitions": 500, "finished": 0}
-    assert saved == {"name": "laps", **about}
+    assert saved == [{"name": "laps", **about}]
     item, data = shelf.load("demonstrations", "laps")
     assert item.about == about
     chunks = list(unpack(data).chunks)
@@ -75,9 +75,20 @@ def test_a_name_that_cannot_be_is_refused_before_anything_is_driven(
     assert "cannot be the name" in printed.err or "already" in printed.err
 
 
+def test_more_than_a_file_can_hold_becomes_several(
+    capsys: pytest.CaptureFixture[str], shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = run(capsys, *record("--episodes", "4", "--save", "whole"))["saved"]
+    shelf.put("demonstrations", "laps-2", b"x")
+    monkeypatch.setitem(MAX_BYTES, "demonstrations", shelf.get("demonstrations", "whole").size_bytes * 2 // 3)
+    saved = run(capsys, *record("--episodes", "4", "--save", "laps"))["saved"]
+    assert [each["name"] for each in saved] == ["laps", "laps-3"]
+    assert sum(each["transitions"] for each in saved) == whole["transitions"]
+
+
 def test_it_can_be_replaced(capsys: pytest.CaptureFixture[str], shelf: Shelf) -> None:
     shelf.put("demonstrations", "laps", b"x")
-    assert run(capsys, *record("--episodes", "1", "--save", "laps", "--force"))["saved"]["transitions"] == 30
+    assert run(capsys, *record("--episodes", "1", "--save", "laps", "--force"))["saved"][0]["transitions"] == 30
 
 
 def test_whoever_stops_keeps_what_was_driven_until_then(
@@ -97,7 +108,7 @@ def test_nothing_is_saved_where_nothing_was_driven(
     capsys: pytest.CaptureFixture[str], shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driving, "_drives", lambda _options: iter(()))
-    assert run(capsys, *record("--save", "laps"))["saved"] is None
+    assert run(capsys, *record("--save", "laps"))["saved"] == []
     assert shelf.items("demonstrations") == []
 
 

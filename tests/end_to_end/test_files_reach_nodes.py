@@ -82,7 +82,7 @@ def test_weights_and_demonstrations_are_driven_by_and_learned_from(relay: Cluste
     weights.write_bytes(teacher())
     desk.do("weights", "import", str(weights))
     steps = ["--set", "run.environment.max_steps=60"]
-    saved = desk.do("env", "run", LIDAR, "--policy", "scripted", "--episodes", "3", "--save", "laps", *steps)["saved"]
+    (saved,) = desk.do("env", "run", LIDAR, "--policy", "scripted", "--episodes", "3", "--save", "laps", *steps)["saved"]
     desk.ask("weights", "upload", "teacher")
     desk.ask("demonstration", "upload", "laps")
 

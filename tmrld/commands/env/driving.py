@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, policy_of, told
-from tmrld.commands.flags import load_settings, positive
-from tmrld.errors import Conflict
-from tmrld.local import shelf_of
-from tmrld.storage.shelf import check_name
+from tmrld.commands.env.saving import Saving
+from tmrld.commands.flags import positive
 
 if TYPE_CHECKING:
     from tmrld.worker.driving import Drive
@@ -38,14 +36,14 @@ def add(actions: Any) -> None:
 
 
 def _run(options: argparse.Namespace, _began: float) -> int:
-    saving = None if options.save is None else _Saving(options)
+    saving = None if options.save is None else Saving(options)
     done = []
     try:
         for drive in _drives(options):
             done.append(drive)
             print(told(drive), flush=True)
     finally:  # whoever stops has driven well until then
-        saved = None if saving is None else saving.save(done)
+        saved = [] if saving is None else saving.save(done)
     laps = [drive.summary.lap_time_s for drive in done if drive.summary.lap_time_s is not None]
     result = {
         "id": options.id,
@@ -93,45 +91,6 @@ def _drives(options: argparse.Namespace) -> Iterator[Drive]:
                 instead="let a policy drive: --policy scripted",
             )
     return drives(environment, policy, episodes, seed, perturbed=perturbed, record=record, say=_say)
-
-
-class _Saving:
-    """Puts what was driven on this machine's shelf.  Raises BadInput or Conflict before anything is driven for a bad name."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._name = options.save
-        self._replace = options.force
-        settings = load_settings(options)
-        self._track = options.track or settings.run.environment.track
-        self._shelf = shelf_of(settings)
-        check_name("demonstrations", self._name)
-        if not self._replace and any(item.name == self._name for item in self._shelf.items("demonstrations")):
-            raise Conflict(
-                f"there are demonstrations {self._name!r} on the shelf already: choose another name, or replace them with --force"
-            )
-
-    def save(self, done: Sequence[Drive]) -> dict[str, Any] | None:
-        """Keep whole episodes, and say so; one that a person took over is none of the driver's.  None where there were none."""
-        from tmrld import shelving
-        from tmrld.envs.trackmania.tracks import name_of
-        from tmrld.protocol.demonstrations import pack
-
-        whole = [drive.recording for drive in done if drive.recording is not None and not drive.taken_over]
-        if not whole:
-            print(f"no episode was driven to its end: nothing was saved as {self._name!r}", flush=True)
-            return None
-        chunks = [chunk for recording in whole for chunk in recording.chunks]
-        data = pack(self._name, name_of(self._track), whole[0].spec, chunks)
-        about = shelving.about("demonstrations", data)
-        self._shelf.put("demonstrations", self._name, data, about, replace=self._replace)
-        episodes = f"{about['episodes']} episode{'s' * (about['episodes'] != 1)}"
-        print(f"{about['transitions']:,} transitions of {episodes} are on this machine's shelf as {self._name!r}.")
-        print(
-            f'A run learns from them with replay.demonstrations = ["{self._name}"]; `tmrld demonstration upload {self._name}` copies '
-            "them to a relay on another machine.",
-            flush=True,
-        )
-        return {"name": self._name, **about}
 
 
 def _say(sentence: str) -> None:
