@@ -122,6 +122,26 @@ def test_it_explores_with_the_deviation_of_the_torch_policy() -> None:
     np.testing.assert_allclose(drawn.std(axis=0), gaussian.log_std[0].exp(), rtol=0.1)
 
 
+def test_noise_that_is_handed_in_is_what_it_explores_with() -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(16,))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    observations, rng = make_episode(spec, 3, np.random.default_rng(0)).observations, np.random.default_rng(1)
+    noise = rng.standard_normal((len(observations), spec.action_size)).astype(np.float32)
+
+    many = actor.act_many(observations, False, rng, noise)
+
+    np.testing.assert_array_equal(
+        actor.act_many(observations, False, rng, np.zeros_like(noise)), actor.act_many(observations, True, rng)
+    )
+    for observation, each, action in zip(observations, noise, many, strict=True):
+        np.testing.assert_allclose(actor.act(observation, False, rng, each), action, atol=1e-5)
+        np.testing.assert_array_equal(
+            actor.act_many([observation], False, rng, each[None])[0], actor.act(observation, False, rng, each)
+        )
+        beyond = np.arctanh(action) - np.arctanh(actor.act(observation, True, rng))
+        np.testing.assert_array_equal(np.sign(beyond), np.sign(each))
+
+
 def test_the_same_random_state_gives_the_same_action_and_actions_are_not_overwritten() -> None:
     spec, network = lidar_spec(), NetworkOptions(hidden=(16,))
     actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)

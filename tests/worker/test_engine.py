@@ -153,6 +153,26 @@ def test_random_actions_differ_from_car_to_car_until_there_are_weights() -> None
     assert len(set(actions)) == 3
 
 
+def lasting(cars: int, colour: float) -> float:
+    """How much of what is tried in a step is tried in the next one, too, by a policy that is nothing but noise."""
+    shapes = {"trunk.layers.0.weight": (4, 1), "trunk.layers.0.bias": (4,), "head.weight": (2, 4), "head.bias": (2,)}
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    manifest = WeightsManifest("demo", 1, 10, 0, SPEC, NETWORK.model_dump(mode="json"), "sac")
+    message = WeightsMessage("demo", 1, 10, 0, 0, pack(manifest, tensors).data)
+    plain = run_config(config() | {"collection": {"noise_colour": colour, "chunk_steps": 100}}).model_dump(mode="json")
+    port = driven(cars, message, Assign("demo", plain, 1, "running"), Allowance("demo", "", 4000), plain=plain)
+    actions = [np.arctanh(open_chunk(chunk).columns["action"][-chunk.steps :, 0]) for chunk in port.chunks()]
+    assert len(actions) == 400
+    assert np.concatenate(actions).std() == pytest.approx(1.0, abs=0.1)
+    return float(np.mean([(each[:-1] * each[1:]).mean() for each in actions]))
+
+
+@pytest.mark.parametrize("cars", [1, 8])
+def test_what_the_policy_tries_lasts_as_long_as_the_colour_of_its_noise_says(cars: int) -> None:
+    assert lasting(cars, colour=0.0) == pytest.approx(0.0, abs=0.05)
+    assert lasting(cars, colour=1.0) > 0.5
+
+
 def test_the_track_that_the_environment_names_is_told() -> None:
     assert {chunk.track for chunk in driven(2, assignment(), Allowance("demo", "", 4)).chunks()} == {"winding"}
 

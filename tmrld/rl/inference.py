@@ -124,11 +124,17 @@ class Actor:
             readers.append((self.spec.parts.index(part), _ImageReader(part, shapes, layers, self._activate)))
         return readers
 
-    def act(self, observation: Sequence[Array] | Array, deterministic: bool, rng: np.random.Generator) -> Array:
+    def act(
+        self,
+        observation: Sequence[Array] | Array,
+        deterministic: bool,
+        rng: np.random.Generator,
+        noise: Array | None = None,
+    ) -> Array:
         """The action for the environment's observation (see tmrld.rl.observations): a new (action_size,) float32 in [-1, 1].
 
-        Deterministic: tanh(mean); otherwise drawn from the policy with ``rng``.  Raises BadInput for an observation of other
-        sizes.
+        Deterministic: tanh(mean); otherwise drawn from the policy, with ``noise`` (action_size,), standard normal, or with ``rng``
+        where there is none.  Raises BadInput for an observation of other sizes.
         """
         flatten(self.spec, observation, self._inputs[: self._vector_size])
         self._read_images(observation, self._inputs)
@@ -141,17 +147,23 @@ class Actor:
         weight, bias, out = self._layers[-1]
         np.dot(weight, values, out=out)
         out += bias
-        return self._actions(out, deterministic, rng)
+        return self._actions(out, deterministic, rng, noise)
 
-    def act_many(self, observations: Sequence[Sequence[Array] | Array], deterministic: bool, rng: np.random.Generator) -> Array:
-        """The actions for so many observations at once: a new (observations, action_size) float32.
+    def act_many(
+        self,
+        observations: Sequence[Sequence[Array] | Array],
+        deterministic: bool,
+        rng: np.random.Generator,
+        noise: Array | None = None,
+    ) -> Array:
+        """The actions for so many observations at once, with so many rows of ``noise``: a new (observations, action_size) float32.
 
         Row i is what `act` gives for observation i, with the same noise from ``rng`` if the calls follow one another, but for
         float32's rounding, some 1e-6: the products are summed in another order.  Raises BadInput as `act` does.
         """
         count = len(observations)
         if count == 1:  # a product of a matrix and a vector is the faster one
-            return self.act(observations[0], deterministic, rng)[None]
+            return self.act(observations[0], deterministic, rng, None if noise is None else noise[0])[None]
         values, *outs = self._rows(count)
         flatten_many(self.spec, observations, values[:, : self._vector_size])
         if self._images:
@@ -163,7 +175,7 @@ class Actor:
             if out is not outs[-1]:
                 self._activate(out)
             values = out
-        return self._actions(values, deterministic, rng)
+        return self._actions(values, deterministic, rng, noise)
 
     def _read_images(self, observation: Sequence[Array] | Array, row: Array) -> None:
         """Write what is read from the images of one observation behind the vector in this row of inputs."""
@@ -174,7 +186,7 @@ class Actor:
             row[start:end] = reader.out
             start = end
 
-    def _actions(self, head: Array, deterministic: bool, rng: np.random.Generator) -> Array:
+    def _actions(self, head: Array, deterministic: bool, rng: np.random.Generator, noise: Array | None) -> Array:
         """From what the last layer gives, (…, 2 · action_size), to actions (…, action_size)."""
         size = self.spec.action_size
         mean = head[..., :size]
@@ -183,7 +195,9 @@ class Actor:
             return action
         log_std = np.minimum(head[..., size:], self._options.log_std_max)
         np.maximum(log_std, self._options.log_std_min, out=log_std)  # together they take half of the time of np.clip
-        sampled: Array = np.tanh(mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32))
+        if noise is None:
+            noise = rng.standard_normal(mean.shape, np.float32)
+        sampled: Array = np.tanh(mean + np.exp(log_std) * noise)
         return sampled
 
     def _rows(self, count: int) -> list[Array]:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import Env, Line, describe, keeps_real_time, make, newest_frames, track_of, view_of
 from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import GameError, PipeFull, WeightsError, WorldError
-from tmrld.payloads import Chunk, EnvSpec, Weights
+from tmrld.payloads import Array, Chunk, EnvSpec, Weights
 from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
     MAX_TRACK_POINTS,
@@ -47,6 +48,7 @@ from tmrld.protocol.messages import (
     WeightsMessage,
 )
 from tmrld.rl.inference import Actor, load_actor
+from tmrld.rl.noise import Noise
 from tmrld.rl.weights import unpack
 from tmrld.storage.files import read_file
 from tmrld.worker.episode import Choice, Environment, Episode, EpisodePlan
@@ -113,6 +115,8 @@ class WorkerEngine:
         """Environments for evaluation alone, made when there is one, if there are several cars."""
         self._spec = describe(self._environments[0], self._options)
         self._random = np.random.default_rng([int(config["training"]["seed"]), 2, produced])
+        self._noises: WeakKeyDictionary[Episode, Noise] = WeakKeyDictionary()
+        """What each episode explores with."""
         self._running = False
         self._evaluates = False
         self._allowed = 0
@@ -334,15 +338,22 @@ class WorkerEngine:
     def _choose(self, driven: Sequence[Episode]) -> list[Choice]:
         """The stochastic policy, the expert's if there is one, or random actions while there is none."""
         self._produced += len(driven)
+        observations = [episode.observation for episode in driven]
         if self._expert is not None:
-            observations = [episode.observation for episode in driven]
-            actions = self._expert.act_many(observations, deterministic=False, rng=self._random)
+            actions = self._expert.act_many(observations, deterministic=False, rng=self._random, noise=self._noise(driven))
             return [Choice(action, "scripted") for action in actions]
         if self._actor is None:
             actions = self._random.uniform(-1, 1, (len(driven), self._spec.action_size)).astype(np.float32)
             return [Choice(action, "random") for action in actions]
-        actions = self._actor.act_many([episode.observation for episode in driven], deterministic=False, rng=self._random)
+        actions = self._actor.act_many(observations, deterministic=False, rng=self._random, noise=self._noise(driven))
         return [Choice(action, "policy", self._version) for action in actions]
+
+    def _noise(self, driven: Sequence[Episode]) -> Array:
+        """The noise of the next step of these episodes, (episodes, action_size): each goes on with its own."""
+        for episode in driven:
+            if episode not in self._noises:
+                self._noises[episode] = Noise(self._spec.action_size, self._collection.noise_colour, self._random)
+        return np.stack([self._noises[episode].next() for episode in driven])
 
     def between_rounds(self) -> None:
         """Take what has arrived; costs some microseconds when there is nothing to do."""

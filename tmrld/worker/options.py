@@ -20,6 +20,15 @@ class CollectionOptions(BaseModel):
         description="Name of weights on the relay's shelf that drive instead of the policy that is learned; empty: the latter does.",
         json_schema_extra=restart(),
     )
+    noise_colour: float = Field(
+        0.0,
+        ge=0.0,
+        le=2.0,
+        description="How long what the policy tries lasts, in episodes for training: the power of its noise goes with 1 / "
+        "frequency**noise_colour.  0 is white, each step on its own; 1 is pink; 2 is a random walk.  "
+        "Pink Noise Is All You Need (ICLR 2023) (1).",
+        json_schema_extra=live(),
+    )
     chunk_steps: int = Field(
         100, ge=1, le=10_000, description="A chunk is sent after this many steps ...", json_schema_extra=live("steps")
     )
