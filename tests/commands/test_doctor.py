@@ -72,7 +72,7 @@ def test_what_is_wrong_comes_with_what_mends_it_and_status_1(tmp_path: Path) -> 
     status, out, _ = doctor(*QUICK, "--data", str(tmp_path / "data"))
     assert status == 1
     assert f"  wrong data folder: {tmp_path / 'data'} is a file, where a folder is needed" in out
-    assert "          → choose another one: --data FOLDER" in out
+    assert "          -> choose another one: --data FOLDER" in out
     assert out.splitlines()[-1].startswith("1 wrong, ")
     assert "First, about data folder (disk): choose another one" in out.splitlines()[-1]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +126,7 @@ class _Telling:
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
+        self._width = 0
 
     def __enter__(self) -> _Telling:
         return self
@@ -131,11 +134,18 @@ class _Telling:
     def say(self, what: str) -> None:
         """The line before is forgotten."""
         if self._shown:
-            print(f"\r\x1b[Klooking: {what} …", end="", file=sys.stderr, flush=True)
+            self._replace(f"looking: {what} …")
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._replace("")
+            print("\r", end="", file=sys.stderr, flush=True)
+
+    def _replace(self, line: str) -> None:
+        """With blanks over what was longer, since not every terminal of Windows knows how to clear a line."""
+        line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{line:{self._width}}", end="", file=sys.stderr, flush=True)
+        self._width = len(line)
 
 
 def _write_picture(path: Path, report: Report) -> None:
@@ -154,6 +164,8 @@ def print_diagnoses(found: Sequence[Diagnosis]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a file on Windows may not take every letter that a window's title has
     console = Console(highlight=False, markup=False, soft_wrap=True)
     by_area: dict[str, list[Diagnosis]] = {}
     for each in found:
@@ -163,7 +175,7 @@ def print_diagnoses(found: Sequence[Diagnosis]) -> None:
         for each in group:
             console.print(Text(f"  {each.state:5} ", COLOURS[each.state]), Text(f"{each.check}: {each.text}"), sep="")
             if each.mend:
-                console.print(Text(f"          → {each.mend}"))
+                console.print(Text(f"          -> {each.mend}"))
     console.print()
     console.print(Text(summary(found), COLOURS[worst(found)]))
 
