@@ -47,7 +47,7 @@ def test_kinds_do_not_share_names(shelf: Shelf) -> None:
 def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(shelf: Shelf) -> None:
     first = shelf.put("tracks", "monza", b"one")
     assert shelf.put("tracks", "monza", b"one") == first
-    with pytest.raises(Conflict, match="the name 'monza' is taken by other tracks"):
+    with pytest.raises(Conflict, match="there are tracks called 'monza' already"):
         shelf.put("tracks", "monza", b"two")
     assert shelf.read("tracks", "monza") == b"one"
     shelf.put("tracks", "monza", b"two", replace=True)

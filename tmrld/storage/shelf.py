@@ -98,7 +98,7 @@ class Shelf:
             if known is not None and known.sha256 == checksum and self._is_whole(known) and not replace:
                 return known
             if known is not None and known.sha256 != checksum and not replace:
-                raise Conflict(f"the name {name!r} is taken by other {kind}: choose another one, or replace them")
+                raise Conflict(f"there are {kind} called {name!r} already: choose another name, or replace them (--force)")
             facts = {key: value for key, value in (about or {}).items() if key != "bundled"}
             item = Item(kind, name, checksum, len(data), time.time(), facts)
             folder = make_folder(self._folder / kind / name)
