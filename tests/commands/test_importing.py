@@ -238,7 +238,7 @@ def test_other_things_of_the_same_names_are_replaced_only_on_demand(
     assert "my-lidar-run.toml exists already" in capsys.readouterr().err
     (folder / "reward" / "reward.pkl").write_bytes(pickle.dumps(LINE[:300]))
     assert main(["import-tmrl", str(folder)]) == 1
-    assert "'my-lidar-run' is taken by other tracks" in capsys.readouterr().err
+    assert "choose another name" in capsys.readouterr().err
     assert main(["import-tmrl", str(folder), "--force"]) == 0
     assert shelf.get("tracks", "my-lidar-run").about["points"] == 300
 

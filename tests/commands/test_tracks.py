@@ -219,7 +219,7 @@ def test_a_name_is_taken_once_unless_forced_and_free_when_deleted(bend: Path, ca
     np.savetxt("other.txt", BEND / 2)
 
     assert main(["track", "import", "other.txt", "curve"]) == 1
-    assert "is taken by other tracks" in capsys.readouterr().err
+    assert "choose another name" in capsys.readouterr().err
     assert main(["track", "import", "other.txt", "curve", "--force"]) == 0
     assert main(["track", "delete", "curve"]) == 0
     assert main(["track", "delete", "curve"]) == 1
