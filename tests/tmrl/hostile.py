@@ -51,6 +51,11 @@ def harmful(hit: Path) -> dict[str, bytes]:
     }
 
 
+def _shared(instructions: bytes, times: int) -> bytes:
+    """Twice what was there before, again and again: a few bytes each; the last one has the number ``times``."""
+    return b"\x80\x04)\x94" + b"".join(instructions % (number, number) + b"\x94" for number in range(times))
+
+
 WRONG = {
     "nothing": b"",
     "text": b"hello",
@@ -63,6 +68,9 @@ WRONG = {
     "asks for what was registered": b"\x80\x02\x82\x01.",
     "refers to data outside": b"S'x'\nQ.",
     "alters a stand-in": b"cnumpy\nndarray\n}S'_does'\nI1\nsb.",
+    "is endless when it is shown": _shared(b"](h%ch%ce", 60) + b"cnumpy\ndtype\nh<\x85R.",
+    "is endless when it is hashed": _shared(b"h%ch%c\x86", 60) + b"}h<Ns.",
+    "is endless, and numbers it later": _shared(b"h%ch%c\x86Nb", 60) + b"}h<Ns.",
     "is deep": b"(" * 50_000 + b"l" * 50_000 + b".",
 }
 """Pickles that are not TMRL's, by what is wrong with them."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmrld.errors import BadInput
-from tmrld.tmrl.unpickler import Admitted, loaded, no_call, plain_size
+from tmrld.tmrl.unpickler import Admitted, loaded, no_call, plain_size, shown
 
 MAX_FILE_BYTES = 64 * 2**20
 """A line of 100 km in 64 bits has 24 MB."""
@@ -45,7 +45,7 @@ class _Type:
 
     def __init__(self, name: Any, *_options: Any) -> None:
         if not isinstance(name, str) or not _NUMBERS.fullmatch(name) or name == "f1":
-            raise BadInput(f"it has an array of {name!r:.40}, not one of numbers")
+            raise BadInput(f"it has an array of {shown(name)}, not one of numbers")
         self._name = name
         self._order = "="
 

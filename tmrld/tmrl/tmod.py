@@ -16,7 +16,7 @@ import numpy as np
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array
-from tmrld.tmrl.unpickler import Admitted, loaded, plain_size
+from tmrld.tmrl.unpickler import Admitted, loaded, plain_size, shown
 
 MAX_FILE_BYTES = 256 * 2**20
 """TMRL's largest policy has 21 million numbers, which are 84 MB."""
@@ -121,7 +121,7 @@ def _storage(archive: _Archive, pid: Any) -> _Numbers:
         raise BadInput("it refers to something that is no storage of a tensor")
     _, kind, key, _, count = pid
     if not isinstance(key, str) or not key.isdecimal():
-        raise BadInput(f"it calls a storage {key!r:.40}")
+        raise BadInput(f"it calls a storage {shown(key)}")
     dtype = np.dtype(kind.dtype)
     wanted = plain_size(count, MAX_FILE_BYTES) * dtype.itemsize
     data = archive.part(f"data/{key}", MAX_FILE_BYTES)

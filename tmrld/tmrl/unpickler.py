@@ -4,7 +4,8 @@ A pickle is a program: it names functions, and has them called.  Here a name get
 caller has one for it: numpy's or torch's own functions are never reached, and anything else, `os.system` and `builtins.eval` like the
 harmless, ends the reading before anything is called.  What the stand-ins are given they check themselves (`Admitted`, `plain_size`).
 
-Before the first instruction runs, all of them are looked through: none may ask for more memory than the file itself has.
+Before the first instruction runs, all of them are looked through: none may ask for more memory than the file itself has, and none may
+build what a few bytes make endless, as tuples of tuples of the same tuples are for whoever hashes them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +24,17 @@ Names = Mapping[tuple[str, str], "Admitted"]
 
 MAX_INSTRUCTIONS = 5_000_000
 """A line of a hundred kilometres as lists of numbers has fewer; more would be read for minutes."""
+
+_NOT_USED = frozenset({"EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"})
+"""Instructions for what is registered or sent apart."""
+_NOT_NEEDED = frozenset({"DUP", "POP", "POP_MARK", "EMPTY_SET", "ADDITEMS", "FROZENSET"})
+"""Instructions for sets, and for values that contain themselves."""
+_MAY_BE_SHARED = frozenset(
+    "GLOBAL STACK_GLOBAL REDUCE EMPTY_LIST LIST EMPTY_DICT DICT EMPTY_TUPLE NONE INT BININT BININT1 BININT2 LONG LONG1 LONG4 "
+    "FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES "
+    "BINBYTES8 BYTEARRAY8".split()
+)
+"""Instructions that make a value which may be in several places: it is no tuple, and so no part of a key."""
 
 
 class Admitted:
@@ -67,8 +80,13 @@ def loaded(data: bytes, what: str, names: Names, storage: Callable[[Any], Any] |
 def plain_size(value: Any, highest: int) -> int:
     """``value``, if it is a whole number from 0 to ``highest``.  Raises BadInput."""
     if type(value) is not int or not 0 <= value <= highest:
-        raise BadInput(f"it tells {value!r:.40} where a number up to {highest:,} belongs")
+        raise BadInput(f"it tells {shown(value)} where a number up to {highest:,} belongs")
     return value
+
+
+def shown(value: Any) -> str:
+    """A value of a pickle in a sentence, short, whatever is in it: a list of lists of the same lists may have no end."""
+    return f"{reprlib.repr(value):.40}"
 
 
 class _Unpickler(pickle.Unpickler):
@@ -100,10 +118,19 @@ def _look_through(data: bytes) -> None:
 
     Lengths that reach beyond the end are noticed by `pickletools`, which raises ValueError.
     """
+    made_by: dict[int, str] = {}
+    before = ""
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
+        name = instruction.name
         if count >= MAX_INSTRUCTIONS:
             raise BadInput(f"it has more than {MAX_INSTRUCTIONS:,} instructions")
-        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
-            raise BadInput("it numbers a value beyond any that it has")
-        if instruction.name in ("EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"):
-            raise BadInput(f"it has the instruction {instruction.name}, which TMRL does not use")
+        if name in _NOT_USED or name in _NOT_NEEDED:
+            raise BadInput(f"it has the instruction {name}, which TMRL does not use")
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            number = len(made_by) if name == "MEMOIZE" else int(argument or 0)
+            if number > len(data):
+                raise BadInput("it numbers a value beyond any that it has")
+            made_by[number] = before
+        if name in ("GET", "BINGET", "LONG_BINGET") and made_by.get(int(argument or 0)) not in _MAY_BE_SHARED:
+            raise BadInput("it has the same tuple in several places")
+        before = name
