@@ -74,12 +74,29 @@ def test_pickled_objects_are_never_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"hello", b"1 2 3\n4 5\n", b"\xff\xfe", b"\x93NUMPY", b"1 2 nan\n1 2 9\n", b"1 2\n3 4\n"]
+    "data",
+    [
+        b"",
+        b"hello",
+        b"1 2 3\n4 5\n",
+        b"\xff\xfe",
+        b"\x93NUMPY",
+        b"1 2 nan\n1 2 9\n",
+        b"1 2\n3 4\n",
+        b"0 0 0\n1e308 0 0\n-1e308 0 0\n",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:loadtxt")
 def test_nonsense_is_refused(data: bytes) -> None:
     with pytest.raises(WorldError, match="odd"):
         parse(data, "odd.txt")
+
+
+def test_a_file_that_says_it_holds_more_than_any_machine_is_refused() -> None:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 3)})
+    with pytest.raises(WorldError, match=r"odd\.npy is not a line of points"):
+        parse(stream.getvalue(), "odd.npy")
 
 
 def test_a_line_of_two_points_of_tmrls_dummy_kind_is_too_short() -> None:

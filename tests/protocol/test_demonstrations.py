@@ -105,6 +105,11 @@ def test_what_is_no_such_file_is_refused() -> None:
     assert "damaged" in refusal(zstandard.ZstdCompressor().compress(b"\xc1"))
 
 
+def test_a_header_takes_no_memory_that_it_has_no_elements_for() -> None:
+    for many in (b"\xdd\x06\x00\x00\x00", b"\xdf\x06\x00\x00\x00"):  # a list, a map, of a hundred million
+        assert "are damaged" in refusal(zstandard.ZstdCompressor().compress(many))
+
+
 def test_any_damage_is_noticed() -> None:
     data = pack("mine", "monza", SPEC, CHUNKS)
     for cut in range(0, len(data) - 4, 7):  # the last four bytes are the checksum alone

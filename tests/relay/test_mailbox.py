@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tmrld.protocol.codec import encode
-from tmrld.protocol.messages import Ack, Allowance, Assign, Command, Message, Resumed, Spaces, WeightsMessage
+from tmrld.protocol.messages import Ack, Allowance, Assign, Command, FileMessage, Message, Resumed, Spaces, WeightsMessage
 from tmrld.relay.mailbox import MAX_NUMBERS, Mailbox, MailboxFull
 
 
@@ -48,6 +48,13 @@ def test_only_the_newest_weights_wait() -> None:
 def test_newer_weights_do_not_forget_that_an_evaluation_was_asked_for() -> None:
     assert after(weights(1, evaluate=3), weights(2)) == [weights(2, evaluate=3)]
     assert after(weights(1, evaluate=3), weights(2, "b")) == [weights(2, "b")]
+
+
+def test_a_file_that_is_asked_for_again_and_again_waits_once() -> None:
+    first, other = FileMessage("tracks", "oval", "5f" * 32, b"a"), FileMessage("weights", "oval", "5f" * 32, b"b")
+    newer = FileMessage("tracks", "oval", "6f" * 32, b"c")
+    assert after(first, other, first, newer, first) == [first, other]
+    assert after(first, Command(1, "x"), newer) == [newer, Command(1, "x")]
 
 
 def test_only_the_newest_of_its_kind_waits_in_the_place_of_the_older() -> None:

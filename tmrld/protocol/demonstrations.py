@@ -24,6 +24,8 @@ FORMAT = 1
 MAX_RAW_BYTES = 2048 * MIB
 """Of all chunks together, after decompression."""
 _MAX_CHUNK_BYTES = 64 * MIB + MAX_HEADER_BYTES + 64
+_MAX_ELEMENTS = 10_000
+"""Of a list or a map in the header: each takes memory before its elements come."""
 _FRAME = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 
 
@@ -78,7 +80,12 @@ def _checked_header(header: Any) -> dict[str, Any]:
 
 def _values(data: bytes) -> Iterator[Any]:
     """The msgpack values inside.  Raises BadInput for what is damaged or would take too much memory."""
-    unpacker = msgpack.Unpacker(max_buffer_size=2 * _MAX_CHUNK_BYTES, max_bin_len=_MAX_CHUNK_BYTES)
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=2 * _MAX_CHUNK_BYTES,
+        max_bin_len=_MAX_CHUNK_BYTES,
+        max_array_len=_MAX_ELEMENTS,
+        max_map_len=_MAX_ELEMENTS,
+    )
     read = 0
     try:
         with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(data) as stream:

@@ -2,7 +2,8 @@
 
 A mailbox is bounded.  Of messages of which only the newest matters (weights, allowance, assignment, spaces) one of a kind waits at
 most: a newer one takes its place, so that a slow worker never gets a queue of stale policies.  An assignment to another run drops
-what waits for the run before, which must not reach the node after it.  Acknowledgements are merged; everything else keeps its order.
+what waits for the run before, which must not reach the node after it.  Acknowledgements are merged, and a file waits once, however
+often it was asked for; everything else keeps its order.
 When more than ``capacity`` messages wait the peer has stopped reading: `put` raises `MailboxFull` and the relay closes that link;
 nothing is lost by it, since all that matters is sent again after a reconnect.
 """
@@ -14,7 +15,7 @@ from collections import deque
 from dataclasses import replace
 
 from tmrld.errors import LinkLost
-from tmrld.protocol.messages import Ack, Allowance, Assign, Message, Spaces, WeightsMessage
+from tmrld.protocol.messages import Ack, Allowance, Assign, FileMessage, Message, Spaces, WeightsMessage
 
 _NEWEST_ONLY = (WeightsMessage, Allowance, Assign, Spaces)
 MAX_NUMBERS = 4096
@@ -71,4 +72,6 @@ def _joined(waiting: Message, message: Message) -> Message | None:
     if isinstance(message, Ack) and isinstance(waiting, Ack) and waiting.incarnation == message.incarnation:
         numbers = waiting.numbers + message.numbers
         return Ack(message.incarnation, numbers) if len(numbers) <= MAX_NUMBERS else None
+    if isinstance(message, FileMessage) and isinstance(waiting, FileMessage):
+        return message if (waiting.kind, waiting.name) == (message.kind, message.name) else None
     return None

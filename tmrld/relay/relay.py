@@ -355,7 +355,7 @@ class Relay:
         if member is None:
             raise Conflict(f"{name} is away: run `tmrld doctor` on its machine, which says why")
         result = await member.questions.ask(name, "doctor", timeout_s=EXAMINATION_S)
-        self._reports[name] = {"time": time.time(), **result.value}
+        self._reports[name] = {**result.value, "time": time.time()}
         self._feed.publish("node", {"name": name, "role": member.role, "examined": time.time()})
         return self._reports[name]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,10 +30,9 @@ _NOT_USED = frozenset({"EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}
 """Instructions for what is registered or sent apart."""
 _NOT_NEEDED = frozenset({"DUP", "POP", "POP_MARK", "EMPTY_SET", "ADDITEMS", "FROZENSET"})
 """Instructions for sets, and for values that contain themselves."""
-_MAY_BE_SHARED = frozenset(
-    "GLOBAL STACK_GLOBAL REDUCE EMPTY_LIST LIST EMPTY_DICT DICT EMPTY_TUPLE NONE INT BININT BININT1 BININT2 LONG LONG1 LONG4 "
-    "FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES "
-    "BINBYTES8 BYTEARRAY8".split()
+_MAY_BE_SHARED = re.compile(
+    "GLOBAL|STACK_GLOBAL|REDUCE|LIST|DICT|EMPTY_(LIST|DICT|TUPLE)|NONE|INT|BININT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?BINBYTES"
+    "|(SHORT_|BIN|SHORT_BIN)?(STRING|UNICODE)|(BINBYTES|BINUNICODE|BYTEARRAY)8"
 )
 """Instructions that make a value which may be in several places: it is no tuple, and so no part of a key."""
 
@@ -131,6 +131,6 @@ def _look_through(data: bytes) -> None:
             if number > len(data):
                 raise BadInput("it numbers a value beyond any that it has")
             made_by[number] = before
-        if name in ("GET", "BINGET", "LONG_BINGET") and made_by.get(int(argument or 0)) not in _MAY_BE_SHARED:
+        if name in ("GET", "BINGET", "LONG_BINGET") and not _MAY_BE_SHARED.fullmatch(made_by.get(int(argument or 0), "")):
             raise BadInput("it has the same tuple in several places")
         before = name

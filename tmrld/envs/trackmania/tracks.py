@@ -19,6 +19,8 @@ MIN_POINTS = 3
 """After resampling; TMRL falls back to a dummy line of two points, which trains nothing."""
 MAX_POINTS = 1_000_000
 """100 km: a longer line is a mistake in its unit."""
+FARTHEST_M = 1e9
+"""No point lies further from the origin: the length of such a line would be no number."""
 
 
 def name_of(track: str) -> str:
@@ -49,7 +51,7 @@ def parse(data: bytes, source: str, *, as_it_is: bool = False) -> NDArray[np.flo
             rows = [row for row in data.decode("utf-8").replace(",", " ").splitlines() if row.partition("#")[0].strip()]
             points = np.loadtxt(rows, ndmin=2) if rows else np.zeros((0, 3))
         points = np.asarray(points, np.float64)
-    except (ValueError, TypeError, EOFError) as error:
+    except (ValueError, TypeError, EOFError, MemoryError) as error:  # a .npy may say that it has more than any machine
         raise WorldError(f"{source} is not a line of points (x, y, z as text, or a .npy file): {error}") from error
     line = resampled(points, source)
     return points if as_it_is else line
@@ -73,7 +75,7 @@ def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64
     Raises WorldError unless the points are finite, (n, 3), and at least 0.2 m long together.
     """
     line = np.asarray(points, np.float64)
-    if line.ndim != 2 or line.shape[1] != 3 or not np.isfinite(line).all():
+    if line.ndim != 2 or line.shape[1] != 3 or not (np.abs(line) <= FARTHEST_M).all():
         raise WorldError(
             f"{source} must hold finite points of three numbers (x, y, z), not an array of shape {line.shape}: record it again"
         )
