@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
 
 from tmrld.rl.policy import TanhGaussian
 
@@ -25,6 +25,15 @@ def test_the_density_is_that_of_torch_distributions() -> None:
     expected = theirs.log_prob(torch.tanh(pre_tanh))  # type: ignore[no-untyped-call]
 
     torch.testing.assert_close(ours.log_prob(pre_tanh), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_divergence_is_that_of_torch_distributions() -> None:
+    ours, other = gaussian(), TanhGaussian(torch.full((64, 3), 0.3), torch.full((64, 3), -0.4))
+
+    expected = kl_divergence(*(Independent(Normal(each.mean, each.log_std.exp()), 1) for each in (ours, other)))
+
+    torch.testing.assert_close(ours.divergence(other), expected, rtol=1e-6, atol=1e-6)
+    assert not ours.divergence(ours).abs().max() > 1e-12
 
 
 def test_the_density_stays_finite_where_tanh_is_flat() -> None:

@@ -70,6 +70,17 @@ def test_targets_move_a_share_of_the_way() -> None:
     assert targets[1].item() == pytest.approx(1.0)
 
 
+def test_targets_remember_nothing_of_how_they_moved() -> None:
+    sac = SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=0)
+
+    train(sac, filled(lidar_spec()), 3, np.random.default_rng(0))
+
+    for network in (sac.target_critics, sac.averaged_policy):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad_fn is None, f"{name} holds on to all updates so far"
+            assert not parameter.requires_grad
+
+
 def value_of_always_one(ended: str) -> float:
     """What the critics come to think of an endless reward of 1, in episodes of a single step that end like this."""
     spec = point_spec()
@@ -389,6 +400,29 @@ def test_a_held_policy_goes_on_bit_for_bit_and_is_let_go_when_it_would_have_been
 
     assert_same_state(first, second)
     assert any(name.startswith("held.") for name in arrays) == (hold == 6)
+
+
+def test_an_anchored_policy_strays_less_from_what_was_driven() -> None:
+    replay, tensors = filled(lidar_spec()), learned(lidar_spec(), SMALL)
+
+    def strayed(anchor: float) -> float:
+        options = AlgorithmOptions(policy_hold=20, policy_anchor=anchor, learning_rate_actor=1e-2)
+        sac = SAC(options, SMALL, lidar_spec(), seed=0)
+        sac.start_from(tensors)
+        before = driven(sac, replay)
+        train(sac, replay, 60, np.random.default_rng(3))
+        return float((driven(sac, replay) - before).abs().mean())
+
+    assert strayed(10.0) < 0.5 * strayed(0.0)
+
+
+def test_a_policy_that_starts_at_random_has_no_anchor() -> None:
+    replay = filled(lidar_spec())
+    loose, anchored = (SAC(AlgorithmOptions(policy_anchor=anchor), SMALL, lidar_spec(), seed=0) for anchor in (0.0, 10.0))
+    for sac in (loose, anchored):
+        train(sac, replay, 20, np.random.default_rng(3))
+
+    assert_same_state(loose, anchored)
 
 
 def test_a_hold_ends_early_when_the_option_says_so_and_does_not_come_back() -> None:

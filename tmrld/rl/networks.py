@@ -246,5 +246,6 @@ def descend(optimizer: Optimizer, parameters: Sequence[nn.Parameter], loss: Tens
 
 
 def move_towards(targets: Sequence[Tensor], online: Sequence[Tensor], tau: float) -> None:
-    """target = (1 - tau) * target + tau * online, for each pair, in place."""
-    torch._foreach_lerp_(list(targets), list(online), tau)
+    """target = (1 - tau) * target + tau * online, for each pair, in place; no gradient ever goes that way."""
+    with torch.no_grad():  # or each move would remember the one before it, for ever
+        torch._foreach_lerp_(list(targets), list(online), tau)

@@ -108,6 +108,14 @@ class AlgorithmOptions(BaseModel):
         "alone learn, what it is worth.  Without effect on a policy that starts at random.",
         json_schema_extra=live("updates"),
     )
+    policy_anchor: float = Field(
+        default=0.1,
+        ge=0.0,
+        description="What a policy that started from weights loses, per nat, by straying from its own average: what it tries "
+        "lies near what was driven, which is what the critics know.  Without effect on one that started at random.  Compare MPO "
+        "(arXiv 1806.06920), section 4.2.",
+        json_schema_extra=live("scaled reward per nat"),
+    )
     reward_scale: float = Field(
         default=1.0,
         gt=0.0,

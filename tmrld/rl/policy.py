@@ -42,6 +42,12 @@ class TanhGaussian:
         """Log-density of the squashed action: (batch, action_size) → (batch,)."""
         return self._log_density((pre_tanh - self.mean) * torch.exp(-self.log_std), pre_tanh)
 
+    def divergence(self, other: TanhGaussian) -> Tensor:
+        """Kullback-Leibler divergence from the other one, in nats: (batch,).  Squashing both alike does not change it."""
+        spread = torch.exp(2.0 * (self.log_std - other.log_std))
+        apart = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
+        return (0.5 * (spread + apart - 1.0) + other.log_std - self.log_std).sum(dim=1)
+
     def _log_density(self, noise: Tensor, pre_tanh: Tensor) -> Tensor:
         """arXiv 1801.01290, eq. 21, with log(1 - tanh²u) = 2 (log 2 - u - softplus(-2u)), which does not overflow."""
         gaussian = -0.5 * noise.square() - self.log_std - 0.5 * log(2.0 * pi)

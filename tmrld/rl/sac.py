@@ -3,9 +3,11 @@
 Two things are not in the paper: inputs are normalised (tmrld.rl.normaliser), and the critics' hidden layers are too
 (`NetworkOptions.critic_layer_norm`), which keeps their values from running away between the states that the memory knows.
 
-An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.  A policy that
-starts from weights stays as it is for the first `AlgorithmOptions.policy_hold` updates, and so does the temperature: the critics
-have to know first what it is worth, or it would be drawn away from what it can do.
+An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.
+
+A policy that starts from weights can drive, and has to stay so while the critics, which start from nothing, see no more than what
+it does.  For the first `AlgorithmOptions.policy_hold` updates it does not change, nor does the temperature.  After that it loses by
+straying from its own average, the policy that drives (`AlgorithmOptions.policy_anchor`).
 
 What `SAC.stats` reports (means over the updates since the last call):
 
@@ -13,7 +15,7 @@ What `SAC.stats` reports (means over the updates since the last call):
 ``loss_critic``       mean squared soft Bellman residual, over both critics
 ``q``                 mean action value of the batch, over both critics, in units of scaled reward
 ``q_target``          mean of what the critics are drawn to
-``loss_actor``        alpha · log-density - smaller action value, of the policy's own actions
+``loss_actor``        alpha · log-density - smaller action value, of the policy's own actions (and what the anchor adds)
 ``entropy``           minus the mean log-density of the policy's actions, in nats
 ``loss_temperature``  what a learned alpha descends on; 0 when it is fixed
 ``alpha``             the entropy coefficient
@@ -96,6 +98,7 @@ class SAC:
         self._policy_optimizer = Adam(self._policy_parameters, lr=options.learning_rate_actor, fused=True)
         self._critic_optimizer = Adam(self._critic_parameters, lr=options.learning_rate_critic, fused=True)
         self.temperature = self._make_temperature(options)
+        self._started_from_weights = False
         self._hold: Hold | None = None
         """On a policy that is not to be changed yet."""
         self._critic_averages = Averages(("loss_critic", "q", "q_target"), self._device)
@@ -137,11 +140,15 @@ class SAC:
 
     def _update_policy(self, observation: Observation) -> None:
         """Move the policy towards higher value plus entropy, then the temperature."""
-        action, log_prob = self.policy(observation).sample(self._noise)
+        choice = self.policy(observation)
+        action, log_prob = choice.sample(self._noise)
         value = self.critics(observation, action).amin(dim=0)
         loss = actor_loss(self.temperature.alpha, log_prob, value)
-        descend(self._policy_optimizer, self._policy_parameters, loss)
         horizon = average_horizon(self.options.policy_average, self.updates)
+        if self._started_from_weights:
+            horizon = self.options.policy_average
+            loss = loss + self.options.policy_anchor * choice.divergence(self.averaged_policy(observation)).mean()
+        descend(self._policy_optimizer, self._policy_parameters, loss)
         move_towards(self._averaged_parameters, self._policy_parameters, 1.0 / horizon)
         alpha = self.temperature.alpha.clone()
         temperature_loss = self.temperature.update(log_prob.detach())
@@ -155,6 +162,7 @@ class SAC:
         for policy in (self.policy, self.averaged_policy):
             for name, tensor in policy.state_dict().items():
                 snapshots.fill(tensor, tensors, name)
+        self._started_from_weights = True
         self._hold = Hold(self.policy)
 
     def stats(self) -> dict[str, float]:
@@ -209,6 +217,7 @@ class SAC:
         values = {
             "algorithm": "sac",
             "updates": self.updates,
+            "started_from_weights": self._started_from_weights,
             "critic_count": self._critic_averages.count,
             "policy_count": self._policy_averages.count,
         }
@@ -234,6 +243,7 @@ class SAC:
         snapshots.fill(self._critic_averages.sums, arrays, "critic_sums")
         snapshots.fill(self._policy_averages.sums, arrays, "policy_sums")
         self.updates = int(values["updates"])
+        self._started_from_weights = bool(values.get("started_from_weights", False))
         self._critic_averages.count = int(values["critic_count"])
         self._policy_averages.count = int(values["policy_count"])
 
