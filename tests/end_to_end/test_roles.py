@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,19 +18,23 @@ from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
 from tmrld.configuration import run_config
 from tmrld.engines.entry import FAILED
+from tmrld.errors import StorageError
 from tmrld.events import Feed
+from tmrld.fetching import FetchedFiles
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
     Allowance,
     Assign,
     ChunkMessage,
+    Command,
     Describe,
     FetchFile,
     FileMessage,
     Grant,
     Hello,
     Message,
+    Result,
     Spaces,
     Status,
     Welcome,
@@ -227,6 +233,80 @@ def test_a_worker_that_cannot_keep_a_file_says_so_and_asks_again(tmp_path: Path,
                 (tmp_path / "files").unlink()
                 await hand_out(relay)
                 await relay.hear(Describe)
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+ROLES: dict[str, Callable[[Path], WorkerRole | TrainerRole]] = {
+    "trainer": lambda folder: TrainerRole(Layout(folder), "cpu", Feed()),
+}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_a_file_that_was_not_handed_out_because_the_run_was_stopped_is_asked_for_again(tmp_path: Path, kind: str) -> None:
+    async def scene() -> None:
+        role = ROLES[kind](tmp_path)
+        assign = Assign("demo", config(tmp_path), 1, "running", files=FILES[:1])
+        try:
+            async with linked(role, kind, "n") as relay:
+                await relay.say(assign)
+                wanted = await relay.hear(FetchFile)
+                await relay.say(Assign("", {}, 0, "stopped"), assign)  # the relay answers no question of a run before
+                assert await relay.hear(FetchFile) == wanted
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+class CountedEngine:
+    """Stands in for an engine: only that it was made counts."""
+
+    made = 0
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        type(self).made += 1
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+    async def send(self, message: Message) -> None:
+        """Nobody hears it."""
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_a_role_that_is_about_to_start_its_engine_twice_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """When it looks again for a file that there was no room for, while the relay tells it anew what to do."""
+    monkeypatch.setattr(f"tmrld.{kind}.{kind}.Engine", CountedEngine)
+    monkeypatch.setattr(f"tmrld.{kind}.{kind}.RETRY_{'FILE' if kind == 'worker' else 'DISK'}_S", 0.0)
+    monkeypatch.setattr(CountedEngine, "made", 0)
+    both, looked = threading.Barrier(2), itertools.count()
+
+    def missing(*_: Any) -> None:
+        if next(looked) == 0:
+            raise StorageError("there is no room")
+
+    monkeypatch.setattr(FetchedFiles, "missing", missing)
+    monkeypatch.setattr(FetchedFiles, "keep_only", lambda *_: both.wait(SCENE_S))
+
+    async def scene() -> None:
+        role = ROLES[kind](tmp_path)
+        assign = Assign("demo", config(tmp_path), 1, "running", files=FILES[:1])
+        try:
+            async with linked(role, kind, "n") as relay:
+                await relay.say(assign, assign, Command(1, "start"))
+                await relay.hear(Result)
+                for task in asyncio.all_tasks():
+                    if getattr(task.get_coro(), "__name__", "") == "_start_when_equipped":
+                        await task
+                assert CountedEngine.made == 1
         finally:
             await role.close()
 

@@ -181,6 +181,8 @@ class TrainerRole:
     async def _assign(self, message: Assign) -> None:
         """Start, stop or change the engine as the assignment says."""
         before, self._assigned = self._assigned, message
+        if message.files != before.files:
+            self._asked = None  # the relay does not answer what was asked for an assignment before
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
@@ -206,8 +208,8 @@ class TrainerRole:
         except StorageError as error:
             self._fetch_later(error)
             return
-        if self._engine is not None or not self._wanted or message != self._assigned:
-            return  # meanwhile something else was decided
+        if not self._is_next(message):
+            return
         if missing is not None:
             if missing != self._asked:
                 self._asked = missing
@@ -218,10 +220,16 @@ class TrainerRole:
         await asyncio.to_thread(self._files.keep_only, message.files)
         await asyncio.to_thread(self._forget_namesake, message)
         own = await asyncio.to_thread(CheckpointFolder(self._layout.trainer_checkpoints(message.run)).newest)
+        if not self._is_next(message):
+            return
         if (message.checkpoint_lineage, message.checkpoint_update) > ((own.lineage, own.update) if own else (-1, -1)):
             self._outgoing.put(FetchCheckpoint(message.run, message.checkpoint_update))
         else:
             await self._start_engine()
+
+    def _is_next(self, message: Assign) -> bool:
+        """Whether this is still what an engine is to be started for; meanwhile something else may have been decided."""
+        return self._engine is None and self._wanted and message == self._assigned
 
     async def _keep_file(self, message: FileMessage) -> None:
         """Keep a file that was asked for, and go on; the relay may not have it now."""
