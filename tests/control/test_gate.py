@@ -1,7 +1,11 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
 import pytest
 
 from tests.control.conftest import Api
-from tmrld.control.gate import host_name, is_loopback
+from tmrld.control.gate import MOST_BODY_BYTES, host_name, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,28 @@ def test_every_response_tells_browsers_to_be_strict(api: Api, path: str) -> None
 
 def test_weights_may_be_kept_and_asked_about(api: Api) -> None:
     assert api.get("runs/demo/weights/2").headers["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "evaluations"), ("POST", "runs"), ("POST", "login"), ("PUT", "tracks/x")]
+)
+def test_no_stranger_has_a_body_read_to_its_end(api: Api, method: str, path: str) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 64 * 2**20:
+            read += 2**20
+            yield bytes(2**20)
+
+    async def exchange() -> httpx.Response:
+        transport = httpx.ASGITransport(api.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7400") as http:
+            return await http.request(method, f"/api/v1/{path}", content=endless())
+
+    response = asyncio.run(exchange())
+    assert response.json()["code"] == ("unauthenticated" if method == "PUT" else "too_large")
+    assert read <= MOST_BODY_BYTES + 2**20
 
 
 def test_hosts_are_taken_apart() -> None:

@@ -318,7 +318,10 @@ def test_the_system_s_proxy_is_proposed_where_nothing_else_leads_there() -> None
 
 def test_names_and_passwords_are_left_out() -> None:
     assert without_login("http://paul:secret@proxy.example:3128") == "http://proxy.example:3128"
+    assert without_login("http://paul:p@ss/w@proxy.example:3128/") == "http://proxy.example:3128/"
+    assert without_login("paul:secret@proxy.example:3128") == "proxy.example:3128"  # as people write https_proxy
     assert without_login("wss://relay.example:7401") == "wss://relay.example:7401"
+    assert without_login("") == ""
 
 
 # Settings that lead nowhere

@@ -4,6 +4,8 @@
 - In plain HTTP the name in the address must be one of ours (DNS rebinding).  Threat: a page from evil.example lets that name
   resolve to 127.0.0.1, and then the browser takes this API for a part of that page.  A name cannot be checked by looking it up,
   so only `localhost`, literal addresses and the configured host count.  Over HTTPS the certificate has settled it.
+- A body is read no further than `MOST_BODY_BYTES`: whoever asks is not known until it was read.  `UPLOADS` know whoever asks first,
+  and have limits of their own.
 - A crash is logged here, once, and told without a word of what is inside.
 """
 
@@ -11,8 +13,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -27,6 +31,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Sent with every response that does not set them itself."""
+MOST_BODY_BYTES = 4 * 2**20
+"""A thousand episodes to publish have some hundred kilobytes."""
+UPLOADS = re.compile(r"PUT /api/v1/(tracks|weights|demonstrations)/[^/]+")
+"""Method and path of what takes files."""
 
 
 class Gate:
@@ -61,6 +69,8 @@ class Gate:
         if refusal is not None:
             await problem_response(refusal.code, str(refusal))(scope, receive, with_headers)
             return
+        if not UPLOADS.fullmatch(f"{scope['method']} {scope['path']}"):
+            receive = _limited(receive)
         try:
             await self._app(scope, receive, with_headers)
         except Exception:
@@ -100,6 +110,21 @@ class Gate:
     def _is_ours(self, host: str) -> bool:
         name = host_name(host)
         return name in ("localhost", self._host) or name.endswith(".localhost") or _address(name) is not None
+
+
+def _limited(receive: Receive) -> Receive:
+    """The same body, if it is no longer than allowed; FastAPI hands on what this raises."""
+    read = 0
+
+    async def counted() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > MOST_BODY_BYTES:
+            raise HTTPException(413, f"the request has more than {MOST_BODY_BYTES // 2**20} MiB: send less at once")
+        return message
+
+    return counted
 
 
 def host_name(host: str) -> str:

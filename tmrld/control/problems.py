@@ -201,6 +201,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{request.method} cannot be used with {path}: use {allowed}"
             return problem_response(Code.METHOD_NOT_ALLOWED, detail, error.headers)
+        case 413:
+            return problem_response(Code.TOO_LARGE, str(error.detail))
         case 400:  # what FastAPI says of a body that is no text
             return problem_response(Code.INVALID_REQUEST, "the request cannot be used: its body cannot be read as JSON")
         case status if status < 500:

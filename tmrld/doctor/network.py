@@ -247,8 +247,8 @@ def _system_proxy(host: str) -> str:
 
 
 def without_login(address: str) -> str:
-    """An address without the name and password in it."""
-    return re.sub(r"//[^/@]*@", "//", address)
+    """An address without the name and password in it, whether or not it says ``http://``, and whatever is in the password."""
+    return re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1", address)
 
 
 # Judging
