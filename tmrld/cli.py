@@ -15,6 +15,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,10 @@ EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "PIL": "worker", "av": "view
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     began = _process_start()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # a file or a pipe of Windows takes no letters but its code page's: no ✓, no name
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options, began)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +50,14 @@ def test_an_installation_copies_the_plugin_and_lists_what_is_left(player: Player
         "what is left to you:\n  1. Start TrackMania.\n  2. Press F3; in the bar at the top choose Openplanet, Signature Mode"
         in told
     )
+
+
+@pytest.mark.parametrize("action", ["install", "status"])
+def test_a_file_or_a_pipe_of_windows_takes_what_is_told(player: Player, action: str) -> None:
+    command = [sys.executable, "-m", "tmrld", "trackmania", action, "--plugins-folder", str(player.openplanet)]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=True).stdout.decode("cp1252")
+    assert "? OpenPlanet has no plugin tmrld" in told
 
 
 def test_the_game_is_made_to_start_in_a_window(player: Player, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,12 @@ def test_a_package_that_ends_the_process_does_not_keep_the_others_from_being_loo
     assert said["crashing"]["crashed"]
     assert "the process ended with" in said["crashing"]["error"]
     assert said["json"]["error"] == ""
+
+
+def test_an_import_that_hangs_ends_even_if_whoever_asked_is_no_more(own_packages: Path) -> None:
+    (own_packages / "hanging.py").write_text("import time\ntime.sleep(600)\n")
+    command = [sys.executable, "-m", "tmrld.doctor.importing", "0.5", "hanging"]
+    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 1
 
 
 def test_a_package_that_hangs_is_not_waited_for(own_packages: Path) -> None:

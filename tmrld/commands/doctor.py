@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +163,6 @@ def print_diagnoses(found: Sequence[Diagnosis]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a file on Windows may not take every letter that a window's title has
     console = Console(highlight=False, markup=False, soft_wrap=True)
     by_area: dict[str, list[Diagnosis]] = {}
     for each in found:

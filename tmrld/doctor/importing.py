@@ -1,11 +1,13 @@
 """Whether packages can be imported, found out in a process of its own: one that crashes takes nobody with it.
 
-``python -m tmrld.doctor.importing NAME…`` imports each and prints a line of JSON about it, before it tries the next.
+``python -m tmrld.doctor.importing SECONDS NAME…`` imports each and prints a line of JSON about it, before it tries the next.  After
+so many seconds it ends, even if an import hangs and whoever has asked is no more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import importlib.metadata
 import io
@@ -18,6 +20,8 @@ from typing import Any
 
 TIMEOUT_S = 60.0
 """Enough for torch on a slow disk that was never read before."""
+AFTER_S = 5.0
+"""How much later a process ends by itself whose end nobody has seen to."""
 LONGEST_ERROR = 600
 
 
@@ -35,7 +39,7 @@ def ask(names: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, dict[st
 
 def _run(names: Sequence[str], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     """The lines that came, and how the process ended."""
-    command = [sys.executable, "-m", "tmrld.doctor.importing", *names]
+    command = [sys.executable, "-m", "tmrld.doctor.importing", str(timeout_s + AFTER_S), *names]
     try:
         done = subprocess.run(  # noqa: S603 - this program itself
             command,
@@ -83,8 +87,9 @@ def _last(text: str) -> str:
 # In the process of its own
 
 
-def main(names: Sequence[str]) -> None:
-    """Import each, and say how that went."""
+def main(longest_s: float, names: Sequence[str]) -> None:
+    """Import each, and say how that went; ends the process if it takes longer."""
+    faulthandler.dump_traceback_later(longest_s, exit=True)
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     for name in names:
         answer: dict[str, Any] = {"name": name, "error": ""}
@@ -135,4 +140,4 @@ def installed(distribution: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(float(sys.argv[1]), sys.argv[2:])
