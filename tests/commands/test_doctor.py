@@ -19,9 +19,11 @@ from tmrld.cli import main
 from tmrld.client import Client
 from tmrld.commands.doctor import _world_here, print_diagnoses, summary
 from tmrld.doctor.diagnosis import note, ok, wrong
-from tmrld.doctor.examining import secrets_of, with_game
+from tmrld.doctor.examining import secrets_of, with_game, with_line
 from tmrld.doctor.report import Report, save
 from tmrld.envs.options import EnvironmentOptions, RandomisationOptions
+from tmrld.envs.trackmania.tracks import name_of
+from tmrld.local import shelf_of
 from tmrld.settings import Settings
 
 TOKEN = "tmrld_worker_c2VjcmV0"
@@ -224,3 +226,13 @@ def test_without_a_relay_that_answers_the_settings_count(tmp_path: Path) -> None
         taken.bind(("127.0.0.1", 0))
         control = {"port": taken.getsockname()[1]}
         assert _world_here(Settings.model_validate({"data": str(tmp_path), "control": control})) is None
+
+
+def test_the_line_of_a_track_on_this_machine_s_shelf_is_read(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    oval = EnvironmentOptions(game="trackmania", clock="realtime", track="oval")
+    assert with_line(oval, settings) == oval
+    shelf_of(settings).put("tracks", "oval", b"a line")
+    found = with_line(oval, settings).track
+    assert Path(found).read_bytes() == b"a line"
+    assert name_of(found) == "oval"

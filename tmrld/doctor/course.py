@@ -13,7 +13,7 @@ from tmrld.doctor.diagnosis import Diagnosis, note, ok, wrong
 from tmrld.doctor.patient import Evidence
 from tmrld.doctor.telemetry import X, Z
 from tmrld.envs.options import RewardOptions, names_a_file
-from tmrld.envs.trackmania.tracks import SPACING_M, read
+from tmrld.envs.trackmania.tracks import SPACING_M, name_of, read
 from tmrld.errors import WorldError
 
 AREA = "track"
@@ -27,7 +27,8 @@ ELSEWHERE_M = 20.0
 class Course(Evidence):
     """The line that ``track`` names: at most `MOST_POINTS` of its ``points``, evenly spread, and the last.
 
-    ``shelf`` says that it is the name of a track on a relay's shelf, which was not looked up; ``problem`` why a file cannot be read.
+    ``shelf`` says that it is the name of a track that is not on this machine's shelf, but may be on a relay's; ``problem`` why a
+    file cannot be read.
     """
 
     track: str
@@ -79,8 +80,8 @@ def judge_course(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
         yield note(
             AREA,
             "line",
-            f"the track {seen.track!r} lies on the relay's shelf, or nowhere: it was not read here",
-            "`tmrld track list` has those that there are",
+            f"the track {seen.track!r} is not on this machine's shelf: it lies on the relay's, or nowhere, and was not read",
+            f"{RECORD} puts one here, and `tmrld track list` has those that there are; environment.track names it",
             code="track-on-shelf",
         )
     elif seen.missing:
@@ -102,7 +103,7 @@ def judge_course(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
             code="track-short",
         )
     else:
-        yield ok(AREA, "line", f"the line of {seen.track} is {seen.length_m:,.0f} m long")
+        yield ok(AREA, "line", f"the line of {name_of(seen.track)} is {seen.length_m:,.0f} m long")
         if len(told):
             yield _judge_place(seen, told, reward, at_start=at_start)
 
@@ -110,6 +111,7 @@ def judge_course(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
 def _judge_place(seen: Course, told: NDArray[np.float64], reward: RewardOptions, *, at_start: bool) -> Diagnosis:
     places = told[:: max(1, len(told) // 50), X : Z + 1]
     apart = np.linalg.norm(places[:, None] - seen.points[None], axis=2)
+    name = name_of(seen.track)
     distance_m, nearest = float(np.median(apart.min(axis=1))), int(apart[0].argmin())
     spacing_m = seen.length_m / max(1, len(seen.points) - 1)
     along_m = nearest * spacing_m
@@ -118,10 +120,10 @@ def _judge_place(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
         return wrong(
             AREA,
             "place",
-            f"the car (at {x:.0f}, {y:.0f}, {z:.0f}) is {distance_m:,.0f} m from the line of {seen.track}: it was recorded on "
+            f"the car (at {x:.0f}, {y:.0f}, {z:.0f}) is {distance_m:,.0f} m from the line of {name}: it was recorded on "
             "another map, "
             "and every episode would end at once",
-            f"load the map of {seen.track}; or record this one: {RECORD}, and set environment.track",
+            f"load the map of {name}; or record this one: {RECORD}, and set environment.track",
             code="track-elsewhere",
         )
     reach_m = reward.check_forward * SPACING_M
@@ -129,7 +131,7 @@ def _judge_place(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
         return wrong(
             AREA,
             "place",
-            f"the car stands at the start, but the line of {seen.track} is nearest {along_m:,.0f} m after its own: no progress "
+            f"the car stands at the start, but the line of {name} is nearest {along_m:,.0f} m after its own: no progress "
             "would be seen, "
             f"for it is looked for within {reach_m:g} m",
             f"record the line from the start to the finish: {RECORD}",

@@ -15,6 +15,8 @@ from tmrld.doctor.network import gather_network
 from tmrld.doctor.patient import patient_of
 from tmrld.doctor.report import Report, without_secrets
 from tmrld.envs.options import EnvironmentOptions
+from tmrld.errors import TmrldError
+from tmrld.local import placed
 from tmrld.settings import Settings
 
 Game = Literal["sim", "trackmania"]
@@ -45,7 +47,7 @@ def examine(
     world = with_game(environment or _world(told) or settings.run.environment, game)
     patient = patient_of(settings, world, everything=everything, settings_file=settings_file, settings_error=settings_error)
     machine = gather_machine(settings, patient, say)
-    seen = gather_game(world, seconds, say, drive=drive) if "worker" in patient.roles else None
+    seen = gather_game(with_line(world, settings), seconds, say, drive=drive) if "worker" in patient.roles else None
     report = Report(made=time.time(), patient=patient, machine=machine, network=network, game=seen)
     return without_secrets(report, secrets_of(settings))
 
@@ -58,6 +60,14 @@ def with_game(environment: EnvironmentOptions, game: Game | None) -> Environment
     if game == "trackmania":
         return EnvironmentOptions.model_validate(plain | {"game": game, "clock": "realtime"})
     return EnvironmentOptions.model_validate(plain | {"game": game, "track": "default"})
+
+
+def with_line(environment: EnvironmentOptions, settings: Settings) -> EnvironmentOptions:
+    """The same environment, with the file of its track where that is on this machine's shelf and can be read."""
+    try:
+        return placed(environment, settings)
+    except (TmrldError, OSError):
+        return environment
 
 
 def _world(told: Mapping[str, Any]) -> EnvironmentOptions | None:
