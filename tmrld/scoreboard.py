@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tmrld.errors import BadInput
+from tmrld.errors import BadInput, NotFound
 from tmrld.events import Feed
 from tmrld.scores import LEAGUE_CRASHES, LEAGUE_RUNS, LeagueScore, Outcome, Score, league, score
 from tmrld.storage.evaluations import EvaluatedEpisode, PublishedEvaluation, RunEvaluation
@@ -154,14 +155,14 @@ class Scoreboard:
         boards: dict[tuple[str, str], list[EntryView]] = {}
         for published in self._store.evaluations.all(track):
             boards.setdefault((published.track, published.game), []).append(_published_entry(published))
-        worlds = {run.name: self._world(run.name) for run in self._store.all()}
         for best in _best_versions(self._store.evaluations.of_runs(track)):
-            environment, game = worlds[best.run]
-            boards.setdefault((best.track, game), []).append(_run_entry(best, environment))
+            with suppress(NotFound):  # the run was deleted just now
+                environment, game = self._world(best.run)
+                boards.setdefault((best.track, game), []).append(_run_entry(best, environment))
         return [BoardView(*key, _ranked(boards[key])) for key in sorted(boards)]
 
     def _world(self, run: str) -> tuple[str, str]:
-        """The environment and the game that a run is configured for now."""
+        """The environment and the game that a run is configured for now.  Raises NotFound."""
         environment: dict[str, Any] = self._store.revision(run).config.get("environment", {})
         id = str(environment.get("id", ""))
         return id, str(environment.get("game", "")) if id.startswith(OURS) else ""

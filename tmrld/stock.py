@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tmrld.configuration import references
-from tmrld.errors import Conflict
+from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
 from tmrld.storage.runs import RunStore
 from tmrld.storage.shelf import Item, Shelf, check_name, check_size
@@ -117,10 +118,11 @@ class Stock:
         users: dict[tuple[str, str], list[str]] = {}
         for run in self._store.all():
             if not states or run.state in states:
-                for each in references(self._store.revision(run.name).config):
-                    names = users.setdefault((each.kind, each.name), [])
-                    if run.name not in names:
-                        names.append(run.name)
+                with suppress(NotFound):  # the run was deleted just now
+                    for each in references(self._store.revision(run.name).config):
+                        names = users.setdefault((each.kind, each.name), [])
+                        if run.name not in names:
+                            names.append(run.name)
         return users
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.control.conftest import Api
 from tests.control.test_runs_and_config import Runs
 from tests.control.test_runs_and_config import runs as runs
+from tmrld.errors import NotFound
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode
 
@@ -108,8 +109,8 @@ def test_what_cannot_be_is_refused(runs: Runs, changes: dict[str, Any]) -> None:
 def test_only_an_operator_publishes_and_takes_back(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
     assert runs.ask("POST", "evaluations", body(CRASH), status=403, token="viewer")["code"] == "forbidden"
     with caplog.at_level(logging.INFO):
-        runs.ask("POST", "evaluations", body(CRASH), status=201)
-    assert "operator publishes an evaluation of fast one on oval" in caplog.text
+        runs.ask("POST", "evaluations", body(CRASH, track="oval\n2026 ERROR of somebody else"), status=201)
+    assert "operator publishes an evaluation of 'fast one' on 'oval\\n2026 ERROR of somebody else'" in caplog.text
     runs.ask("DELETE", "evaluations/1", status=403, token="viewer")
     runs.ask("DELETE", "evaluations/1", status=204)
     assert runs.ask("DELETE", "evaluations/1", status=404)["code"] == "not_found"
@@ -172,6 +173,18 @@ def test_every_track_and_every_game_has_a_board_of_its_own(runs: Runs) -> None:
     found = [(board["track"], board["game"], len(board["entries"])) for board in boards]
     assert found == [("long", "sim", 1), ("oval", "sim", 1), ("oval", "trackmania", 1), ("pendulum", "", 1)]
     assert runs.ask("GET", "leaderboard?track=oval")["items"] == boards[1:3]
+
+
+def test_a_run_that_is_deleted_meanwhile_is_on_no_board(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive(runs, "demo", "a", 1, 25.0)
+    runs.ask("POST", "evaluations", body(lap(20.0)), status=201)
+
+    def gone(_: str) -> None:
+        raise NotFound("there is no run 'demo'")
+
+    monkeypatch.setattr(runs.store, "revision", gone)
+    (board,) = runs.ask("GET", "leaderboard")["items"]
+    assert [each["source"] for each in board["entries"]] == ["published"]
 
 
 def test_without_evaluations_there_is_no_board(runs: Runs, api: Api) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tmrld.errors import BadInput, Conflict, Damaged, NotFound
+from tmrld.errors import BadInput, Conflict, Damaged, NotFound, StorageError
 from tmrld.payloads import EnvSpec, PartSpec, WeightsManifest
 from tmrld.rl.weights import pack
 from tmrld.storage import shelf as shelves
@@ -130,6 +130,19 @@ def _put_many(folder: Path, letter: str, times: int) -> None:
     for number in range(times):
         Shelf(folder).put("tracks", "shared", f"{letter}{number}".encode() * 1000, {"letter": letter}, replace=True)
         Shelf(folder).put("tracks", f"{letter}-{number}", b"own")
+
+
+def test_what_somebody_is_reading_on_windows_is_not_deleted_yet(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.put("tracks", "monza", b"points")
+
+    def in_use(*_: object, **__: object) -> None:
+        raise PermissionError(13, "in use")
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", in_use)
+        with pytest.raises(StorageError, match="Cannot remove"):
+            shelf.delete("tracks", "monza")
+    assert shelf.read("tracks", "monza") == b"points"
 
 
 def test_processes_share_a_shelf(tmp_path: Path) -> None:

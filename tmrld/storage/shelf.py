@@ -177,8 +177,8 @@ class Shelf:
             if bundled:
                 raise Conflict(f"{name!r} is brought by tmrld, and cannot be deleted")
             folder = self._folder / kind / name
-            (folder / "item.json").unlink(missing_ok=True)
             with explaining("remove", folder):
+                (folder / "item.json").unlink(missing_ok=True)
                 shutil.rmtree(folder)
 
     @contextmanager

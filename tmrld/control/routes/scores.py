@@ -49,7 +49,7 @@ async def evaluations(
 )
 async def publish_evaluation(node: TheNode, grant: Operator, body: NewEvaluation) -> PublishedEvaluation:
     """Publish episodes, as `tmrld eval --publish` does.  Needs the scope operator."""
-    log.info("%s publishes an evaluation of %s on %s", grant.name, body.weights.name, body.track)
+    log.info("%s publishes an evaluation of %r on %r", grant.name, body.weights.name, body.track)
     view = await node.scoreboard.publish(
         grant.name,
         WeightsNameView(body.weights.name, body.weights.run, body.weights.version),

@@ -72,7 +72,7 @@ def _add(kind: str) -> None:
         description=f"Take {kind} away that no run at work refers to. Needs the scope operator.",
     )
     async def delete(node: TheNode, grant: Operator, name: ItemName) -> None:
-        log.info("%s takes %s from the shelf's %s", grant.name, name[:80], kind)
+        log.info("%s takes %r from the shelf's %s", grant.name, name[:80], kind)
         await node.stock.delete(kind, name)
 
 
@@ -137,5 +137,5 @@ async def _received(request: Request, kind: str, name: str, grant: Grant) -> byt
             raise ProblemError(
                 Code.TOO_LARGE, f"the file has more than {limit // MIB} MiB, which is the limit for {kind}: use a smaller one"
             )
-    log.info("%s puts %s on the shelf's %s (%d bytes)", grant.name, name[:80], kind, len(data))
+    log.info("%s puts %r on the shelf's %s (%d bytes)", grant.name, name[:80], kind, len(data))
     return bytes(data)
