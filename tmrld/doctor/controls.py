@@ -110,8 +110,10 @@ def _in_wine() -> bool:
 
 
 def try_controls(options: EnvironmentOptions, clock: Callable[[], float]) -> Try:
-    """Begin the race anew, hold the gas for a while, and begin it anew: the car moves!  ``clock`` tells time as records count "
-    "it."""
+    """Begin the race anew, hold the gas for a while, and begin it anew: the car moves!
+
+    ``clock`` tells time as records count it.
+    """
     chosen = options.trackmania
     behind, began_s, held_s, person = "", 0.0, 0.0, False
     try:

@@ -18,8 +18,10 @@ _ERROR_ACCESS_DENIED = 5
 
 
 def is_admin(process: int) -> bool | None:
-    """Of the process with this number; None when that cannot be told.  One whose token may not be opened has more rights than "
-    "we."""
+    """Of the process with this number; None when that cannot be told.
+
+    One whose token may not be opened has more rights than we.
+    """
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     kernel32.OpenProcess.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]

@@ -499,8 +499,8 @@ def _summary(told: NDArray[np.float64], speed_unit: str) -> str:
 
 
 def speed_ratio(told: NDArray[np.float64]) -> float | None:
-    """How many times the speed that is told is the one that places and times of arrival tell, in m/s; None while the car "
-    "stands."""
+    """How many times the speed that is told is the one that places and times of arrival tell, in m/s; None while the car
+    stands."""
     if len(told) < 3:
         return None
     times = told[:, TIME]
