@@ -21,7 +21,7 @@ class CollectionOptions(BaseModel):
         json_schema_extra=restart(),
     )
     noise_colour: float = Field(
-        0.0,
+        1.0,
         ge=0.0,
         le=2.0,
         description="How long what the policy tries lasts, in episodes for training: the power of its noise goes with 1 / "
