@@ -111,3 +111,23 @@ def test_the_command_line_drives_it_by_its_name(settings: Settings, capsys: pyte
     assert "oval" not in first
     assert main(["env", "run", "tmrld/TM20Lidar-v0", "--track", "oavl", "--episodes", "1", *flags, *window]) == 2
     assert "track is 'oavl'" in capsys.readouterr().err
+
+
+def test_the_simulator_is_not_asked_to_drive_a_map_of_the_game(settings: Settings) -> None:
+    simulator = EnvironmentOptions()
+    with pytest.raises(WorldError, match=r"line of a map of TrackMania.* --set run\.environment\.game=trackmania"):
+        placed(simulator.model_copy(update={"track": "oval"}), settings)
+    for track in ("default", "no-such-track"):
+        assert placed(simulator.model_copy(update={"track": track}), settings).track == track
+
+
+def test_a_misspelt_driver_is_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env", "run", "tmrld/TM20Lidar-v0", "--policy", "bundeld"]) == 2
+    assert "did you mean 'bundled'?" in capsys.readouterr().err
+
+
+def test_a_file_that_holds_no_weights_is_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes.md").write_text("no weights")
+    for command in (["env", "run", "tmrld/TM20Lidar-v0", "--policy", "notes.md"], ["eval", "notes.md"]):
+        assert main(command) == 2
+        assert "notes.md cannot be used: this is not a safetensors file" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tmrld.envs.options import LIDAR_ID, OURS, EnvironmentOptions, names_a_file
 from tmrld.envs.trackmania.tracks import name_of
-from tmrld.errors import NotFound
+from tmrld.errors import NotFound, WorldError
 from tmrld.fetching import FetchedFiles
 from tmrld.protocol.messages import FileMessage
 from tmrld.settings import Settings
@@ -23,16 +23,34 @@ def shelf_of(settings: Settings) -> Shelf:
 def placed(environment: EnvironmentOptions, settings: Settings) -> EnvironmentOptions:
     """The same environment, with the file of the track where ``environment`` names one of the game that is on the shelf.
 
-    As for a worker, the file lies in a folder of its own under the track's name.  Raises StorageError.
+    As for a worker, the file lies in a folder of its own under the track's name.  Raises StorageError, and WorldError for a track of
+    the game that the simulator is asked to drive.
     """
     track = environment.track
-    if environment.game != "trackmania" or environment.id not in OURS or names_a_file(track):
+    if environment.id not in OURS or names_a_file(track):
+        return environment
+    if environment.game != "trackmania":
+        _check_simulated(track, shelf_of(settings))
         return environment
     try:
         item, data = shelf_of(settings).load("tracks", track)
     except NotFound:  # whoever makes the environment says what a track can be
         return environment
     return environment.model_copy(update={"track": _laid_out(item, data, settings)})
+
+
+def _check_simulated(track: str, shelf: Shelf) -> None:
+    """Whoever makes the environment says which tracks the simulator has; not that this one is of the game."""
+    from tmrld.envs.sim.tracks import check
+
+    try:
+        check(track)
+    except WorldError:
+        if any(item.name == track for item in shelf.items("tracks")):
+            raise WorldError(
+                f"{track!r} on this machine's shelf is the line of a map of TrackMania, and the simulator has no road for it: to "
+                "drive it in the game, add --set run.environment.game=trackmania --set run.environment.clock=realtime"
+            ) from None
 
 
 def weights_file(name: str, environment: EnvironmentOptions, settings: Settings) -> str:

@@ -223,6 +223,17 @@ def test_what_is_published_is_on_the_leaderboard(capsys: pytest.CaptureFixture[s
 
 def test_without_evaluations_the_leaderboard_says_how_to_make_some(capsys: pytest.CaptureFixture[str], relay: Runs) -> None:
     assert "nothing was evaluated yet: `tmrld eval WEIGHTS --publish`" in said(capsys, "leaderboard")
+    assert "nothing was evaluated on oval yet: `tmrld eval WEIGHTS --track oval --publish`" in said(
+        capsys, "leaderboard", "--track", "oval"
+    )
+
+
+@pytest.mark.parametrize("command", [["weights", "pull", "demo", "bst"], ["eval", "demo@bst"]])
+def test_a_version_that_can_be_none_is_not_asked_for(
+    capsys: pytest.CaptureFixture[str], relay: Runs, command: list[str]
+) -> None:
+    assert main(command) == 2
+    assert "'bst' is no version of weights: give latest, best, or a number" in capsys.readouterr().err
 
 
 def test_who_may_not_publish_is_told_before_anything_is_driven(capsys: pytest.CaptureFixture[str], relay: Runs) -> None:

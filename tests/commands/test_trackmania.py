@@ -128,7 +128,7 @@ def test_the_status_says_how_it_stands(player: Player, capsys: pytest.CaptureFix
     assert player.run("status") == 0
     told = capsys.readouterr().out
     assert f"✗ OpenPlanet has no plugin tmrld in {player.plugin.parent}" in told
-    assert told.endswith("to put this right: tmrld trackmania install\n")
+    assert told.endswith(f'to put this right: tmrld trackmania install --plugins-folder "{player.openplanet}"\n')
     assert not player.plugin.parent.exists()
     player.run("install", "--no-driver")
     storage = player.openplanet / "PluginStorage" / "tmrld"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tmrld.client import Client
 from tmrld.commands.asking import add_action, add_relay_flags, connect, moment, number, print_json, print_table
 from tmrld.commands.flags import load_settings, positive, whole
-from tmrld.errors import BadInput, LinkError, NotFound, Refused
+from tmrld.commands.weights import checked_version
+from tmrld.errors import BadInput, LinkError, NotFound, Refused, WeightsError
 from tmrld.local import BUNDLED, bundled_for, placed, shelf_of
 from tmrld.scores import LeagueScore, Score, league, score
 from tmrld.settings import Settings
@@ -196,7 +197,10 @@ def _candidate(options: argparse.Namespace, settings: Settings, track: str | Non
         text = bundled_for(named, track or environment.track)
     path = Path(text).expanduser()
     if path.is_file():
-        return of_weights(path.stem, read_file(path))
+        try:
+            return of_weights(path.stem, read_file(path))
+        except WeightsError as error:
+            raise WeightsError(f"{path} cannot be used: {error}") from error
     if ":" in text:
         return of_module(text)
     if path.suffix == ".safetensors" or len(path.parts) > 1:
@@ -217,7 +221,7 @@ def _candidate(options: argparse.Namespace, settings: Settings, track: str | Non
 def _of_run(client: Client, run: str, version: str | None) -> bytes:
     """A version of a run; without one, the best by evaluation, or the newest before the first."""
     if version is not None:
-        return client.download("runs", run, "weights", version)[0]
+        return client.download("runs", run, "weights", checked_version(version))[0]
     try:
         return client.download("runs", run, "weights", "best")[0]
     except NotFound:
@@ -326,7 +330,9 @@ def _leaderboard(client: Client, options: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     if not answer["items"]:
-        print("nothing was evaluated yet: `tmrld eval WEIGHTS --publish` does, and runs evaluate by themselves")
+        here = f" on {options.track}" if options.track else ""
+        flag = f" --track {options.track}" if options.track else ""
+        print(f"nothing was evaluated{here} yet: `tmrld eval WEIGHTS{flag} --publish` does, and runs evaluate by themselves")
     for board in answer["items"]:
         world = {"sim": ", in the simulator", "trackmania": ", in TrackMania"}.get(board["game"], "")
         print(f"{board['track']}{world}")

@@ -113,7 +113,8 @@ def _status(options: argparse.Namespace, _began: float) -> int:
     if look.log:
         print("  OpenPlanet's log says last:", *look.log, sep="\n    ")
     if not all(part.is_ready for part in standing):
-        print("\nto put this right: tmrld trackmania install")
+        chosen = "" if options.plugins_folder is None else f' --plugins-folder "{options.plugins_folder}"'
+        print(f"\nto put this right: tmrld trackmania install{chosen}")
     return 0
 
 

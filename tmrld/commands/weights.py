@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,17 @@ def _list(options: argparse.Namespace, _began: float) -> int:
     return 0
 
 
+def checked_version(text: str) -> str:
+    """Which version of a run's weights is meant.  Raises BadInput for what can be none."""
+    if text not in ("latest", "best") and not re.fullmatch("[0-9]{1,18}", text):
+        raise BadInput(f"{text!r} is no version of weights: give latest, best, or a number that `tmrld weights list RUN` shows")
+    return text
+
+
 def _pull(client: Client, options: argparse.Namespace) -> int:
     if options.save is not None and options.output is not None:
         raise BadInput("--save puts the weights on the shelf, and --output into a file: give one of them")
-    data, location = client.download("runs", options.run, "weights", options.version)
+    data, location = client.download("runs", options.run, "weights", checked_version(options.version))
     if options.save is not None:
         return tell(options, WEIGHTS, put(options, WEIGHTS, options.save, data, replace=options.force))
     version = location.rpartition("/")[2] or options.version

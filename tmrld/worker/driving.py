@@ -16,7 +16,7 @@ from tmrld.envs.registry import Env, describe, keeps_real_time, make
 from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.trackmania.game import course_of
 from tmrld.envs.trackmania.tracks import name_of
-from tmrld.errors import BadInput, GameError
+from tmrld.errors import BadInput, GameError, WeightsError
 from tmrld.payloads import Chunk, EnvSpec, EpisodeSummary, Weights
 from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
@@ -271,6 +271,9 @@ def chooser(policy: str, spec: EnvSpec, seed: int) -> Choose:
             "human to drive yourself"
         )
     data = read_file(path)
-    manifest, _ = unpack(data)
+    try:
+        manifest, _ = unpack(data)
+    except WeightsError as error:
+        raise WeightsError(f"{path} cannot be used: {error}") from error
     actor = load_actor(Weights(manifest, data), spec)
     return lambda observation, _info: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def policy_of(options: argparse.Namespace, environment: EnvironmentOptions) -> s
 
     Raises BadInput for a name that is none.
     """
-    from tmrld.local import weights_file
+    from tmrld.local import BUNDLED, weights_file
 
     policy: str | None = options.policy
     if policy is None or policy in ("random", "scripted", "human") or Path(policy).suffix or Path(policy).exists():
@@ -66,7 +67,9 @@ def policy_of(options: argparse.Namespace, environment: EnvironmentOptions) -> s
     try:
         return weights_file(policy, environment, load_settings(options))
     except NotFound as error:
-        raise BadInput(f"--policy {policy!r} is neither random nor scripted nor a file, and {error}") from None
+        near = get_close_matches(policy, ("random", "scripted", "human", BUNDLED), 1, cutoff=0.8)
+        why = f"did you mean {near[0]!r}?" if near else f"and {error}"
+        raise BadInput(f"--policy {policy!r} is neither random nor scripted nor a file{':' if near else ','} {why}") from None
 
 
 def told(drive: Drive, *, pace: bool = True) -> str:
