@@ -232,3 +232,10 @@ def test_a_track_or_environment_that_is_not_there_is_refused_with_the_nearest(
 def test_tracks_of_the_game_and_of_other_environments_are_their_own_business() -> None:
     checked({"environment": {"game": "trackmania", "clock": "realtime", "track": "my own"}})
     checked({"environment": {"id": "module:Env", "track": "any"}})
+
+
+def test_a_word_where_a_list_belongs_is_told_how_one_is_written() -> None:
+    with pytest.raises(
+        InvalidConfig, match=r'replay\.demonstrations = \'laps\' cannot be used: input should be a list, such as \["a"'
+    ):
+        checked({"replay": {"demonstrations": "laps"}})

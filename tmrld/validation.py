@@ -9,6 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+REASONS = {
+    "model_type": "it is a group of settings",
+    "tuple_type": 'input should be a list, such as ["a", "b"] or [1, 2]',
+}
+"""What pydantic says in other words, by its name for the error."""
+
 
 @dataclass(frozen=True)
 class FieldProblem:
@@ -35,11 +41,7 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProble
             hint = nearest(parts, model)
             found[path] = FieldProblem(path, f"this is not a setting{hint}", None, f"{path} is not a setting{hint}")
             continue
-        reason = (
-            "it is a group of settings"
-            if problem["type"] == "model_type"
-            else _lower(problem["msg"].removeprefix("Value error, "))
-        )
+        reason = REASONS.get(problem["type"]) or _lower(problem["msg"].removeprefix("Value error, "))
         if path in found:  # one for each type that the setting may have
             reason = f"{found[path].message}, or {reason}"
         shown = _shown(parts, problem["input"], model)

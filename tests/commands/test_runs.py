@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tmrld.cli import main
 from tmrld.client import Client
 from tmrld.commands.runs import difference
-from tmrld.configuration import patched
+from tmrld.configuration import checked, patched
 
 RUN = {
     "name": "demo",
@@ -66,6 +66,34 @@ def test_a_run_is_made_with_what_the_flags_say(asked: list[Any]) -> None:
     )
     config = {"algorithm": {"gamma": 0.5}, "network": {"hidden": [8]}}
     assert asked == [("POST", "runs", {"name": "x", "preset": "demo", "config": config, "start": "queue"}, {})]
+
+
+def test_a_new_run_that_waits_for_its_owner_says_how_it_starts(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RUN, "state", "stopped")
+    monkeypatch.setitem(RUN, "queued_position", None)
+    assert main(["run", "new", "demo"]) == 0
+    assert capsys.readouterr().out == "demo is stopped: `tmrld run start demo` starts it\n"
+    assert main(["run", "stop", "demo"]) == 0
+    assert capsys.readouterr().out == "demo is stopped\n"
+
+
+def test_a_run_shows_the_files_that_it_names_and_what_it_waits_for(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "training": {"start_from": "bundled-default"},
+        "collection": {"policy": "expert"},
+        "replay": {"demonstrations": ["laps", "more"], "demonstration_share": 0.25},
+    }
+    facts = {"state": "running", "created": 0.0, "revision": 1, "last_return": None, "weights_version": None}
+    for key, value in {**facts, "config": checked(files)}.items():
+        monkeypatch.setitem(RUN, key, value)
+    assert main(["run", "show", "demo"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("bundled-default", "expert", "laps, more: 25% of each batch", "none yet: `tmrld node list`"):
+        assert words in shown
 
 
 @pytest.mark.parametrize("verb", ["start", "pause", "resume", "stop", "queue"])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +137,12 @@ def _presets(client: Client, options: argparse.Namespace) -> int:
 def _new(client: Client, options: argparse.Namespace) -> int:
     config = merged(_run_of(options.file), _patch(options.set)) if options.file else _patch(options.set)
     body = {"name": options.name, "preset": options.preset, "config": config, "start": options.start}
-    return _told(client.post("runs", body=body), options)
+    return _told(client.post("runs", body=body), options, made=True)
 
 
 def _clone(client: Client, options: argparse.Namespace) -> int:
     body = {"name": options.name, "config": _patch(options.set), "start": options.start}
-    return _told(client.post("runs", options.run, "clone", body=body), options)
+    return _told(client.post("runs", options.run, "clone", body=body), options, made=True)
 
 
 def _move(verb: str) -> Action:
@@ -152,13 +152,14 @@ def _move(verb: str) -> Action:
     return move
 
 
-def _told(run: dict[str, Any], options: argparse.Namespace) -> int:
-    """Say how a run is after what was asked of it."""
+def _told(run: dict[str, Any], options: argparse.Namespace, *, made: bool = False) -> int:
+    """Say how a run is after what was asked of it; of one that was ``made``, also how it starts."""
     if options.json:
         print_json(run)
     else:
         place = f", number {run['queued_position']} in the queue" if run["queued_position"] else ""
-        print(f"{run['name']} is {run['state']}{place}")
+        begin = f": `tmrld run start {run['name']}` starts it" if made and run["state"] == "stopped" else ""
+        print(f"{run['name']} is {run['state']}{place}{begin}")
     return 0
 
 
@@ -172,7 +173,8 @@ def _show(client: Client, options: argparse.Namespace) -> int:
         ("made", moment(run["created"])),
         ("configuration", f"revision {run['revision']}"),
         ("environment", f"{run['config']['environment']['id']}, track {run['config']['environment']['track']}"),
-        ("trainer", run["trainer"] or "none"),
+        *_files_of(run["config"]),
+        ("trainer", run["trainer"] or _no_trainer(run)),
         ("workers", ", ".join(run["workers"]) or "none"),
         ("updates", f"{run['update']:,}, {number(run['updates_per_s'], 1)} per second"),
         ("transitions", f"{run['transitions']:,}"),
@@ -182,6 +184,20 @@ def _show(client: Client, options: argparse.Namespace) -> int:
     ]
     print_table((run["name"], ""), rows, "")
     return 0
+
+
+def _files_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What on the shelf it refers to, as rows."""
+    if start := config["training"].get("start_from"):
+        yield "starts from", start
+    if policy := config["collection"].get("policy"):
+        yield "driven by", policy
+    if names := config["replay"].get("demonstrations"):
+        yield "demonstrations", f"{', '.join(names)}: {config['replay']['demonstration_share']:.0%} of each batch"
+
+
+def _no_trainer(run: Mapping[str, Any]) -> str:
+    return "none yet: `tmrld node list` shows what the trainers do" if run["state"] == "running" else "none"
 
 
 def _delete(client: Client, options: argparse.Namespace) -> int:
