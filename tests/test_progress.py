@@ -197,3 +197,13 @@ def test_a_problem_is_shown_once_shortened_and_as_it_is_written() -> None:
     assert text.count("problem: a message is not [kind, header, payload] [/red] xxx") == 1
     assert "(more in the log file)" in text
     assert max(map(len, text.splitlines())) < LONGEST_PROBLEM + 50
+
+
+def test_what_is_well_again_is_shown_once() -> None:
+    events = [
+        Event("problem", "demo", {"state": "problem", "detail": "no samples have come"}),
+        Event("problem", "demo", {"state": "recovered", "detail": "samples come again"}),
+    ]
+    text = shown(live=False, progress=progress_after(*events), updates=5)
+    assert text.count("problem: no samples have come") == text.count("over: samples come again") == 1
+    assert "over" not in shown(live=False, progress=progress_after(*events, events[0]))

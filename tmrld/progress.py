@@ -17,7 +17,9 @@ TOPICS = ("metrics", "episode", "weights", "node", "problem")
 
 @dataclass
 class Progress:
-    """The newest of everything.  ``began`` is monotonic seconds at the start of the program; ``problem`` the last one there was."""
+    """The newest of everything.  ``began`` is monotonic seconds at the start of the program; ``problem`` the last one there was,
+    ``recovered`` what has been well again since.
+    """
 
     began: float = field(default_factory=time.monotonic)
     run: str = ""
@@ -38,6 +40,7 @@ class Progress:
     evaluation_returns: list[float] = field(default_factory=list)
     speed_factor: float = 0.0
     problem: str = ""
+    recovered: str = ""
 
     def take(self, event: Event) -> None:
         """Learn from an event."""
@@ -54,8 +57,10 @@ class Progress:
                 values = data.get("values", {})
                 self.speed_factor = values.get("speed_factor", self.speed_factor)
                 self.collected = int(values.get("produced", self.collected))
+            case "problem" if data.get("state") == "recovered":
+                self.recovered = data.get("detail", "")
             case "problem":
-                self.problem = data.get("detail", "")
+                self.problem, self.recovered = data.get("detail", ""), ""
             case _:
                 pass
 

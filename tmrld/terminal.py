@@ -28,6 +28,7 @@ class Display:
         """How often `update` should be called at least."""
         self._drawn_at = 0.0
         self._problem = ""
+        self._recovered = ""
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -51,6 +52,10 @@ class Display:
         if progress.problem and progress.problem != self._problem:
             self._problem = progress.problem
             self._console.print(f"problem: {_short(progress.problem)}", style="yellow")
+        if progress.recovered != self._recovered:
+            self._recovered = progress.recovered
+            if self._recovered:
+                self._console.print(f"over: {_short(self._recovered)}", style="green")
         now = time.monotonic()
         if self._live is not None:
             if last or now - self._drawn_at >= self.interval_s:

@@ -1,4 +1,4 @@
-"""Troubleshooting by symptom names each diagnosis that explains a known trouble, and none that does not exist."""
+"""Troubleshooting by symptom names each diagnosis that explains a known trouble, each verdict about a training, and no other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 
 from tests.docs.blocks import ROOT
 from tmrld.doctor.known import KNOWN
+from tmrld.trainer.health import OVER
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-CODES = {code for known in KNOWN for code in known.codes}
+CODES = {code for known in KNOWN for code in known.codes} | set(OVER)
 
 
 def test_every_code_is_explained() -> None:

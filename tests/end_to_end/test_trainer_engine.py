@@ -139,6 +139,13 @@ class Life:
             if isinstance(message, kind) and such(message):
                 return message
 
+    def ended(self) -> None:
+        """Wait until it has ended by itself, and hear what it said last."""
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        while (message := self._port.poll()) is not None:
+            self.heard.append(message)
+
     def stop(self) -> dict[str, Any]:
         """Ask it to end; returns the counters of its last checkpoint."""
         self.tell(Command(0, "stop"))
@@ -340,3 +347,82 @@ def test_demonstrations_are_learned_from_and_told_of(tmp_path: Path, log: list[S
         assert metrics.transitions <= steps(log[:20])
         assert metrics.values["demonstration_transitions"] == sum(chunk.steps for chunk in chunks[:whole])
         assert life.stop()["transitions"] == steps(log[:20])
+
+
+# A training that goes wrong
+
+
+def judged(reward_scale: float = 1.0) -> dict[str, Any]:
+    """A run of the real algorithm that reports, publishes and keeps its state every 10 updates."""
+    intervals = dict.fromkeys(("metrics_interval_updates", "weights_interval_updates", "checkpoint_interval_updates"), 10)
+    return {**changed(name="sac", reward_scale=reward_scale), "training": {**CONFIG["training"], **intervals}}
+
+
+def test_a_training_that_diverges_gives_nothing_away_and_goes_on_from_the_last_good_checkpoint(
+    tmp_path: Path, log: list[StoredRecord]
+) -> None:
+    folder = Layout(tmp_path).trainer_checkpoints("demo")
+    with Life(tmp_path, judged()) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        life.hear(CheckpointMessage, lambda message: message.update >= 30)
+        life.tell(Assign("demo", judged(1e30), 2, "running"))
+        life.hear(Status, lambda status: status.values.get("revision") == 2)
+        life.feed(log[20:])
+        told = life.hear(Status, lambda status: status.state == "problem")
+        kept = max(int(path.stem) for path in folder.glob("*.checkpoint"))
+        assert told.values["verdict"] == "not-finite"
+        assert [each["code"] for each in told.values["health"]] == ["not-finite"]
+        assert f"goes back to the checkpoint at update {kept}" in told.detail
+        told_at = len(life.heard)
+        status = life.hear(Status, lambda status: status.state == "diverged")
+        assert f"update {kept}" in status.detail
+        life.hear(Metrics, lambda metrics: metrics.update >= status.values["health"][0]["update"] + 20)
+        life.tell(Command(0, "stop"))
+        life.ended()
+        given = [message for message in life.heard[told_at:] if isinstance(message, WeightsMessage | CheckpointMessage)]
+        assert [message for message in given if message.update > kept] == []
+    assert max(int(path.stem) for path in folder.glob("*.checkpoint")) == kept
+
+    with Life(tmp_path, judged(), 3) as life:
+        assert life.hear(Resume).update == kept
+        life.tell(Resumed("demo", 1, 100))
+        first = life.hear(WeightsMessage)
+        assert first.update == kept
+        later = life.hear(WeightsMessage, lambda message: message.update > kept)
+        status = life.hear(Status, lambda status: status.state == "training")
+        assert status.values["health"] == []
+    for message in (first, later):
+        assert all(np.isfinite(tensor).all() for tensor in unpack_weights(message.payload)[1].values())
+
+
+def test_a_training_that_diverges_before_its_first_checkpoint_begins_anew_with_what_was_collected(
+    tmp_path: Path, log: list[StoredRecord]
+) -> None:
+    with Life(tmp_path, judged(1e30)) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        told = life.hear(Status, lambda status: status.state == "problem")
+        assert "begins anew, with all samples that there are" in told.detail
+    with Life(tmp_path, judged(), 2) as life:
+        assert life.hear(Resume).update == 0
+        life.tell(Resumed("demo", 1, 0))
+        assert life.hear(WeightsMessage).update > 0
+        assert life.stop()["transitions"] == steps(log[:20])
+
+
+def test_a_trainer_that_is_left_without_samples_says_so_once_and_when_they_come_again(
+    tmp_path: Path, log: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmrld.trainer.symptoms.STARVED_S", 0.0)
+    with Life(tmp_path, judged()) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log[:20])
+        told = life.hear(Status, lambda status: status.values.get("verdict") == "starved")
+        assert told.state == "problem"
+        life.feed(log[20:])
+        over = life.hear(Status, lambda status: status.values.get("verdict") == "starved")
+        assert (over.state, over.detail) == ("recovered", "samples come again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tmrld.protocol.messages import Consume, Grant, Message, Metrics, Resume, WeightsMessage
+from tmrld.protocol.messages import Consume, Grant, Message, Metrics, Resume, Status, WeightsMessage
 from tmrld.trainer.outgoing import Outgoing
 
 
@@ -52,6 +52,15 @@ def test_metrics_keep_their_order_and_the_oldest_go_when_too_many_wait() -> None
     for update in (1, 2, 3):
         outgoing.put(metrics(update))
     assert all_of(outgoing) == [metrics(2), metrics(3)]
+
+
+def test_what_goes_wrong_is_told_whatever_came_after() -> None:
+    outgoing = Outgoing()
+    for state in ("training", "problem", "training", "recovered", "waiting"):
+        outgoing.put(Status("demo", state))
+    states = [message.state for message in all_of(outgoing) if isinstance(message, Status)]
+    assert sorted(states) == ["problem", "recovered", "waiting"]
+    assert states.index("problem") < states.index("recovered")
 
 
 def test_neither_weights_nor_metrics_starve() -> None:

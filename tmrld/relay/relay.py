@@ -225,7 +225,7 @@ class Relay:
     def _note(self, member: Member, message: Status) -> None:
         """Remember and show what a node says of itself."""
         member.status = {"state": message.state, "detail": message.detail, "values": message.values}
-        topic = "problem" if message.state in ("problem", "failed") else "node"
+        topic = "problem" if message.state in ("problem", "recovered", "failed") else "node"
         data = {"name": member.name, "role": member.role, **member.status}
         self._feed.publish(topic, data, message.run)
         if member.role == "trainer" and message.state == "finished" and message.run == member.seat.run:

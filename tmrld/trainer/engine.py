@@ -4,6 +4,10 @@ The path of a sample: `Stored` message → cache (a copy of the run's log, same 
 Everything enters the memory from the cache, whether it arrives live or is read again after a resume, and only between updates;
 each entry is journalled first (`tmrld.trainer.checkpoints`).
 
+What it measures is judged meanwhile (`tmrld.trainer.health`).  A training that has diverged publishes no weights and keeps no state:
+workers go on with the last good weights, and the engine that comes next with the last good checkpoint, without the journal's way to
+where it went wrong.
+
 A newer revision of the configuration takes effect between two updates and is journalled, too, as long as its changes are live
 (`tmrld.applies`); for others the daemon starts a new engine.
 
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +56,11 @@ from tmrld.storage.records import Record
 from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
 from tmrld.trainer.given import Files, demonstrations_to_learn_from, policy_to_start_from
+from tmrld.trainer.health import DIVERGED, Health, Report, Verdict
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
 from tmrld.trainer.revisions import Revisions
+from tmrld.trainer.symptoms import shown_by, values_of, without_number
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +100,7 @@ class TrainerEngine:
         self._network_options = NetworkOptions.model_validate(config["network"])
         self._replay_options = ReplayOptions.model_validate(config["replay"])
         self._training = TrainingOptions.model_validate(config["training"])
+        self._health = Health(self._algorithm_options)
         self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
         self._journal = Journal(layout.trainer_journal(run))
         self._revisions = Revisions(layout.trainer_revisions(run))
@@ -142,9 +149,13 @@ class TrainerEngine:
 
     def _make_loop(self, spec: EnvSpec) -> TrainingLoop:
         algorithm = make_algorithm(self._algorithm_options, self._network_options, spec, self._training.seed, self._device)
+        self._health.action_size = spec.action_size
         options = self._replay_options
         demonstrations = demonstrations_to_learn_from(self._files, options.demonstrations, spec)
         replay = Replay(spec, options.capacity)
+        if demonstrations is not None:
+            for value in values_of(demonstrations, self._algorithm_options.gamma):
+                self._health.remember(value)
         share = options.demonstration_share
         return TrainingLoop(algorithm, replay, self._algorithm_options, self._training, demonstrations, share)
 
@@ -224,9 +235,10 @@ class TrainerEngine:
         algorithm = AlgorithmOptions.model_validate(newest.config["algorithm"])
         training = TrainingOptions.model_validate(newest.config["training"])
         self._revisions.keep(newest.revision, algorithm, training)
-        self._journal.append(JournalEntry(loop.counters.updates, revision=newest.revision))
+        self._note(JournalEntry(loop.counters.updates, revision=newest.revision))
         loop.set_options(algorithm, training)
         self._algorithm_options, self._training, self._revision = algorithm, training, newest.revision
+        self._health.set_options(algorithm)
         self._granted = -1  # what may be collected follows from other numbers now
         log.info("revision %d of the configuration of %s is in use", newest.revision, self._run)
         self._say(self._said[0] or "training", f"uses revision {newest.revision} of the configuration")
@@ -261,10 +273,10 @@ class TrainerEngine:
                 with self._pace.updating():
                     loop.learn(batch)
                 updates, last = loop.counters.updates, self._finished(loop)
+                if updates % training.metrics_interval_updates == 0 or last:
+                    self._report(loop)  # before weights and state are given away, so that they are judged first
                 if updates % training.weights_interval_updates == 0 or last:
                     self._publish(loop)
-                if updates % training.metrics_interval_updates == 0 or last:
-                    self._report(loop)
                 if updates % training.checkpoint_interval_updates == 0 or self._checkpoint_asked:
                     self._checkpoint(loop)
         except Stop:
@@ -276,6 +288,8 @@ class TrainerEngine:
             self._say("paused", "")
         elif self._finished(loop):
             self._say("finished", f"made the {self._training.max_updates} updates that the run asks for")
+        waits = self._state == "running" and not self._finished(loop)
+        self._tell(self._health.waits(time.monotonic()) if waits else self._health.rests())
         with self._pace.idling():
             message = self._port.wait(IDLE_WAIT_S)
         if message is not None:
@@ -300,16 +314,39 @@ class TrainerEngine:
         if not records:
             return False
         if journal:
-            self._journal.append(JournalEntry(loop.counters.updates, records[-1].next_offset))
+            self._note(JournalEntry(loop.counters.updates, records[-1].next_offset))
+            self._tell(self._health.rests())
         for record in records:
             try:
-                loop.ingest(self._open(record.body), record.offset, record.next_offset)
+                chunk = self._open(record.body)
+                loop.ingest(chunk, record.offset, record.next_offset)
+                if chunk is not None:
+                    self._look_at(chunk, loop, again=not journal)
             except (ProtocolError, BadInput) as error:
                 steps = record.facts.steps if record.facts.purpose == "train" else 0
                 loop.ingest(None, record.offset, record.next_offset, left_out=steps)
                 self._port.send(Status(self._run, "problem", f"the record at offset {record.offset} is left out: {error}"))
         self._port.send(Consumed(self._run, loop.counters.offset))
         return True
+
+    def _look_at(self, chunk: Chunk, loop: TrainingLoop, *, again: bool) -> None:
+        """Judge what was driven; a chunk that enters the memory ``again`` says no more than what rewards there are."""
+        shown = shown_by(
+            chunk,
+            self._algorithm_options.gamma,
+            loop.counters.weights_version,
+            self._training.weights_interval_updates,
+            forgets=loop.counters.transitions > len(loop.replay),
+        )
+        if again:
+            self._health.remember(shown.value)
+        else:
+            self._tell(self._health.driven(shown))
+
+    def _note(self, entry: JournalEntry) -> None:
+        """Write it to the journal, unless nobody is to follow from here on."""
+        if not self._health.diverged:
+            self._journal.append(entry)
 
     def _open(self, body: bytes) -> Chunk | None:
         message = _chunk_message(body)
@@ -323,9 +360,12 @@ class TrainerEngine:
     # Publishing
 
     def _publish(self, loop: TrainingLoop) -> None:
-        """Send a new version of the policy; now and then with a request to evaluate it."""
+        """Send a new version of the policy, if it is fit to drive; now and then with a request to evaluate it."""
         assert self._resumed is not None
-        counters = loop.counters
+        counters, tensors = loop.counters, loop.algorithm.policy_tensors()
+        self._tell(self._health.policy(counters.updates, tensors))
+        if self._health.doubtful:
+            return
         self._journal.append(JournalEntry(counters.updates, counters.offset))
         counters.weights_version += 1
         manifest = WeightsManifest(
@@ -341,7 +381,7 @@ class TrainerEngine:
         evaluate = 0
         if counters.updates - self._evaluated_at >= self._training.evaluation_interval_updates:
             evaluate, self._evaluated_at = self._training.evaluation_episodes, counters.updates
-        weights = weight_files.pack(manifest, loop.algorithm.policy_tensors())
+        weights = weight_files.pack(manifest, tensors)
         self._port.send(WeightsMessage(self._run, manifest.version, manifest.update, manifest.lineage, evaluate, weights.data))
 
     def _report(self, loop: TrainingLoop) -> None:
@@ -349,7 +389,9 @@ class TrainerEngine:
         counters = loop.counters
         values = measurements(loop, self._pace)
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
-        self._say("training", "", values)
+        self._tell(self._health.report(Report(counters.updates, values)))
+        state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", "")
+        self._say(state, detail, values)
 
     def _checkpoint(self, loop: TrainingLoop, *, last: bool = False) -> None:
         """Copy the state now; pack, write and send it in a thread while updates go on.
@@ -358,6 +400,10 @@ class TrainerEngine:
         ``last`` one of this engine waits.
         """
         assert self._resumed is not None
+        if self._health.doubtful:
+            log.warning("no checkpoint is kept at update %d: what was learned may be of no use", loop.counters.updates)
+            self._checkpoint_asked = False
+            return
         if self._writing is not None:
             if not last and not self._writing.done():
                 self._checkpoint_asked = True
@@ -385,6 +431,10 @@ class TrainerEngine:
         self._writing = self._writer.submit(self._write, checkpoint)
 
     def _write(self, checkpoint: Checkpoint) -> None:
+        if bad := without_number(checkpoint.arrays):
+            detail = f"no checkpoint is kept at update {checkpoint.update}: {bad[0]} holds what is no number (NaN)"
+            self._port.send(Status(self._run, "problem", detail))
+            return
         data = pack(checkpoint)
         try:
             self._checkpoints.save(checkpoint.update, checkpoint.window, data)
@@ -394,13 +444,45 @@ class TrainerEngine:
         c = checkpoint
         self._port.send(CheckpointMessage(c.run, c.update, c.lineage, c.offset, c.window, data), wait_s=None)
 
+    def _tell(self, verdicts: Iterable[Verdict]) -> None:
+        """Say what begins to be wrong, and what does not go on to be.
+
+        What a training that diverges has done since its last checkpoint is not to be done again: the journal ends there.  If it
+        comes back by itself, a checkpoint is where the journal begins anew.
+        """
+        for verdict in verdicts:
+            sentence = verdict.text if verdict.over else f"{verdict.text}: {verdict.mend}"
+            if verdict.code in DIVERGED and not verdict.over:
+                self._journal.clear()
+                sentence = f"{sentence}.  {self._way_back}"
+            elif verdict.code in DIVERGED:
+                self._checkpoint_asked = True
+            log.warning("at update %d: %s", verdict.update, sentence)
+            state, values = ("recovered" if verdict.over else "problem"), {"verdict": verdict.code, "numbers": verdict.numbers}
+            self._port.send(Status(self._run, state, sentence, {**self._shown, **values}))
+
+    @property
+    def _way_back(self) -> str:
+        """What a training that has diverged is about, and how it is led back."""
+        kept = self._checkpoints.updates()
+        way = f"goes back to the checkpoint at update {kept[0]}" if kept else "begins anew, with all samples that there are"
+        return (
+            "No weights are published and no checkpoints kept meanwhile, and workers drive with the last good weights; "
+            f"when the cause is mended, restart the trainer's engine (`tmrld node restart NAME`): it {way}"
+        )
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        """What every status says besides its sentence."""
+        return {**self._values, "revision": self._revision, "health": [each.to_plain() for each in self._health.standing]}
+
     def _say(self, state: str, detail: str, values: dict[str, float] | None = None) -> None:
         """Report what the engine does, when that has changed."""
         if values is None and (state, detail) == self._said:
             return
         self._said = (state, detail)
         self._values = self._values if values is None else values
-        self._port.send(Status(self._run, state, detail, {**self._values, "revision": self._revision}))
+        self._port.send(Status(self._run, state, detail, self._shown))
 
     # Messages
 

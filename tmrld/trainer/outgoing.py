@@ -1,7 +1,7 @@
 """What a trainer has still to send to its relay.
 
 Nobody waits for the line here, the engine least of all.  Of most kinds only the newest message waits, so that a slow line gets no
-queue of stale weights; metrics, log lines and answers keep their order, and when too many of them wait the oldest go.
+queue of stale weights; metrics, log lines, answers and what goes wrong keep their order, and when too many wait the oldest go.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from tmrld.protocol.messages import LogLines, Message, Metrics, Result, WeightsMessage
+from tmrld.protocol.messages import LogLines, Message, Metrics, Result, Status, WeightsMessage
+
+EVENTS = ("problem", "recovered")
+"""States that are told, whatever came after."""
 
 
 class Outgoing:
-    """Belongs to one event loop, `get` to one task at a time.  ``kept`` bounds the metrics and log lines."""
+    """Belongs to one event loop, `get` to one task at a time.  ``kept`` bounds what keeps its order."""
 
     def __init__(self, kept: int = 2000) -> None:
         self._newest: dict[type[Any], Message] = {}
@@ -27,7 +30,7 @@ class Outgoing:
 
     def put(self, message: Message) -> None:
         """Add a message, or let it take the place of an older one of its kind; never waits."""
-        if isinstance(message, Metrics | LogLines | Result):
+        if isinstance(message, Metrics | LogLines | Result) or (isinstance(message, Status) and message.state in EVENTS):
             self._series.append(message)
         else:
             self._newest[type(message)] = _joined(self._newest.get(type(message)), message)
@@ -35,7 +38,7 @@ class Outgoing:
         self._ready.set()
 
     def begin(self, messages: Iterable[Message]) -> None:
-        """For a new link: these come first, instead of all that waits except metrics and log lines."""
+        """For a new link: these come first, instead of all that waits except what keeps its order."""
         self._newest.clear()
         for message in messages:
             self.put(message)
@@ -43,7 +46,7 @@ class Outgoing:
     async def get(self) -> Message:
         """The next message; waits for one.  Asking for it says that the one before was sent.
 
-        The newest ones come in the order in which their kinds began to wait, by turns with the metrics and log lines.
+        The newest ones come in the order in which their kinds began to wait, by turns with those that keep theirs.
         """
         while not (self._newest or self._series):
             self._all_sent.set()

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import * as api from "./api";
 import { useLive } from "./loading";
-import { failed, Notices } from "./notices";
+import { done, failed, Notices } from "./notices";
 import { go, to, useRoute, type Route } from "./route";
 import { SessionContext } from "./session";
 import { chooseTheme, theme, whenThemeChanges } from "./theme";
@@ -80,7 +80,10 @@ function Frame({ session, signedOut }: { session: Session; signedOut: (why: stri
     fresh: () => undefined,
     connected: setConnected,
     refused: (_code, why) => signedOut(why ? `You were signed out: ${why}.` : "You were signed out."),
-    event: (event) => event.topic === "problem" && failed(String(event.data["detail"] ?? "something went wrong")),
+    event: ({ topic, data }) => {
+      if (topic === "problem" && data["state"] === "recovered") done(String(data["detail"]));
+      else if (topic === "problem") failed(String(data["detail"] ?? "something went wrong"));
+    },
   });
   useEffect(() => {
     document.title = [...titleOf(route), "tmrld"].join(" · ");

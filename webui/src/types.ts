@@ -51,3 +51,13 @@ export interface Preview {
   step: number;
   worker: string;
 }
+
+/** Something that is wrong with a training since ``update``; a trainer reports those that stand as its value ``health``. */
+export interface Verdict {
+  code: string;
+  update: number;
+  text: string;
+  mend: string;
+  /** JSON has no infinities: null where a number is not finite. */
+  numbers: Record<string, number | null>;
+}

@@ -11,6 +11,8 @@ const TONES: Record<string, string> = {
   warming: "waiting",
   waiting: "waiting",
   problem: "bad",
+  diverged: "bad",
+  recovered: "good",
   failed: "bad",
   crashed: "bad",
 };

@@ -7,6 +7,7 @@ import { Curve, type Line } from "../charts/curve";
 import { dotsOf, linesOf } from "../charts/lines";
 import { TrackMap } from "../charts/map";
 import { ChartBar, useChartSettings, type ChartSettings } from "../components/chartbar";
+import { Health } from "../components/health";
 import { useCurves } from "../curves";
 import { lap, measured } from "../format";
 import { useLive, useLoad } from "../loading";
@@ -22,6 +23,7 @@ const NAMES = [REWARD.train, REWARD.evaluation, LAP.train, LAP.evaluation];
 export function Watch({ run }: { run: Run }) {
   return (
     <div class="watch">
+      <Health run={run.name} />
       <Curves run={run.name} />
       <section class="card where" aria-labelledby="map-title">
         <Drive run={run} />
