@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import pickle
 import struct
 import tracemalloc
@@ -294,6 +295,15 @@ def test_an_archive_of_another_shape_is_refused(change: Any, reason: str) -> Non
 
     with pytest.raises(BadInput, match=reason):
         tmod.read(data.getvalue(), "the file x")
+
+
+def test_a_place_that_no_file_can_have_is_refused() -> None:
+    data = bytearray(lzma.decompress((Path(__file__).parent / "golden" / "lidar.tmod.xz").read_bytes()))
+    where = data.index(b"PK\x06\x06") + 48  # the list of parts, as the end of the archive has its place in 64 bits
+    data[where : where + 8] = struct.pack("<Q", 2**64 - 1)
+
+    with pytest.raises(BadInput, match="the file x"):
+        tmod.read(bytes(data), "the file x")
 
 
 def test_bytes_in_another_order_are_refused() -> None:

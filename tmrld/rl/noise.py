@@ -36,7 +36,8 @@ class Noise:
         if self._at == len(self._block):
             self._block, self._at = coloured(BLOCK, self._size, self._colour, self._rng), 0
         self._at += 1
-        return self._block[self._at - 1]
+        values: Array = self._block[self._at - 1]
+        return values
 
 
 def coloured(steps: int, size: int, colour: float, rng: np.random.Generator) -> Array:

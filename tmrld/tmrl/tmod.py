@@ -60,7 +60,7 @@ class _Archive:
         self._left_bytes = len(data)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, struct.error, ValueError, OverflowError, OSError, NotImplementedError) as error:
             raise BadInput(
                 f"{what} is no archive as torch.save writes it ({error}): copy it again; if it is older than torch 1.6, load and "
                 "save it once with TMRL"
@@ -92,6 +92,7 @@ class _Archive:
             zipfile.BadZipFile,
             struct.error,
             ValueError,
+            OverflowError,
             EOFError,
             OSError,
             RuntimeError,
