@@ -13,8 +13,10 @@ from tmrld.cli import main
 from tmrld.envs.options import LIDAR_PROGRESS_ID, EnvironmentOptions
 from tmrld.envs.trackmania.game import course_of
 from tmrld.errors import NotFound, WorldError
+from tmrld.fetching import FetchedFiles
 from tmrld.local import bundled_for, placed, shelf_of, weights_file
 from tmrld.settings import Settings, load
+from tmrld.storage.layout import Layout
 
 LINE = np.array([(0.0, 8.0, 0.0), (0.0, 8.0, 50.0)])
 
@@ -38,6 +40,13 @@ def test_a_track_of_the_game_is_found_by_its_name(settings: Settings) -> None:
 
     assert (course.name, len(course.line)) == ("oval", 501)
     assert placed(game("oval"), settings) == placed(game("oval"), settings)
+
+
+def test_a_worker_that_tidies_its_files_leaves_those_of_commands(settings: Settings) -> None:
+    track = placed(game("oval"), settings).track
+    FetchedFiles(Layout(settings.data).worker_files).keep_only([])
+
+    assert len(course_of(track).line) == 501
 
 
 def test_a_track_that_was_replaced_is_the_new_one(settings: Settings) -> None:

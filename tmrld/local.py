@@ -72,7 +72,7 @@ def bundled_for(environment: EnvironmentOptions, track: str) -> str:
 
 def _laid_out(item: Item, data: bytes, settings: Settings) -> str:
     """A path whose last part is the name of the item, as a worker has it."""
-    files = FetchedFiles(_layout(settings).worker_files)
+    files = FetchedFiles(_layout(settings).own_files)
     files.keep(FileMessage(item.kind, item.name, item.sha256, data))
     return files.paths([[item.kind, item.name, item.sha256, item.size_bytes]])[f"{item.kind}/{item.name}"]
 

@@ -12,6 +12,7 @@
     trainer/files/             files of the relay's shelf that its run needs
     worker/spool/              chunks that are not yet acknowledged
     worker/files/              as the trainer's
+    files/                     copies of what commands take from the shelf, by the names that people know
     shelf/                     tracks, weights and demonstrations by name (`shelf.Shelf`)
 """
 
@@ -170,6 +171,11 @@ class Layout:
     def worker_files(self) -> Path:
         """Folder of what a worker has fetched of its relay's shelf."""
         return self.root / "worker" / "files"
+
+    @property
+    def own_files(self) -> Path:
+        """Folder of what commands of this machine take from its shelf; a worker tidies its own."""
+        return self.root / "files"
 
     @property
     def shelf(self) -> Path:
