@@ -240,6 +240,9 @@ def test_a_worker_that_cannot_keep_a_file_says_so_and_asks_again(tmp_path: Path,
 
 
 ROLES: dict[str, Callable[[Path], WorkerRole | TrainerRole]] = {
+    "worker": lambda folder: WorkerRole(
+        "n", Outbox(SampleLog(folder / "spool"), 2**20), Feed(), files=folder / "worker" / "files"
+    ),
     "trainer": lambda folder: TrainerRole(Layout(folder), "cpu", Feed()),
 }
 

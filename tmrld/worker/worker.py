@@ -217,6 +217,8 @@ class WorkerRole:
 
     async def _assign(self, message: Assign) -> None:
         before, self._assigned = self._assigned, message
+        if message.files != before.files:
+            self._asked = None  # the relay does not answer what was asked for an assignment before
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), WORKER_GROUPS)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
@@ -247,7 +249,9 @@ class WorkerRole:
         self._game_is_looked_at = environment.get("game") == "trackmania"
         try:
             if self._game_is_looked_at and self._engine is not None:
-                await self._to_relay(Status(self._assigned.run, "paused", "the doctor looks at the game; the engine starts again"))
+                await self._to_relay(
+                    Status(self._assigned.run, "paused", "the doctor looks at the game; the engine starts again")
+                )
                 await self._stop_engine()
             report = await doctor(environment)
         finally:
@@ -260,22 +264,27 @@ class WorkerRole:
 
     async def _start_when_equipped(self) -> None:
         """Start the engine if all files are here that it needs; otherwise ask the relay for the next of them."""
-        files = self._assigned.files
+        message = self._assigned
         try:
-            missing = await asyncio.to_thread(self._files.missing, files)
+            missing = await asyncio.to_thread(self._files.missing, message.files)
         except StorageError as error:
             await self._fetch_later(error)
             return
-        if self._engine is not None or not self._wanted or files != self._assigned.files:
-            return  # meanwhile something else was decided
+        if not self._is_next(message):
+            return
         if missing is None:
-            await asyncio.to_thread(self._files.keep_only, files)
-            await self._start_engine()
+            await asyncio.to_thread(self._files.keep_only, message.files)
+            if self._is_next(message):
+                await self._start_engine()
         elif missing != self._asked and self._link is not None:
             self._asked = missing
             detail = f"fetches {missing.name!r} of the {missing.kind} on the relay's shelf"
             await self._to_relay(Status(self._assigned.run, "starting", detail))
             await self._to_relay(missing)
+
+    def _is_next(self, message: Assign) -> bool:
+        """Whether this is still what an engine is to be started for; meanwhile something else may have been decided."""
+        return self._engine is None and self._wanted and message == self._assigned
 
     async def _keep_file(self, message: FileMessage) -> None:
         """Keep a file that was asked for, and go on; the relay may not have it now."""
