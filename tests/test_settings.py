@@ -309,3 +309,11 @@ def test_settings_that_a_run_does_not_have_are_named(tmp_path: Path) -> None:
     assert ignored_settings(chosen, made_before) == ["run.environment.game", "run.environment.clock"]
     assert ignored_settings(chosen, first_run_config(chosen)) == []
     assert ignored_settings(Settings(), made_before) == []
+
+
+def test_a_wrong_value_of_the_environment_is_told_to_be_from_there() -> None:
+    environment = {"TMRLD_CONTROL__PORT": "abc", "TMRLD_NAME": "gamer"}
+    with pytest.raises(SettingsError, match=r"control\.port = 'abc' .* \(set by the environment: TMRLD_CONTROL__PORT\)$"):
+        load(environment=environment)
+    with pytest.raises(SettingsError, match=r"control\.port = 'def' cannot be used: [^()]*$"):
+        load(environment=environment, flags={"control": {"port": "def"}})

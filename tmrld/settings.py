@@ -31,7 +31,7 @@ from tmrld.configuration import RunConfig, changes
 from tmrld.control.options import ControlOptions
 from tmrld.errors import SettingsError
 from tmrld.relay.options import RelayOptions
-from tmrld.validation import explain, model_at, nearest
+from tmrld.validation import explain, model_at, nearest, problems
 
 ENV_PREFIX = "TMRLD_"
 CONFIG_VARIABLE = "TMRLD_CONFIG"
@@ -137,7 +137,28 @@ def load(
     try:
         return Settings.model_validate(merged(tree, flags or {}))
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings)) from None
+        raise SettingsError(explain(error, Settings) + _set_by(environment, error, flags or {})) from None
+
+
+def _set_by(environment: Mapping[str, str], error: ValidationError, flags: Mapping[str, Any]) -> str:
+    """Which variables of the environment hold what is wrong, since nobody finds those in a file."""
+    found = []
+    for variable in environment:
+        path = variable.upper().removeprefix(ENV_PREFIX).lower().split("__")
+        wrong = any(problem.path == ".".join(path) for problem in problems(error, Settings))
+        if wrong and variable.upper().startswith(ENV_PREFIX) and not _holds(flags, path):
+            found.append(variable)
+    return f" (set by the environment: {', '.join(found)})" if found else ""
+
+
+def _holds(tree: Mapping[str, Any], path: list[str]) -> bool:
+    """Whether there is a value at this path."""
+    below: Any = tree
+    for key in path:
+        if not isinstance(below, Mapping) or key not in below:
+            return False
+        below = below[key]
+    return True
 
 
 def file_read(file: Path | None = None) -> Path | None:

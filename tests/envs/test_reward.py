@@ -317,3 +317,11 @@ def test_a_reset_starts_over() -> None:
 def test_a_line_that_is_too_short_is_refused(line: np.ndarray) -> None:
     with pytest.raises(WorldError, match="at least 3 points"):
         GroundProgress(line, RewardOptions())
+
+
+@pytest.mark.parametrize("place", [float("nan"), 1e12])
+def test_a_line_to_nowhere_says_what_is_wrong_with_its_points(place: float) -> None:
+    with pytest.raises(
+        WorldError, match=r"the line holds points that are no places of a map \(x, y and z must be numbers of at most"
+    ):
+        resampled([(0.0, 0.0, 0.0), (place, 0.0, 0.0)])

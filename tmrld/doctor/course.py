@@ -80,7 +80,7 @@ def judge_course(seen: Course, told: NDArray[np.float64], reward: RewardOptions,
         yield note(
             AREA,
             "line",
-            f"the track {seen.track!r} is not on this machine's shelf: it lies on the relay's, or nowhere, and was not read",
+            f"the track {seen.track!r} is not on this machine's shelf, or damaged there: perhaps the relay's has it; it was not read",
             f"{RECORD} puts one here, and `tmrld track list` has those that there are; environment.track names it",
             code="track-on-shelf",
         )

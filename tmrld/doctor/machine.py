@@ -166,7 +166,7 @@ def _judge_settings(patient: Patient) -> Iterator[Diagnosis]:
             "settings",
             "settings",
             patient.settings_error,
-            "mend that line; `tmrld settings` prints every setting with its default.  What follows is judged by the defaults",
+            "mend that; `tmrld settings` prints every setting with its default.  What follows is judged by the defaults",
             code="settings-invalid",
         )
         return

@@ -75,9 +75,14 @@ def resampled(points: ArrayLike, source: str = "the line") -> NDArray[np.float64
     Raises WorldError unless the points are finite, (n, 3), and at least 0.2 m long together.
     """
     line = np.asarray(points, np.float64)
-    if line.ndim != 2 or line.shape[1] != 3 or not (np.abs(line) <= FARTHEST_M).all():
+    if line.ndim != 2 or line.shape[1] != 3:
         raise WorldError(
-            f"{source} must hold finite points of three numbers (x, y, z), not an array of shape {line.shape}: record it again"
+            f"{source} must hold points of three numbers (x, y, z), not an array of shape {line.shape}: record it again"
+        )
+    if not (np.abs(line) <= FARTHEST_M).all():
+        raise WorldError(
+            f"{source} holds points that are no places of a map (x, y and z must be numbers of at most {FARTHEST_M:,.0f} m): record "
+            "it again"
         )
     reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]) if len(line) else np.zeros(1)
     length = float(reached[-1])
