@@ -12,6 +12,9 @@ import { to } from "../route";
 import { useMay } from "../session";
 import type { Board, LeaderboardEntry, Run, ShelfItem } from "../types";
 
+/** What `tmrld eval` has to be told of a track that the simulator does not have. */
+const IN_THE_GAME = " --set run.environment.game=trackmania --set run.environment.clock=realtime";
+
 interface Known {
   shelf: ShelfItem[];
   boards: Board[];
@@ -102,7 +105,7 @@ function TrackCard({ name, known, changed }: { name: string; known: Known; chang
         <div class="boards">
           {boards.length === 0 ? (
             <p class="note">
-              Nobody has been evaluated on it yet: <code>tmrld eval WEIGHTS --track {name} --publish</code>
+              Nobody has been evaluated on it yet: <code>tmrld eval WEIGHTS --track {name} --publish{item ? IN_THE_GAME : ""}</code>
             </p>
           ) : (
             boards.map((board) => <Ranking key={board.game} board={board} several={boards.length > 1} changed={changed} />)
