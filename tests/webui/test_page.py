@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.cluster import await_that
 from tests.webui.site import Site
@@ -100,6 +100,41 @@ def test_a_curve_grows_by_itself(site: Site, browser: Browser) -> None:
         label = chart.get_attribute("aria-label")
         assert label is not None
         expect(chart).not_to_have_attribute("aria-label", label)
+
+
+SICK = {
+    "code": "exploding",
+    "update": 2100,
+    "text": "the critics explode: they are wrong by 512.3, and rewards allow no value above 17.1",
+    "mend": "lower algorithm.learning_rate_critic",
+    "numbers": {"error": 512.3, "allowed": 17.1, "loss_critic": None},
+}
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_what_is_wrong_with_a_training_is_shown_as_long_as_it_lasts(site: Site, browser: Browser, width: int) -> None:
+    told = [SICK]
+
+    def answer(route: Route) -> None:
+        answered = route.fetch()
+        nodes = answered.json()
+        for node in nodes["items"]:
+            if node["role"] == "trainer":
+                node["values"]["health"] = told
+        route.fulfill(response=answered, json=nodes)
+
+    with at(site, browser, "", width=width) as page:
+        page.route("**/api/v1/nodes", answer)
+        page.goto(f"{site.url}/#/runs/demo")
+        panel = page.get_by_role("region", name="Something is wrong with the training")
+        expect(panel.get_by_role("listitem")).to_contain_text("wrong by 512.3, and rewards allow no value above 17.1: lower")
+        expect(panel).to_contain_text("since update 2,100 · error 512.3 · allowed 17.1 · loss critic –")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        told.clear()
+        expect(panel).to_have_count(0)
+        page.unroute_all(behavior="ignoreErrors")
 
 
 def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> None:

@@ -20,15 +20,16 @@ from tmrld.rl.replay import Replay
 STRETCH_STEPS = 20
 """What was earned in a stretch of driving is spread over at least so many steps, a second in the game: a finish is paid in one of
 them, and took all that came before."""
-RUNAWAY = 3.0
+RUNAWAY = 1.5
 """Times what rewards and gamma allow (`stretch_value`).  A critic that learns something new may promise more than was ever driven,
-but not three times as much; healthy runs stay below once."""
+but hardly that everything is better than the best stretch; on average over a batch, healthy runs come to a fifth."""
 DOUBLING_REPORTS = 3
 DOUBLINGS = 3
-"""Values that have doubled so many times, each within `DOUBLING_REPORTS`, and have passed what is allowed, run away already: those of
-healthy runs double early, when the first good driving is discovered, and far below it."""
-EXPLODING = 3.0
-"""The same for the root of the critics' mean squared error, which is the size of their mistakes."""
+DOUBLING_SHARE = 0.5
+"""Values that have doubled so many times, each within `DOUBLING_REPORTS`, and have come to this share of what is allowed, run away
+already: those of healthy runs double early, when the first good driving is discovered, and far below it."""
+EXPLODING = 1.5
+"""The same for the root of the critics' mean squared error, which is the size of their mistakes; healthy runs come to a fiftieth."""
 OUTWEIGHED = 10.0
 ALPHA_GREW = 100.0
 """A temperature that has grown by this factor, and whose bonus for ever is worth `OUTWEIGHED` times all reward, chases a target that
@@ -199,7 +200,7 @@ class Values:
         doubling = len(steps) > DOUBLINGS and all(2.0 * before <= after for before, after in pairwise(steps))
         if abs(value) > RUNAWAY * allowed:
             what = f"they are {value:.4g} on average, and rewards allow {allowed:.4g}"
-        elif doubling and abs(value) > allowed:
+        elif doubling and abs(value) > DOUBLING_SHARE * allowed:
             what = f"they have doubled {DOUBLINGS} times in {DOUBLINGS * DOUBLING_REPORTS} reports, to {value:.4g} on average"
         else:
             return self._outweighed(values, gamma)
