@@ -467,8 +467,8 @@ class TrainerEngine:
         kept = self._checkpoints.updates()
         way = f"goes back to the checkpoint at update {kept[0]}" if kept else "begins anew, with all samples that there are"
         return (
-            "No weights are published and no checkpoints kept meanwhile, and workers drive with the last good weights; "
-            f"when the cause is mended, restart the trainer's engine (`tmrld node restart NAME`): it {way}"
+            "Workers go on with the last good weights, and no checkpoint is written; when that is mended, restart the trainer's "
+            f"engine (`tmrld node restart NAME`): it {way}"
         )
 
     @property
