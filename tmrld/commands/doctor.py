@@ -70,7 +70,7 @@ def _doctor(options: argparse.Namespace, _began: float) -> int:
     found = judge(report)
     if options.record is not None:
         size = save(options.record, report)
-        print(f"all that was seen is in {options.record} ({size / 1e6:.1f} MB), without any secret", file=sys.stderr)
+        print(f"all that was seen is in {options.record} ({size / 1e3:,.0f} kB), without any secret", file=sys.stderr)
     if options.jpeg is not None:
         _write_picture(options.jpeg, report)
     if options.json:
