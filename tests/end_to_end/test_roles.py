@@ -218,7 +218,7 @@ def test_a_worker_starts_its_engine_when_it_has_the_files_and_asks_for_each_once
 
 
 def test_a_worker_that_cannot_keep_a_file_says_so_and_asks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmrld.worker.worker.RETRY_FILE_S", 0.01)
+    monkeypatch.setattr("tmrld.fetching.RETRY_DISK_S", 0.01)
     (tmp_path / "files").write_bytes(b"")  # where a folder should be
 
     async def scene() -> None:
@@ -288,7 +288,7 @@ def test_a_role_that_is_about_to_start_its_engine_twice_has_one(
 ) -> None:
     """When it looks again for a file that there was no room for, while the relay tells it anew what to do."""
     monkeypatch.setattr(f"tmrld.{kind}.{kind}.Engine", CountedEngine)
-    monkeypatch.setattr(f"tmrld.{kind}.{kind}.RETRY_{'FILE' if kind == 'worker' else 'DISK'}_S", 0.0)
+    monkeypatch.setattr("tmrld.fetching.RETRY_DISK_S", 0.0)
     monkeypatch.setattr(CountedEngine, "made", 0)
     both, looked = threading.Barrier(2), itertools.count()
 

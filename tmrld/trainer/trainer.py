@@ -20,7 +20,7 @@ from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
-from tmrld.fetching import FetchedFiles
+from tmrld.fetching import Fetching
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
     Assign,
@@ -28,7 +28,6 @@ from tmrld.protocol.messages import (
     Command,
     Consume,
     FetchCheckpoint,
-    FetchFile,
     FileMessage,
     Grant,
     LogLines,
@@ -67,9 +66,7 @@ class TrainerRole:
         self._layout = layout
         self._device = device
         self._feed = feed
-        self._files = FetchedFiles(layout.trainer_files)
-        self._asked: FetchFile | None = None
-        """The file that is on its way."""
+        self._files = Fetching(layout.trainer_files, self._to_relay, self._start_when_equipped, "training")
         self._link: Link | None = None
         self._assigned = Assign("", {}, 0, "stopped")
         self._engine: Engine | None = None
@@ -84,7 +81,7 @@ class TrainerRole:
     async def serve(self, link: Link) -> None:
         """Work for the relay at the other end until the link ends; raises as the link does."""
         self._link = link
-        self._asked = None
+        self._files.forget()
         self._outgoing.begin(self._to_catch_up())
         if self._held:
             self._outgoing.put(self._held_status)
@@ -139,7 +136,7 @@ class TrainerRole:
             case CheckpointMessage():
                 await self._adopt(message)
             case FileMessage():
-                await self._keep_file(message)
+                await self._files.keep(message)
             case Command():
                 await self._command(message)
             case _:
@@ -182,7 +179,7 @@ class TrainerRole:
         """Start, stop or change the engine as the assignment says."""
         before, self._assigned = self._assigned, message
         if message.files != before.files:
-            self._asked = None  # the relay does not answer what was asked for an assignment before
+            self._files.forget()  # the relay does not answer what was asked for an assignment before
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
@@ -201,23 +198,10 @@ class TrainerRole:
         return active and not self._closing and not self._held
 
     async def _start_when_equipped(self) -> None:
-        """Start the engine if all is here that it needs; otherwise ask the relay for the next file, and last for its checkpoint."""
+        """Start the engine if all files are here that it needs, from the relay's checkpoint where that is newer than ours."""
         message = self._assigned
-        try:
-            missing = await asyncio.to_thread(self._files.missing, message.files)
-        except StorageError as error:
-            self._fetch_later(error)
+        if not await self._files.are_here(message.run, message.files, lambda: self._is_next(message)):
             return
-        if not self._is_next(message):
-            return
-        if missing is not None:
-            if missing != self._asked:
-                self._asked = missing
-                detail = f"fetches {missing.name!r} of the {missing.kind} on the relay's shelf"
-                self._outgoing.put(Status(message.run, "starting", detail))
-                self._outgoing.put(missing)
-            return
-        await asyncio.to_thread(self._files.keep_only, message.files)
         await asyncio.to_thread(self._forget_namesake, message)
         own = await asyncio.to_thread(CheckpointFolder(self._layout.trainer_checkpoints(message.run)).newest)
         if not self._is_next(message):
@@ -230,28 +214,6 @@ class TrainerRole:
     def _is_next(self, message: Assign) -> bool:
         """Whether this is still what an engine is to be started for; meanwhile something else may have been decided."""
         return self._engine is None and self._wanted and message == self._assigned
-
-    async def _keep_file(self, message: FileMessage) -> None:
-        """Keep a file that was asked for, and go on; the relay may not have it now."""
-        self._asked = None
-        if not message.sha256:
-            return
-        try:
-            await asyncio.to_thread(self._files.keep, message)
-        except StorageError as error:
-            self._fetch_later(error)
-        else:
-            await self._start_when_equipped()
-
-    def _fetch_later(self, error: StorageError) -> None:
-        """There is no room for a file: it is asked for again in a while."""
-        log.error("%s", error)
-        self._outgoing.put(Status(self._assigned.run, "problem", f"training waits for room for a file: {error}"))
-        asyncio.get_running_loop().call_later(RETRY_DISK_S, self._fetch_again)
-
-    def _fetch_again(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._start_when_equipped())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _forget_namesake(self, assigned: Assign) -> None:
         """Remove what is kept of another run of this name, which was deleted at the relay.  Raises StorageError."""
@@ -270,7 +232,7 @@ class TrainerRole:
 
         While it cannot be stored, it is asked for again and again: going on from an older one would throw training away.
         """
-        if message.run != self._assigned.run or self._engine is not None or not self._wanted or self._asked is not None:
+        if message.run != self._assigned.run or self._engine is not None or not self._wanted or self._files.waits:
             return
         try:
             checkpoint = unpack(message.payload, f"the relay's checkpoint at update {message.update}")
@@ -332,6 +294,9 @@ class TrainerRole:
         await self._to_engine(self._assigned)
         if self._session.spaces is not None and self._session.spaces.run == self._assigned.run:
             await self._to_engine(self._session.spaces)
+
+    async def _to_relay(self, message: Message) -> None:
+        self._outgoing.put(message)
 
     async def _to_engine(self, message: Message) -> None:
         if self._engine is not None:

@@ -21,7 +21,7 @@ from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
 from tmrld.errors import BadInput, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
-from tmrld.fetching import FetchedFiles
+from tmrld.fetching import Fetching
 from tmrld.peers.link import Link
 from tmrld.protocol.messages import (
     Ack,
@@ -30,7 +30,6 @@ from tmrld.protocol.messages import (
     ChunkMessage,
     Command,
     Describe,
-    FetchFile,
     FileMessage,
     LogLines,
     Message,
@@ -48,7 +47,6 @@ engine_log = logging.getLogger("tmrld.engine")
 
 STOP_TIMEOUT_S = 1.0
 RETRY_SPOOL_S = 5.0
-RETRY_FILE_S = 5.0
 
 
 Doctor = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -79,9 +77,7 @@ class WorkerRole:
         self._outbox = outbox
         self._feed = feed
         self._environments = environments
-        self._files = FetchedFiles(files)
-        self._asked: FetchFile | None = None
-        """The file that is on its way."""
+        self._files = Fetching(files, self._to_relay, self._start_when_equipped, "driving")
         self._needs_relay = on_relay_lost == "pause"
         self._doctor = doctor
         self._examination: asyncio.Task[None] | None = None
@@ -115,7 +111,7 @@ class WorkerRole:
             await self.restart_engine()  # it marks what it drives with the name
         if self._held:
             await self._to_relay(self._held_status)
-        self._asked = None
+        self._files.forget()
         self._outbox.rewind()
         self._filled.set()
         if self._describe is not None:
@@ -173,7 +169,7 @@ class WorkerRole:
                 self._weights = message
                 await self._to_engine(message)
             case FileMessage():
-                await self._keep_file(message)
+                await self._files.keep(message)
             case Command(name="preview"):
                 await self._show(message)
             case Command():
@@ -218,7 +214,7 @@ class WorkerRole:
     async def _assign(self, message: Assign) -> None:
         before, self._assigned = self._assigned, message
         if message.files != before.files:
-            self._asked = None  # the relay does not answer what was asked for an assignment before
+            self._files.forget()  # the relay does not answer what was asked for an assignment before
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), WORKER_GROUPS)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
@@ -263,50 +259,14 @@ class WorkerRole:
     # Files of the relay's shelf
 
     async def _start_when_equipped(self) -> None:
-        """Start the engine if all files are here that it needs; otherwise ask the relay for the next of them."""
+        """Start the engine if all files are here that it needs."""
         message = self._assigned
-        try:
-            missing = await asyncio.to_thread(self._files.missing, message.files)
-        except StorageError as error:
-            await self._fetch_later(error)
-            return
-        if not self._is_next(message):
-            return
-        if missing is None:
-            await asyncio.to_thread(self._files.keep_only, message.files)
-            if self._is_next(message):
-                await self._start_engine()
-        elif missing != self._asked and self._link is not None:
-            self._asked = missing
-            detail = f"fetches {missing.name!r} of the {missing.kind} on the relay's shelf"
-            await self._to_relay(Status(self._assigned.run, "starting", detail))
-            await self._to_relay(missing)
+        if await self._files.are_here(message.run, message.files, lambda: self._is_next(message)):
+            await self._start_engine()
 
     def _is_next(self, message: Assign) -> bool:
         """Whether this is still what an engine is to be started for; meanwhile something else may have been decided."""
         return self._engine is None and self._wanted and message == self._assigned
-
-    async def _keep_file(self, message: FileMessage) -> None:
-        """Keep a file that was asked for, and go on; the relay may not have it now."""
-        self._asked = None
-        if not message.sha256:
-            return
-        try:
-            await asyncio.to_thread(self._files.keep, message)
-        except StorageError as error:
-            await self._fetch_later(error)
-        else:
-            await self._start_when_equipped()
-
-    async def _fetch_later(self, error: StorageError) -> None:
-        """There is no room for a file: it is asked for again in a while."""
-        log.error("%s", error)
-        await self._to_relay(Status(self._assigned.run, "problem", f"driving waits for room for a file: {error}"))
-        asyncio.get_running_loop().call_later(RETRY_FILE_S, self._fetch_again)
-
-    def _fetch_again(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._start_when_equipped())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # The engine
 
