@@ -3,7 +3,8 @@
 Two things are not in the paper: inputs are normalised (tmrld.rl.normaliser), and the critics' hidden layers are too
 (`NetworkOptions.critic_layer_norm`), which keeps their values from running away between the states that the memory knows.
 
-An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.
+An update goes through the paper's algorithm 1 from top to bottom: critics, policy, temperature, target critics.  Its kin (redq, droq,
+tqc, crossq) go the same way and replace some of the parts of `SAC` below "What the others replace".
 
 A policy that starts from weights can drive, and has to stay so while the critics, which start from nothing, see no more than what
 it does.  For the first `AlgorithmOptions.policy_hold` updates it does not change, nor does the temperature.  After that it loses by
@@ -26,10 +27,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
 from tmrld.errors import BadInput
@@ -44,8 +45,6 @@ from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.policy import FIRST_LAYER, Policy
 from tmrld.rl.replay import Batch
 from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
-
-CRITICS = 2
 
 
 def soft_target(
@@ -77,20 +76,26 @@ def average_horizon(longest: int, updates: int) -> int:
 class SAC:
     """Learns a `Policy` from batches; an Algorithm (tmrld.rl.algorithm)."""
 
+    NAME: ClassVar = "sac"
+    CRITICS: ClassVar = 2
+    """How many there are, by the paper."""
+    CRITIC_METRICS: ClassVar = ("loss_critic", "q", "q_target")
+
     def __init__(
         self, options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
     ) -> None:
         self.options = options
         self.updates = 0
         self._device = torch.device(device)
-        self._action_size = spec.action_size
-        initial = torch.Generator().manual_seed(seed)
-        self._noise = torch.Generator(self._device).manual_seed(seed)
+        self._spec = spec
+        self._network = network
+        initial = Generator().manual_seed(seed)
+        self._noise = Generator(self._device).manual_seed(seed)
         self.normaliser = Normaliser(vector_size(spec)).to(self._device)
         self.policy = Policy(spec, network, initial).to(self._device)
         self.averaged_policy = deepcopy(self.policy).requires_grad_(False)
-        self.critics = Critics(spec, network, CRITICS, initial).to(self._device)
-        self.target_critics = deepcopy(self.critics).requires_grad_(False)
+        self.critics = self._make_critics(self.CRITICS, initial)
+        self.target_critics = self._make_targets()
         self._policy_parameters = list(self.policy.parameters())
         self._averaged_parameters = list(self.averaged_policy.parameters())
         self._critic_parameters = list(self.critics.parameters())
@@ -101,7 +106,7 @@ class SAC:
         self._started_from_weights = False
         self._hold: Hold | None = None
         """On a policy that is not to be changed yet."""
-        self._critic_averages = Averages(("loss_critic", "q", "q_target"), self._device)
+        self._critic_averages = Averages(self.CRITIC_METRICS, self._device)
         self._policy_averages = Averages(("loss_actor", "entropy", "loss_temperature", "alpha"), self._device)
 
     def update(self, batch: Batch) -> None:
@@ -114,7 +119,7 @@ class SAC:
         self.updates += 1
         if self._hold is None and self.updates % self.options.policy_interval == 0:
             self._update_policy(observation)
-        move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
+        self._move_targets()
 
     def _update_critics(
         self,
@@ -128,22 +133,19 @@ class SAC:
         """Draw the critics towards the soft Bellman target."""
         with torch.no_grad():
             next_action, next_log_prob = self.policy(next_observation).sample(self._noise)
-            next_value = self.target_critics(next_observation, next_action).amin(dim=0)
-            scaled_reward = reward * self.options.reward_scale
-            target = soft_target(
-                scaled_reward, self.options.gamma**steps, terminated, next_value, next_log_prob, self.temperature.alpha
-            )
-        values = self.critics(observation, action)
-        loss = critic_loss(values, target)
+        values, next_value = self._now_and_next(observation, action, next_observation, next_action)
+        discount = self.options.gamma**steps
+        scaled_reward = reward * self.options.reward_scale
+        target = soft_target(scaled_reward, discount, terminated, next_value, next_log_prob, self.temperature.alpha)
+        loss = self._critic_loss(values, target)
         descend(self._critic_optimizer, self._critic_parameters, loss)
-        self._critic_averages.add(loss.detach(), values.detach().mean(), target.mean())
+        self._critic_averages.add(*self._measured(loss.detach(), values.detach(), target))
 
     def _update_policy(self, observation: Observation) -> None:
         """Move the policy towards higher value plus entropy, then the temperature."""
         choice = self.policy(observation)
         action, log_prob = choice.sample(self._noise)
-        value = self.critics(observation, action).amin(dim=0)
-        loss = actor_loss(self.temperature.alpha, log_prob, value)
+        loss = actor_loss(self.temperature.alpha, log_prob, self._policy_value(observation, action))
         horizon = average_horizon(self.options.policy_average, self.updates)
         if self._started_from_weights:
             horizon = self.options.policy_average
@@ -153,6 +155,60 @@ class SAC:
         alpha = self.temperature.alpha.clone()
         temperature_loss = self.temperature.update(log_prob.detach())
         self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
+
+    # What the others replace
+
+    def _make_critics(self, members: int, generator: Generator) -> Critics:
+        """Critics with fresh parameters from this generator."""
+        return Critics(self._spec, self._network, members, generator).to(self._device)
+
+    def _make_targets(self) -> Critics:
+        """Target critics, which begin as the critics are."""
+        targets = self._make_critics(self.critics.members, Generator())
+        targets.load_state_dict(self.critics.state_dict())
+        return targets.requires_grad_(False)
+
+    def _now_and_next(
+        self, observation: Observation, action: Tensor, next_observation: Observation, next_action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What each critic says of the batch, (members, batch), and what they are to believe of what comes after, (batch,)."""
+        with torch.no_grad():
+            next_value = self._next_value(next_observation, next_action)
+        return self.critics(observation, action), next_value
+
+    def _next_value(self, observation: Observation, action: Tensor) -> Tensor:
+        """What the target critics say: the smallest value of all, (batch,)."""
+        value: Tensor = self.target_critics(observation, action).amin(dim=0)
+        return value
+
+    def _critic_loss(self, values: Tensor, target: Tensor) -> Tensor:
+        """From what `_now_and_next` and `soft_target` give to a loss, ()."""
+        return critic_loss(values, target)
+
+    def _measured(self, loss: Tensor, values: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        """A value () for each of `CRITIC_METRICS`."""
+        return loss, values.mean(), target.mean()
+
+    def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:
+        """What the policy climbs: the smallest value of all, (batch,), differentiable in the action."""
+        value: Tensor = self.critics(observation, action).amin(dim=0)
+        return value
+
+    def _move_targets(self) -> None:
+        """The target critics follow the critics."""
+        move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        """All that a checkpoint keeps, by the prefix of its tensors there."""
+        return {
+            "normaliser": self.normaliser,
+            "policy": self.policy,
+            "averaged_policy": self.averaged_policy,
+            "critics": self.critics,
+            "target_critics": self.target_critics,
+        }
+
+    # The same for all
 
     def start_from(self, tensors: Mapping[str, Array]) -> None:
         """Begin as the policy with these tensors, which are for inputs that are not normalised, as `policy_tensors` gives them.
@@ -198,24 +254,21 @@ class SAC:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Copies of networks, optimizers, temperature, random state, counters and open means."""
         arrays = {
-            **snapshots.module_arrays("normaliser", self.normaliser),
-            **snapshots.module_arrays("policy", self.policy),
-            **snapshots.module_arrays("averaged_policy", self.averaged_policy),
-            **snapshots.module_arrays("critics", self.critics),
-            **snapshots.module_arrays("target_critics", self.target_critics),
             **snapshots.adam_arrays("policy_optimizer", self._policy_optimizer),
             **snapshots.adam_arrays("critic_optimizer", self._critic_optimizer),
             "noise": snapshots.generator_array(self._noise),
             "critic_sums": snapshots.to_array(self._critic_averages.sums),
             "policy_sums": snapshots.to_array(self._policy_averages.sums),
         }
+        for prefix, network in self._networks().items():
+            arrays |= snapshots.module_arrays(prefix, network)
         if self._hold is not None:
             arrays |= self._hold.arrays()
         if isinstance(self.temperature, LearnedTemperature):
             arrays["log_alpha"] = snapshots.to_array(self.temperature.log_alpha)
             arrays |= snapshots.adam_arrays("temperature_optimizer", self.temperature.optimizer)
         values = {
-            "algorithm": "sac",
+            "algorithm": self.NAME,
             "updates": self.updates,
             "started_from_weights": self._started_from_weights,
             "critic_count": self._critic_averages.count,
@@ -225,13 +278,10 @@ class SAC:
 
     def restore(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
         """The inverse of `state`.  A state without a learned alpha leaves the temperature as the options say."""
-        if values.get("algorithm") != "sac":
-            raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses sac")
-        snapshots.restore_module("normaliser", self.normaliser, arrays)
-        snapshots.restore_module("policy", self.policy, arrays)
-        snapshots.restore_module("averaged_policy", self.averaged_policy, arrays)
-        snapshots.restore_module("critics", self.critics, arrays)
-        snapshots.restore_module("target_critics", self.target_critics, arrays)
+        if values.get("algorithm") != self.NAME:
+            raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses {self.NAME}")
+        for prefix, network in self._networks().items():
+            snapshots.restore_module(prefix, network, arrays)
         snapshots.restore_adam("policy_optimizer", self._policy_optimizer, arrays)
         snapshots.restore_adam("critic_optimizer", self._critic_optimizer, arrays)
         if isinstance(self.temperature, LearnedTemperature) and "log_alpha" in arrays:
@@ -273,7 +323,7 @@ class SAC:
         return LearnedTemperature(options.alpha, self._target_entropy(options), options.learning_rate_temperature, self._device)
 
     def _target_entropy(self, options: AlgorithmOptions) -> float:
-        return float(-self._action_size) if options.target_entropy == "auto" else options.target_entropy
+        return float(-self._spec.action_size) if options.target_entropy == "auto" else options.target_entropy
 
 
 def _set_learning_rate(optimizer: Adam, rate: float) -> None:
