@@ -3,8 +3,8 @@
 Each is one run of `tmrld up` with a preset, of so many updates rather than minutes, so that a slow machine makes a policy as good,
 only later.  Near the end a version every thousand updates is driven; the one that finishes most often, then with the shortest mean
 lap, becomes the package's file.  It is chosen on starts and generated tracks of its own, and measured on others, which neither
-training nor the choice has seen.  With ``--data`` a run that was interrupted goes on, and one that has made its updates is only
-measured again.
+training nor the choice has seen.  With ``--data`` a run that was interrupted goes on, or one that is to make more updates, and one
+that has made them is only measured again.
 
     python benchmarks/bundled.py --csv benchmarks/results/bundled.csv
     python benchmarks/bundled.py --policy bundled-default --updates 100000 --data /somewhere
@@ -38,6 +38,8 @@ CHOICE_SEED = 5000
 EVERY = 1000
 CANDIDATES = 12
 """So many versions are compared, so many updates apart, the last one included."""
+OVERRUN = 5000
+"""So many updates more may be made until a run is told that it is over."""
 LONGEST_STEPS = 4000
 """Enough for a lap of the longest track that is driven."""
 
@@ -137,8 +139,9 @@ def make(name: str, data: Path, updates: int, seed: int) -> dict[str, Any]:
     """Train, choose, put into the package and measure: the policy's row."""
     recipe = RECIPES[name]
     config = preset(recipe.preset).config
-    settings = {**flat(config), "training.seed": seed, "training.max_updates": updates}
-    train(data, f"updates={updates}", settings, daemon={"relay.keep_weights": CANDIDATES * EVERY // 100 + 1})
+    kept = (CANDIDATES * EVERY + OVERRUN) // 100
+    settings = {**flat(config), "training.seed": seed}
+    train(data, f"updates={updates}", settings, daemon={"relay.keep_weights": kept})
     environment = EnvironmentOptions.model_validate(config.get("environment", {}))
     chosen = best(recipe, candidates(data, updates), environment)
     path = put_into_package(name, chosen)
