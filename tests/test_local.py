@@ -124,7 +124,7 @@ def test_the_command_line_drives_it_by_its_name(settings: Settings, capsys: pyte
 
 def test_the_simulator_is_not_asked_to_drive_a_map_of_the_game(settings: Settings) -> None:
     simulator = EnvironmentOptions()
-    with pytest.raises(WorldError, match=r"line of a map of TrackMania.* --set run\.environment\.game=trackmania"):
+    with pytest.raises(WorldError, match=r"line of a map of TrackMania.* --game trackmania"):
         placed(simulator.model_copy(update={"track": "oval"}), settings)
     for track in ("default", "no-such-track"):
         assert placed(simulator.model_copy(update={"track": track}), settings).track == track

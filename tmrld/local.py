@@ -49,7 +49,7 @@ def _check_simulated(track: str, shelf: Shelf) -> None:
         if any(item.name == track for item in shelf.items("tracks")):
             raise WorldError(
                 f"{track!r} on this machine's shelf is the line of a map of TrackMania, and the simulator has no road for it: to "
-                "drive it in the game, add --set run.environment.game=trackmania --set run.environment.clock=realtime"
+                "drive it in the game, add --game trackmania"
             ) from None
 
 

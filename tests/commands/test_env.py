@@ -281,3 +281,10 @@ def test_a_start_in_the_game_cannot_be_perturbed(command: tuple[str, ...], capsy
     assert complaint(capsys, *command, "--perturbed", *GAME) == (
         "a start in the game cannot be perturbed: leave --perturbed out, or drive the simulator"
     )
+
+
+def test_the_game_is_meant_by_one_word(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator, game = said(capsys, "show", LIDAR_ID), said(capsys, "show", LIDAR_ID, *GAME)
+    assert said(capsys, "show", LIDAR_ID, "--game", "trackmania") == game != simulator
+    assert said(capsys, "show", LIDAR_ID, "--game", "sim") == simulator
+    assert said(capsys, "show", LIDAR_ID, "--game", "sim", *GAME) == game  # what is said in full wins

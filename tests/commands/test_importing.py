@@ -269,3 +269,15 @@ def test_a_file_that_says_nothing_of_a_run_is_refused(
 
     assert main(["run", "new", "mine", "--from", "run.toml"]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nobody", "shelf")
+def test_a_line_that_is_damaged_keeps_nothing_else_away(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "reward" / "reward.pkl").write_bytes(b"no pickle at all")
+    assert main(["import-tmrl", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (problem,) = found["problems"]
+    assert "reward.pkl" in problem
+    assert "record the track with `tmrld track record my-lidar-run`" in problem
+    assert found["track"] is None
+    assert list(found["weights"]) == ["My LIDAR run", "My LIDAR run_t"]

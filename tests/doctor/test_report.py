@@ -170,3 +170,8 @@ def test_a_file_that_says_that_it_unpacks_to_more_than_a_report_may_is_not_unpac
     save(tmp_path / "seen", a_report())
     with pytest.raises(BadInput, match="it says that it holds"):
         load(tmp_path / "seen")
+
+
+def test_a_secret_that_is_a_word_of_every_report_is_refused_rather_than_left_in() -> None:
+    with pytest.raises(BadInput, match="choose another one"):
+        without_secrets(a_report(game=a_game()), ["lockstep"])

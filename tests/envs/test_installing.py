@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def test_on_windows_the_installer_that_vgamepad_brings_is_offered(tmp_path: Path
     assert other is not None
     assert other.name == "ViGEmBusSetup_x86.msi"
     driver = judge(Facts("win32", True, False, installer), {})
-    assert driver == Driver(False, "the driver ViGEmBus is not installed", installer=("msiexec", "/i", str(installer)))
+    msiexec = f"{os.environ.get('SYSTEMROOT', 'C:/Windows')}/System32/msiexec.exe".replace("/", "\\")
+    assert driver == Driver(False, "the driver ViGEmBus is not installed", installer=(msiexec, "/i", str(installer)))
 
 
 def test_on_windows_without_vgamepad_pip_brings_both(tmp_path: Path) -> None:

@@ -81,7 +81,15 @@ def every_message() -> list[Message]:
     return [
         Hello("worker", "gamer", "0.1.0", ["sim"], {"cpus": 8, "gpu": None}),
         Welcome("hub", "0.1.0", 1.5),
-        Assign("oval", {"algorithm": {"gamma": 0.99, "layers": [256, 256]}}, 4, "running", True, 12, files=[["tracks", "oval", "5f" * 32, 4096]]),
+        Assign(
+            "oval",
+            {"algorithm": {"gamma": 0.99, "layers": [256, 256]}},
+            4,
+            "running",
+            True,
+            12,
+            files=[["tracks", "oval", "5f" * 32, 4096]],
+        ),
         Describe("oval", "1f", {"id": "tmrld/TM20Lidar-v0", "parts": []}),
         Spaces("oval", {"id": "tmrld/TM20Lidar-v0", "parts": []}),
         seal_chunk(a_chunk(ended="terminated", seed=-5, summary=a_summary())),

@@ -11,8 +11,9 @@ import zstandard
 
 from tests.protocol.examples import a_chunk
 from tmrld.errors import BadInput
-from tmrld.payloads import Chunk, EnvSpec, EpisodeSummary, PartSpec
+from tmrld.payloads import Array, Chunk, EnvSpec, EpisodeSummary, PartSpec
 from tmrld.protocol import demonstrations
+from tmrld.protocol.codec import encode, seal_chunk
 from tmrld.protocol.demonstrations import pack, unpack
 
 SPEC = EnvSpec("test/Point-v0", (PartSpec("position", (2,)), PartSpec("image", (3, 3), "uint8")), 1, default_action=(0.0,))
@@ -122,3 +123,21 @@ def test_a_file_that_swells_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(demonstrations, "MAX_RAW_BYTES", 2 * 2**20)
     header = {"format": 1, "name": "x", "track": "y", "spec": SPEC.to_plain(), "chunks": 1}
     assert "more than 2 MiB" in refusal(repacked(header, bytes(40 * 2**20)))
+
+
+def test_chunks_that_swell_one_by_one_are_not_all_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is packed for itself: a small file may hold a lot."""
+    swelling = [seal_chunk(replace(each, columns=wide(each)), compress=True) for each in CHUNKS]
+    header = {"format": 1, "name": "x", "track": "y", "spec": SPEC.to_plain(), "chunks": len(swelling)}
+    data = repacked(header, *map(encode, swelling))
+    assert len(list(unpack(data).chunks)) == 3
+    monkeypatch.setattr(demonstrations, "MAX_RAW_BYTES", swelling[0].raw_bytes + swelling[1].raw_bytes)
+    read = unpack(data).chunks
+    assert [next(read).episode, next(read).episode] == ["a", "a"]
+    with pytest.raises(BadInput, match="hold more than"):
+        next(read)
+
+
+def wide(chunk: Chunk) -> dict[str, Array]:
+    """Its columns, and one that is nothing but zeros, some 100 kB."""
+    return {**chunk.columns, "info.wide": np.zeros((len(chunk.columns["reward"]), 5_000), np.float32)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.asking import connect_here, print_json
-from tmrld.commands.flags import add_settings_flags, load_settings, positive
+from tmrld.commands.flags import add_game_flag, add_settings_flags, load_settings, positive
 from tmrld.doctor.diagnosis import STATES, Diagnosis, worst
 from tmrld.errors import BadInput, SettingsError, TmrldError
 from tmrld.settings import Settings, file_read
@@ -33,9 +33,7 @@ def add(commands: Any) -> None:
         "where something is wrong.",
     )
     add_settings_flags(doctor)
-    doctor.add_argument(
-        "--game", choices=("sim", "trackmania"), help="which game is driven here (default: as the settings have it)"
-    )
+    add_game_flag(doctor)
     doctor.add_argument("--all", action="store_true", help="look also at what these settings do not ask for")
     doctor.add_argument("--record", type=Path, metavar="FILE", help="keep all that was seen in a file, without any secret")
     doctor.add_argument(
@@ -86,8 +84,7 @@ def _looked(options: argparse.Namespace) -> Report:
     file, error = options.config, ""
     try:
         file = file_read(options.config)
-        in_game = {"environment": {"game": "trackmania", "clock": "realtime"}}
-        settings = load_settings(options, run=in_game if options.game == "trackmania" else None)
+        settings = load_settings(options)
     except SettingsError as trouble:
         settings, error = Settings(), str(trouble)
     with _Telling() as telling:

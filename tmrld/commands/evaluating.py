@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tmrld.client import Client
 from tmrld.commands.asking import add_action, add_relay_flags, connect, moment, number, print_json, print_table
-from tmrld.commands.flags import load_settings, positive, whole
+from tmrld.commands.flags import add_game_flag, load_settings, positive, whole
 from tmrld.commands.weights import checked_version
 from tmrld.errors import BadInput, LinkError, NotFound, Refused, WeightsError
 from tmrld.local import BUNDLED, bundled_for, placed, shelf_of
@@ -44,6 +44,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--track", action="append", metavar="NAME", help="track to drive; repeat it for several (default: as the settings say)"
     )
+    add_game_flag(parser)
     parser.add_argument("--protocol", default="plain", metavar="plain|tmrl-league", help="by which rules (default: plain)")
     parser.add_argument("--episodes", type=positive, metavar="N", help=f"how many on each track (default: {EPISODES})")
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="seed of the first episode (default: 0)")

@@ -16,11 +16,26 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. control.port=7500")
 
 
+def add_game_flag(parser: argparse.ArgumentParser) -> None:
+    """``--game``: which of the two worlds, in one word."""
+    parser.add_argument(
+        "--game",
+        choices=("sim", "trackmania"),
+        help="the simulator, or TrackMania in real time (default: the settings run.environment.game and .clock)",
+    )
+
+
+GAMES: dict[str, dict[str, Any]] = {"sim": {"game": "sim"}, "trackmania": {"game": "trackmania", "clock": "realtime"}}
+"""What ``--game`` says of a run's environment; the game waits for nobody."""
+
+
 def load_settings(options: argparse.Namespace, **flags: Any) -> Settings:
     """The settings as these flags, and ``flags`` of the command's own, have them; None leaves one out.  Raises SettingsError."""
     tree: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     if options.data is not None:
         tree["data"] = options.data
+    if getattr(options, "game", None) is not None:
+        tree = merged(tree, {"run": {"environment": GAMES[options.game]}})
     for text in options.set:
         tree = merged(tree, assignment(text))
     return load(options.config, tree)

@@ -97,9 +97,12 @@ def _bring_track(brought: Brought, file: Path, shelf: Shelf, *, replace: bool) -
     if not file.is_file():
         brought.problems.append(f"there is no {file}: record the track with `tmrld track record {brought.run}`")
         return
-    data = shelving.track_file(read_points(file))
-    about = {**shelving.about("tracks", data), "source": "imported"}
-    brought.track = shelf.put("tracks", brought.run, data, about, replace=replace)
+    try:
+        data = shelving.track_file(read_points(file))
+        about = {**shelving.about("tracks", data), "source": "imported"}
+        brought.track = shelf.put("tracks", brought.run, data, about, replace=replace)
+    except BadInput as error:
+        brought.problems.append(f"{error}: record the track with `tmrld track record {brought.run}`")
 
 
 def _bring_weights(brought: Brought, folder: Path, shelf: Shelf, *, replace: bool) -> None:

@@ -59,10 +59,19 @@ def judge(report: Report) -> list[Diagnosis]:
 
 
 def without_secrets(report: Report, secrets: Iterable[str]) -> Report:
-    """The same report with neither these secrets in any of its texts, nor where the user's files lie."""
+    """The same report with neither these secrets in any of its texts, nor where the user's files lie.
+
+    Raises BadInput where a secret is a word that a report cannot do without.
+    """
     hidden = {secret: HIDDEN for secret in secrets if secret}
     hidden[f"{Path.home()}{os.sep}"] = f"~{os.sep}"
-    return Report.model_validate(_replaced(report.model_dump(), hidden))
+    try:
+        return Report.model_validate(_replaced(report.model_dump(), hidden))
+    except ValidationError as error:
+        raise BadInput(
+            "this report cannot be kept: a password or token in your settings is a common word, which reports use for something "
+            "else; choose another one"
+        ) from error
 
 
 def _replaced(value: Any, hidden: Mapping[str, str]) -> Any:

@@ -43,7 +43,7 @@ class Demonstrations:
         """Every chunk, episode after episode.  Raises BadInput for one that is damaged or does not fit the spaces."""
         values = _values(self.data)
         count = _checked_header(next(values, None))["chunks"]
-        return _whole(self.spec, (_chunk(value) for value in values), count)
+        return _whole(self.spec, _opened(values), count)
 
 
 def pack(name: str, track: str, spec: EnvSpec, chunks: Sequence[Chunk]) -> bytes:
@@ -99,14 +99,28 @@ def _values(data: bytes) -> Iterator[Any]:
         raise BadInput(f"the demonstrations are damaged ({error or type(error).__name__}): copy the file again") from error
 
 
-def _chunk(value: Any) -> Chunk:
+def _opened(values: Iterable[Any]) -> Iterator[Chunk]:
+    """The chunks, which together are no larger than all may be: each may have been packed for itself."""
+    size = 0
+    for value in values:
+        message = _chunk_message(value)
+        size += message.raw_bytes
+        if size > MAX_RAW_BYTES:
+            raise BadInput(f"the demonstrations hold more than {MAX_RAW_BYTES // MIB} MiB: record fewer episodes")
+        try:
+            yield open_chunk(message)
+        except ProtocolError as error:
+            raise BadInput(f"a chunk of the demonstrations is damaged: {error}") from error
+
+
+def _chunk_message(value: Any) -> ChunkMessage:
     if not isinstance(value, bytes):
         raise BadInput("the demonstrations hold something that is no chunk: the file is damaged, or of another program")
     try:
         message = decode(value)
         if not isinstance(message, ChunkMessage):
             raise BadInput(f"the demonstrations hold a {type(message).__name__} where a chunk should be")
-        return open_chunk(message)
+        return message
     except ProtocolError as error:
         raise BadInput(f"a chunk of the demonstrations is damaged: {error}") from error
 

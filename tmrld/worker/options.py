@@ -53,7 +53,7 @@ class CollectionOptions(BaseModel):
 
 
 class EvaluationOptions(BaseModel):
-    """From where evaluation episodes start; the seeds are 0, 1, 2 … so that versions are compared on the same starts."""
+    """From where evaluation episodes start; the seeds are 0, 1, 2 and so on, so that versions are compared on the same starts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmrld.commands.flags import add_settings_flags, load_settings, whole
+from tmrld.commands.flags import add_game_flag, add_settings_flags, load_settings, whole
 from tmrld.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ ID = "a Gymnasium id such as tmrld/TM20Lidar-v0, or module:attribute"
 def add_environment(parser: argparse.ArgumentParser, *, needs_id: bool = True) -> None:
     """The environment: its id, its track, and all settings."""
     add_settings_flags(parser)
+    add_game_flag(parser)
     if needs_id:
         parser.add_argument("id", metavar="ID", help=ID)
     else:

@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 DEVICE = Path("/dev/uinput")
 RULE = 'KERNEL=="uinput", SUBSYSTEM=="misc", OPTIONS+="static_node=uinput", TAG+="uaccess"'
@@ -82,12 +82,17 @@ def _judge_windows(facts: Facts) -> Driver:
     if facts.has_vigembus:
         return Driver(False, "the driver ViGEmBus is installed, but not the package vgamepad", commands=(_PIP,))
     if facts.installer is not None:
-        return Driver(False, "the driver ViGEmBus is not installed", installer=("msiexec", "/i", str(facts.installer)))
+        return Driver(False, "the driver ViGEmBus is not installed", installer=(_msiexec(), "/i", str(facts.installer)))
     return Driver(
         False,
         "neither the driver ViGEmBus nor its installer, which comes with the package vgamepad, is here",
         commands=(_PIP, "tmrld trackmania install"),
     )
+
+
+def _msiexec() -> str:
+    """Windows' installer by its full path: a program of that name in the current folder is another one."""
+    return str(PureWindowsPath(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "msiexec.exe")
 
 
 def _judge_linux(facts: Facts, environ: Mapping[str, str]) -> Driver:

@@ -13,7 +13,7 @@ import { useMay } from "../session";
 import type { Board, LeaderboardEntry, Run, ShelfItem } from "../types";
 
 /** What `tmrld eval` has to be told of a track that the simulator does not have. */
-const IN_THE_GAME = " --set run.environment.game=trackmania --set run.environment.clock=realtime";
+const IN_THE_GAME = " --game trackmania";
 
 interface Known {
   shelf: ShelfItem[];
