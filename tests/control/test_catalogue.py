@@ -8,16 +8,20 @@ from tests.trainer.runs import a_log, a_loop, ingest_until
 from tmrld.control.catalogue import BY_NAME, ENTRIES, GROUPS, OTHER, info
 from tmrld.payloads import EpisodeSummary
 from tmrld.relay.episode_curves import NAMES, EpisodeCurves, Made
+from tmrld.rl.algorithm import ALGORITHMS
 from tmrld.storage.episodes import Episode
 from tmrld.trainer.engine import Pace, measurements
 
 
 def reported_by_a_trainer() -> set[str]:
     """After an update of every algorithm of ours, with demonstrations to learn from."""
-    loop = a_loop(demonstrations=a_log(1))
-    ingest_until(loop, a_log(4), 40)
-    loop.update()
-    return set(measurements(loop, Pace()))
+    names: set[str] = set()
+    for algorithm in ALGORITHMS:
+        loop = a_loop(demonstrations=a_log(1), name=algorithm)
+        ingest_until(loop, a_log(4), 40)
+        loop.update()
+        names |= set(measurements(loop, Pace()))
+    return names
 
 
 def made_of_episodes() -> set[str]:

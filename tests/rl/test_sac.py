@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.rl.experience import cut_all, lidar_spec, make_episode, picture_spec, point_spec
+from tests.rl.experience import lidar_spec, picture_spec, point_spec
+from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
 from tmrld.rl.networks import move_towards
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
-from tmrld.rl.replay import Batch, Replay
-from tmrld.rl.sac import SAC, actor_loss, critic_loss, soft_target
-
-SMALL = NetworkOptions(hidden=(16, 16))
+from tmrld.rl.replay import Replay
+from tmrld.rl.sac import SAC, actor_loss, average_horizon, critic_loss, soft_target
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +24,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def filled(spec: EnvSpec, steps: int = 60) -> Replay:
-    replay = Replay(spec, 1000)
-    for chunk in cut_all(make_episode(spec, steps, np.random.default_rng(0)), [20]):
-        replay.append(chunk)
-    return replay
-
-
-def train(algorithm: SAC, replay: Replay, updates: int, rng: np.random.Generator) -> None:
-    for _ in range(updates):
-        algorithm.update(replay.sample(32, rng))
 
 
 def test_the_target_is_reward_plus_what_follows() -> None:
@@ -168,14 +154,6 @@ def test_a_state_from_before_the_first_update_is_restored_too() -> None:
     assert_same_state(first, second)
 
 
-def assert_same_state(first: SAC, second: SAC) -> None:
-    (arrays, values), (other_arrays, other_values) = first.state(), second.state()
-    assert values == other_values
-    assert arrays.keys() == other_arrays.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(array, other_arrays[name], err_msg=name)
-
-
 def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
     one, same, other = (SAC(AlgorithmOptions(), SMALL, lidar_spec(), seed=seed).policy_tensors() for seed in (5, 5, 6))
 
@@ -250,15 +228,6 @@ def test_statistics_are_means_since_they_were_last_asked_for() -> None:
     assert sac.stats() == {}
 
 
-def bandit(batch: int, rng: np.random.Generator) -> Batch:
-    """One step per episode; the reward is best where the action equals half the position."""
-    position = rng.uniform(-1.0, 1.0, (batch, 1)).astype(np.float32)
-    action = rng.uniform(-1.0, 1.0, (batch, 1)).astype(np.float32)
-    reward = 1.0 - 4.0 * np.square(action - 0.5 * position)[:, 0]
-    observation: dict[str, Any] = {"vector": position}
-    return Batch(observation, action, reward, observation, np.ones(batch, np.float32), np.ones(batch, np.float32))
-
-
 def test_it_learns_what_to_do_where() -> None:
     options = AlgorithmOptions(learning_rate_actor=3e-3, learning_rate_critic=3e-3, learn_alpha=False, alpha=0.01)
     sac = SAC(options, NetworkOptions(hidden=(32, 32)), point_spec(), seed=0)
@@ -270,6 +239,17 @@ def test_it_learns_what_to_do_where() -> None:
     positions = torch.linspace(-0.9, 0.9, 7)[:, None]
     actions = sac.policy({"vector": sac.normaliser(positions)}).mode()
     torch.testing.assert_close(actions, 0.5 * positions, atol=0.15, rtol=0.0)
+
+
+@pytest.mark.parametrize("interval", [1, 20])
+def test_the_policy_that_drives_forgets_its_beginning_however_seldom_it_is_updated(interval: int) -> None:
+    left = 1.0
+    for update in range(interval, 4001, interval):
+        horizon = average_horizon(1000, update, interval)
+        assert horizon * interval <= max(interval, update / 10)
+        left *= 1.0 - 1.0 / horizon
+
+    assert left < 1e-3
 
 
 @pytest.mark.parametrize("average", [1, 3, 100])

@@ -9,9 +9,9 @@ import numpy as np
 
 from tests.rl.experience import cut_all, make_episode, point_spec
 from tmrld.payloads import Array, Chunk
+from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
-from tmrld.rl.sac import SAC
 from tmrld.trainer.loop import TrainingLoop
 from tmrld.trainer.options import TrainingOptions
 
@@ -35,17 +35,17 @@ def a_log(records: int, steps: int = 4) -> list[LogRecord]:
 
 
 def a_loop(
-    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, **options: float
+    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, **options: float | str
 ) -> TrainingLoop:
     """A loop at its beginning; ``share`` is that of the demonstrations, if there are any."""
     values = {"batch_size": 4, "warm_up": 6, "update_to_data": 1.0, **options}
     algorithm = AlgorithmOptions.model_validate(values)
-    sac = SAC(algorithm, NetworkOptions(hidden=(8,)), SPEC, TRAINING.seed)
+    learner = make_algorithm(algorithm, NetworkOptions(hidden=(8,)), SPEC, TRAINING.seed)
     shown = Replay(SPEC, 1000) if demonstrations else None
     for record in demonstrations:
         assert shown is not None
         shown.append(record.chunk)
-    return TrainingLoop(sac, Replay(SPEC, capacity), algorithm, TRAINING, shown, share)
+    return TrainingLoop(learner, Replay(SPEC, capacity), algorithm, TRAINING, shown, share)
 
 
 def ingest_until(loop: TrainingLoop, log: list[LogRecord], offset: int) -> None:

@@ -109,6 +109,14 @@ ENTRIES = (
         "Runs close beside the action value; a lasting distance says that the critics do not keep up.",
     ),
     MetricInfo(
+        "q_spread",
+        "Disagreement",
+        CRITIC,
+        "reward",
+        "How far the critics of an ensemble are apart about the same action: their standard deviation, in scaled reward.",
+        "Falls with experience, and stays small beside the action value; growing, it says that the critics guess.",
+    ),
+    MetricInfo(
         "loss_actor",
         "Policy loss",
         POLICY,

@@ -16,7 +16,10 @@ from tmrld.payloads import Array, EnvSpec
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Batch
 
-ALGORITHMS = {"sac": "tmrld.rl.sac:SAC"}
+ALGORITHMS = {
+    "sac": "tmrld.rl.sac:SAC",
+    "redq": "tmrld.rl.redq:REDQ",
+}
 OFFERED = ("options", "updates", "update", "stats", "policy_tensors", "state", "restore", "set_options")
 
 

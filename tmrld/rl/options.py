@@ -6,7 +6,7 @@ Sources named below: SAC is arXiv 1812.05905; TMRL is version 0.7.1, by the key 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,8 @@ class AlgorithmOptions(BaseModel):
     name: str = Field(
         default="sac",
         min_length=1,
-        description="The learning algorithm: `sac`, or `module:attribute` naming a class of your own (tmrld.rl.algorithm).",
+        description="The learning algorithm: `sac`; `redq`, of many critics, for many updates per transition (arXiv 2101.05982; "
+        "TMRL REDQSAC); or `module:attribute` naming a class of your own (tmrld.rl.algorithm).",
         json_schema_extra=new_run(),
     )
     gamma: float = Field(
@@ -84,12 +85,25 @@ class AlgorithmOptions(BaseModel):
         description="Transitions per update.  SAC, table 1; TMRL BATCH_SIZE.",
         json_schema_extra=live("transitions"),
     )
+    critics: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
+        default="auto",
+        description="How many critics there are; auto is as many as the algorithm's paper has: sac 2, redq 10.  TMRL REDQ_N (10).",
+        json_schema_extra=new_run(),
+    )
+    critic_subset: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="redq: how many target critics, drawn anew for each update, have the smallest of their values believed; at most "
+        "all of them.  REDQ (arXiv 2101.05982), algorithm 1, M; TMRL REDQ_M (2).",
+        json_schema_extra=live(),
+    )
     policy_interval: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="Critic updates per update of policy and temperature.  CleanRL policy_frequency; "
-        "TMRL REDQ_Q_UPDATES_PER_POLICY_UPDATE.",
+        description="Critic updates per update of policy and temperature.  CleanRL policy_frequency; REDQ, algorithm 1, G (20, with "
+        "as many updates per transition); TMRL REDQ_Q_UPDATES_PER_POLICY_UPDATE (20).",
         json_schema_extra=live("updates"),
     )
     policy_average: int = Field(

@@ -33,6 +33,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
+from tmrld.applies import KEY, new_run
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.rl import snapshots
@@ -45,6 +46,13 @@ from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.policy import FIRST_LAYER, Policy
 from tmrld.rl.replay import Batch
 from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
+
+OF_A_NEW_RUN = tuple(
+    name
+    for name, field in AlgorithmOptions.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra[KEY] == new_run()[KEY]
+)
+"""The options that a run keeps to its end."""
 
 
 def soft_target(
@@ -68,18 +76,21 @@ def actor_loss(alpha: Tensor, log_prob: Tensor, value: Tensor) -> Tensor:
     return (alpha * log_prob - value).mean()
 
 
-def average_horizon(longest: int, updates: int) -> int:
-    """Over how many updates the policy is averaged after so many: a tenth of them, so that a young policy is not held back."""
-    return max(1, min(longest, updates // 10))
+def average_horizon(longest: int, updates: int, interval: int = 1) -> int:
+    """Over how many of its own updates, one in ``interval``, the policy is averaged after so many updates.
+
+    It is the last tenth of them all, so that a young policy is not held back, and ``longest`` at most.
+    """
+    return max(1, min(longest, updates // 10) // interval)
 
 
 class SAC:
     """Learns a `Policy` from batches; an Algorithm (tmrld.rl.algorithm)."""
 
-    NAME: ClassVar = "sac"
-    CRITICS: ClassVar = 2
+    NAME: ClassVar[str] = "sac"
+    CRITICS: ClassVar[int] = 2
     """How many there are, by the paper."""
-    CRITIC_METRICS: ClassVar = ("loss_critic", "q", "q_target")
+    CRITIC_METRICS: ClassVar[tuple[str, ...]] = ("loss_critic", "q", "q_target")
 
     def __init__(
         self, options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
@@ -94,7 +105,7 @@ class SAC:
         self.normaliser = Normaliser(vector_size(spec)).to(self._device)
         self.policy = Policy(spec, network, initial).to(self._device)
         self.averaged_policy = deepcopy(self.policy).requires_grad_(False)
-        self.critics = self._make_critics(self.CRITICS, initial)
+        self.critics = self._make_critics(self.CRITICS if options.critics == "auto" else options.critics, initial)
         self.target_critics = self._make_targets()
         self._policy_parameters = list(self.policy.parameters())
         self._averaged_parameters = list(self.averaged_policy.parameters())
@@ -146,9 +157,9 @@ class SAC:
         choice = self.policy(observation)
         action, log_prob = choice.sample(self._noise)
         loss = actor_loss(self.temperature.alpha, log_prob, self._policy_value(observation, action))
-        horizon = average_horizon(self.options.policy_average, self.updates)
+        horizon = average_horizon(self.options.policy_average, self.updates, self.options.policy_interval)
         if self._started_from_weights:
-            horizon = self.options.policy_average
+            horizon = max(1, self.options.policy_average // self.options.policy_interval)
             loss = loss + self.options.policy_anchor * choice.divergence(self.averaged_policy(observation)).mean()
         descend(self._policy_optimizer, self._policy_parameters, loss)
         move_towards(self._averaged_parameters, self._policy_parameters, 1.0 / horizon)
@@ -236,9 +247,11 @@ class SAC:
         return {name: snapshots.to_array(tensor) for name, tensor in tensors.items()}
 
     def set_options(self, options: AlgorithmOptions) -> None:
-        """Everything but the name can change; changing ``alpha`` or ``learn_alpha`` starts the temperature anew from ``alpha``."""
-        if options.name != self.options.name:
-            raise BadInput(f"a run of '{self.options.name}' cannot go on as '{options.name}': start a new run")
+        """Changing ``alpha`` or ``learn_alpha`` starts the temperature anew from ``alpha``."""
+        for name in OF_A_NEW_RUN:
+            before, after = getattr(self.options, name), getattr(options, name)
+            if after != before:
+                raise BadInput(f"a run with algorithm.{name} = {before!r} cannot go on with {after!r}: start a new run")
         previous, self.options = self.options, options
         for optimizer, rate in (
             (self._policy_optimizer, options.learning_rate_actor),
