@@ -59,7 +59,7 @@ class Recipe:
 
 
 RECIPES = {
-    "bundled-default": Recipe("demo", 30_000, ("default",), ("default",), 20, (), 0.95, 1.22),
+    "bundled-default": Recipe("demo", 60_000, ("default",), ("default",), 20, (), 0.95, 1.22),
     "bundled-random-tracks": Recipe(
         "random-tracks",
         60_000,
