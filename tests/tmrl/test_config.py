@@ -12,7 +12,17 @@ from tests.tmrl.config_json import CONFIG, changed
 from tmrld.configuration import checked
 from tmrld.envs.options import FULL_ID, LIDAR_ID, LIDAR_PROGRESS_ID
 from tmrld.errors import BadInput
-from tmrld.tmrl.config import KEYS, Becomes, Translation, read
+from tmrld.tmrl.config import KEYS, OF_REDQ, Becomes, Translation, read
+
+OTHER: dict[str, Any] = {
+    "SAC": "REDQSAC",
+    "TM20FULL": "TM20LIDAR",
+    "adam": "sgd",
+    "ALG.L2_ACTOR": 0.5,
+    "ALG.L2_CRITIC": 0.5,
+    "ENV.REWARD_CONFIG.CONSTANT_PENALTY": -1.0,
+}
+"""Another value for a text, or for a key whose value is 0."""
 
 
 def translated(**changes: Any) -> Translation:
@@ -40,7 +50,7 @@ def test_every_key_becomes_a_setting_or_is_told_why_not() -> None:
     assert set(entries) == set(keys_of(CONFIG))
     assert set(entries) <= set(KEYS)
     for key, entry in entries.items():
-        assert bool(entry.field) is isinstance(KEYS[key], Becomes)
+        assert bool(entry.field) is (isinstance(KEYS[key], Becomes) and key not in OF_REDQ)
         assert entry.field or len(entry.note) > 10, key
 
 
@@ -60,14 +70,15 @@ def test_every_setting_that_a_key_becomes_exists_and_follows_the_key() -> None:
             continue
         at(defaults, becomes.field)
         before = at(CONFIG, key)
-        after: Any = {"SAC": "REDQSAC", "TM20FULL": "TM20LIDAR"}.get(before) if isinstance(before, str) else None
+        after: Any = OTHER.get(before) if isinstance(before, str) else None
         if isinstance(before, bool):
             after = not before
+        elif isinstance(before, list):
+            after = [0.5, 0.9]
         elif not isinstance(before, str):
-            after = before * 0.5 if isinstance(before, float) and before else before * 2 if before else -1.0
-        if key == "ALG.ALGORITHM":
-            continue  # there is one
-        first, second = (at(translated(**each).config, becomes.field) for each in ({}, {key.replace(".", "__"): after}))
+            after = before * 0.5 if isinstance(before, float) and before else before * 2 if before else OTHER[key]
+        rest = {"ALG__ALGORITHM": "REDQSAC"} if key in OF_REDQ else {}
+        first, second = (at(translated(**rest, **each).config, becomes.field) for each in ({}, {key.replace(".", "__"): after}))
         if key in ("RW_MAX_SAMPLES_PER_EPISODE", "ENV.RTGYM_CONFIG.ep_max_length"):
             assert first == second == 1000  # the other one is smaller
         else:
@@ -102,13 +113,28 @@ def test_the_flavour_is_told_by_the_interfaces_name(interface: str, id: str) -> 
     assert translated(ENV__RTGYM_INTERFACE=interface).config["environment"]["id"] == id
 
 
-def test_redq_is_not_here_yet_and_says_so() -> None:
-    translation = translated(ALG__ALGORITHM="REDQSAC")
-    (entry,) = (entry for entry in translation.entries if entry.key == "ALG.ALGORITHM")
+def test_redq_is_redq_and_its_keys_count_for_it_alone() -> None:
+    redq, sac = translated(ALG__ALGORITHM="REDQSAC", ALG__REDQ_N=5), translated(ALG__REDQ_N=5)
+    (told,) = (entry for entry in sac.entries if entry.key == "ALG.REDQ_N")
 
-    assert (entry.ours, entry.note) == ("sac", "REDQSAC is not here yet: SAC learns instead")
-    assert translation.config["algorithm"]["policy_interval"] == 20
-    assert translated().config["algorithm"]["policy_interval"] == 1
+    names = ("name", "critics", "critic_subset", "policy_interval")
+    assert [redq.config["algorithm"][name] for name in names] == ["redq", 5, 2, 20]
+    assert [sac.config["algorithm"][name] for name in names] == ["sac", "auto", 2, 1]
+    assert (told.field, told.note) == ("", "TMRL reads it for REDQSAC alone")
+
+
+def test_optimizers_are_those_that_the_file_asks_for() -> None:
+    asked = translated(ALG__OPTIMIZER_ACTOR="SGD", ALG__BETAS_ACTOR=None, ALG__L2_ACTOR=None, ALG__L2_CRITIC=0.25)
+
+    algorithm = asked.config["algorithm"]
+    assert (algorithm["optimizer_actor"], algorithm["optimizer_critic"]) == ("sgd", "adam")
+    assert (algorithm["betas_actor"], algorithm["betas_critic"]) == ([0.9, 0.999], [0.997, 0.997])
+    assert (algorithm["weight_decay_actor"], algorithm["weight_decay_critic"]) == (0.0, 0.25)
+
+
+def test_an_algorithm_that_tmrl_does_not_have_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"ALG\.ALGORITHM of config\.json is 'PPO', SAC or REDQSAC was expected"):
+        translated(ALG__ALGORITHM="PPO")
 
 
 def test_no_secret_is_told() -> None:

@@ -6,11 +6,44 @@ Sources named below: SAC is arXiv 1812.05905; TMRL is version 0.7.1, by the key 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tmrld.applies import live, new_run, restart
+
+OptimizerName = Literal["adam", "adamw", "sgd"]
+
+
+def _optimizer(of: str, tmrl: str) -> Any:
+    return Field(
+        default="adam",
+        description=f"What moves {of}: `adam`; `adamw`, whose decay does not pass through its memory (arXiv 1711.05101); or `sgd`, "
+        f"plain gradient descent, which needs far larger steps.  TMRL OPTIMIZER_{tmrl}.",
+        json_schema_extra=new_run(),
+    )
+
+
+def _betas(of: str, tmrl: str) -> Any:
+    return Field(
+        default=(0.9, 0.999),
+        min_length=2,
+        max_length=2,
+        description=f"How long Adam's two means remember for {of}: gradients, and their squares.  Adam (arXiv 1412.6980), "
+        f"algorithm 1; CrossQ (0.5, 0.999); TMRL BETAS_{tmrl}, which it does not use.",
+        json_schema_extra=live(),
+    )
+
+
+def _weight_decay(of: str, tmrl: str) -> Any:
+    return Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description=f"How strongly the parameters of {of} are drawn to 0.  SimBa (arXiv 2410.09754), with adamw (0.01); "
+        f"TMRL L2_{tmrl} (0).",
+        json_schema_extra=live(),
+    )
 
 
 class AlgorithmOptions(BaseModel):
@@ -44,14 +77,14 @@ class AlgorithmOptions(BaseModel):
         default=1e-3,
         gt=0.0,
         le=1.0,
-        description="Adam step size of the policy.  SAC, table 1 (3e-4); TMRL LR_ACTOR (1e-5).",
+        description="Step size of the policy's optimizer.  SAC, table 1 (3e-4); TMRL LR_ACTOR (1e-5).",
         json_schema_extra=live(),
     )
     learning_rate_critic: float = Field(
         default=1e-3,
         gt=0.0,
         le=1.0,
-        description="Adam step size of the critics.  SAC, table 1 (3e-4); TMRL LR_CRITIC (5e-5).",
+        description="Step size of the critics' optimizer.  SAC, table 1 (3e-4); TMRL LR_CRITIC (5e-5).",
         json_schema_extra=live(),
     )
     learning_rate_temperature: float = Field(
@@ -60,6 +93,32 @@ class AlgorithmOptions(BaseModel):
         le=1.0,
         description="Adam step size of log(alpha) when alpha is learned.  SAC, section 5 (3e-4); TMRL LR_ENTROPY (3e-4).",
         json_schema_extra=live(),
+    )
+    optimizer_actor: OptimizerName = _optimizer("the policy", "ACTOR")
+    optimizer_critic: OptimizerName = _optimizer("the critics", "CRITIC")
+    betas_actor: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], ...] = _betas("the policy", "ACTOR")
+    betas_critic: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], ...] = _betas("the critics", "CRITIC")
+    weight_decay_actor: float = _weight_decay("the policy", "ACTOR")
+    weight_decay_critic: float = _weight_decay("the critics", "CRITIC")
+    schedule_updates: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="Updates, from the first one on, over which the learning rates and the target entropy move in a straight line to "
+        "where the next two options say; 0: they stay what they are.",
+        json_schema_extra=live("updates"),
+    )
+    schedule_learning_rates: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=100.0,
+        description="What is left of each of the three learning rates at the end of the schedule: 1 is all, 0 ends learning.",
+        json_schema_extra=live(),
+    )
+    schedule_target_entropy: float | Literal["same"] = Field(
+        default="same",
+        description="The target entropy at the end of the schedule; same leaves it alone.",
+        json_schema_extra=live("nats"),
     )
     alpha: float = Field(
         default=0.01,

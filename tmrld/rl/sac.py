@@ -31,7 +31,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Adam
 
 from tmrld.applies import KEY, new_run
 from tmrld.errors import BadInput
@@ -42,6 +41,7 @@ from tmrld.rl.held import Hold
 from tmrld.rl.networks import Critics, Observation, descend, move_towards
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
+from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way, retune
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.policy import FIRST_LAYER, Policy
 from tmrld.rl.replay import Batch
@@ -111,8 +111,8 @@ class SAC:
         self._averaged_parameters = list(self.averaged_policy.parameters())
         self._critic_parameters = list(self.critics.parameters())
         self._target_parameters = list(self.target_critics.parameters())
-        self._policy_optimizer = Adam(self._policy_parameters, lr=options.learning_rate_actor, fused=True)
-        self._critic_optimizer = Adam(self._critic_parameters, lr=options.learning_rate_critic, fused=True)
+        self._policy_optimizer = make_optimizer(options.optimizer_actor, self._policy_parameters, self._policy_descent())
+        self._critic_optimizer = make_optimizer(options.optimizer_critic, self._critic_parameters, self._critic_descent())
         self.temperature = self._make_temperature(options)
         self._started_from_weights = False
         self._hold: Hold | None = None
@@ -122,6 +122,8 @@ class SAC:
 
     def update(self, batch: Batch) -> None:
         """One gradient step on the critics, one on policy and temperature when it is their turn, one move of the targets."""
+        if self.options.schedule_updates:
+            self._retune()
         observation, next_observation = self._observations(batch)
         action, reward, terminated, steps = (
             torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated, batch.steps)
@@ -253,16 +255,9 @@ class SAC:
             if after != before:
                 raise BadInput(f"a run with algorithm.{name} = {before!r} cannot go on with {after!r}: start a new run")
         previous, self.options = self.options, options
-        for optimizer, rate in (
-            (self._policy_optimizer, options.learning_rate_actor),
-            (self._critic_optimizer, options.learning_rate_critic),
-        ):
-            _set_learning_rate(optimizer, rate)
         if (options.learn_alpha, options.alpha) != (previous.learn_alpha, previous.alpha):
             self.temperature = self._make_temperature(options)
-        elif isinstance(self.temperature, LearnedTemperature):
-            self.temperature.target_entropy = self._target_entropy(options)
-            _set_learning_rate(self.temperature.optimizer, options.learning_rate_temperature)
+        self._retune()
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Copies of networks, optimizers, temperature, random state, counters and open means."""
@@ -333,12 +328,32 @@ class SAC:
     def _make_temperature(self, options: AlgorithmOptions) -> FixedTemperature | LearnedTemperature:
         if not options.learn_alpha:
             return FixedTemperature(options.alpha, self._device)
-        return LearnedTemperature(options.alpha, self._target_entropy(options), options.learning_rate_temperature, self._device)
+        rate = self._learning_rate(options.learning_rate_temperature)
+        return LearnedTemperature(options.alpha, self._target_entropy(), rate, self._device)
 
-    def _target_entropy(self, options: AlgorithmOptions) -> float:
-        return float(-self._spec.action_size) if options.target_entropy == "auto" else options.target_entropy
+    def _retune(self) -> None:
+        """Bring optimizers and temperature to where the options, and their schedule, have them by now."""
+        retune(self._policy_optimizer, self._policy_descent())
+        retune(self._critic_optimizer, self._critic_descent())
+        if isinstance(self.temperature, LearnedTemperature):
+            self.temperature.retune(self._target_entropy(), self._learning_rate(self.options.learning_rate_temperature))
 
+    def _policy_descent(self) -> Descent:
+        options = self.options
+        return Descent(self._learning_rate(options.learning_rate_actor), options.betas_actor, options.weight_decay_actor)
 
-def _set_learning_rate(optimizer: Adam, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    def _critic_descent(self) -> Descent:
+        options = self.options
+        return Descent(self._learning_rate(options.learning_rate_critic), options.betas_critic, options.weight_decay_critic)
+
+    def _learning_rate(self, rate: float) -> float:
+        """What a learning rate is by now."""
+        last = rate * self.options.schedule_learning_rates
+        return on_the_way(rate, last, self.updates, self.options.schedule_updates)
+
+    def _target_entropy(self) -> float:
+        """What it is by now."""
+        options = self.options
+        first = float(-self._spec.action_size) if options.target_entropy == "auto" else options.target_entropy
+        last = first if options.schedule_target_entropy == "same" else options.schedule_target_entropy
+        return on_the_way(first, last, self.updates, options.schedule_updates)

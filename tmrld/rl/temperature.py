@@ -55,6 +55,12 @@ class LearnedTemperature:
         self.refresh()
         return loss
 
+    def retune(self, target_entropy: float, learning_rate: float) -> None:
+        """Aim at this from the next update on, with steps of this size; what Adam remembers stays."""
+        self.target_entropy = target_entropy
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
     def refresh(self) -> None:
         """Bring alpha up to date with log_alpha."""
         torch.exp(self.log_alpha.detach(), out=self.alpha)

@@ -18,6 +18,10 @@ from tmrld.errors import BadInput
 MAX_BYTES = 2**20
 OLDEST = (0, 6, 0)
 """TMRL itself reads no configuration of an older one."""
+USUAL_BETAS = [0.9, 0.999]
+"""Of Adam, where nobody gives any."""
+OF_REDQ = ("ALG.REDQ_N", "ALG.REDQ_M", "ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE")
+"""TMRL reads these for REDQSAC alone."""
 SECRETS = ("PASSWORD", "WANDB_KEY")
 """Never printed."""
 
@@ -77,6 +81,19 @@ def _text(key: str, value: Any) -> str:
     return value
 
 
+def _algorithm(name: Any) -> str:
+    """Whatever is not REDQSAC is refused by TMRL, unless it is SAC."""
+    names = {"SAC": "sac", "REDQSAC": "redq"}
+    if (text := _text("ALG.ALGORITHM", name)) not in names:
+        raise BadInput(f"ALG.ALGORITHM of config.json is {text!r}, {' or '.join(names)} was expected")
+    return names[text]
+
+
+def _lower(value: Any) -> Any:
+    """TMRL takes the names of optimizers in letters of any size."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def _tau(polyak: Any) -> float:
     if isinstance(polyak, bool) or not isinstance(polyak, int | float):
         raise BadInput(f"ALG.POLYAK of config.json is {polyak!r}, a number was expected")
@@ -86,7 +103,7 @@ def _tau(polyak: Any) -> float:
 _NETWORK = "machines join a relay by an invite (`tmrld invite`), which has address, key and token in it"
 _LOCAL = "nodes talk to their relay directly, through no port of their own"
 _WANDB = "curves are on the page of the relay; nothing is sent to anybody else's server"
-_ADAM = "the optimizer is Adam with its usual betas and no decay"
+_BETAS = "TMRL 0.7.1 ignores this key and learns with (0.9, 0.999)"
 _TOTAL = "MAX_EPOCHS × ROUNDS_PER_EPOCH × TRAINING_STEPS_PER_ROUND"
 
 KEYS: dict[str, Becomes | Nothing] = {
@@ -132,7 +149,7 @@ KEYS: dict[str, Becomes | Nothing] = {
     "MEMORY_SIZE": Becomes("replay.capacity"),
     "BATCH_SIZE": Becomes("algorithm.batch_size"),
     "DEBUG_MODE": Nothing("nothing is hidden: all metrics are always recorded"),
-    "ALG.ALGORITHM": Becomes("algorithm.name", lambda _: "sac"),
+    "ALG.ALGORITHM": Becomes("algorithm.name", _algorithm),
     "ALG.LEARN_ENTROPY_COEF": Becomes("algorithm.learn_alpha"),
     "ALG.LR_ACTOR": Becomes("algorithm.learning_rate_actor"),
     "ALG.LR_CRITIC": Becomes("algorithm.learning_rate_critic"),
@@ -141,15 +158,15 @@ KEYS: dict[str, Becomes | Nothing] = {
     "ALG.POLYAK": Becomes("algorithm.tau", _tau, "1 - POLYAK"),
     "ALG.TARGET_ENTROPY": Becomes("algorithm.target_entropy", lambda value: "auto" if value is None else value),
     "ALG.ALPHA": Becomes("algorithm.alpha"),
-    "ALG.REDQ_N": Nothing("there are two critics; REDQ's ensemble is not here yet"),
-    "ALG.REDQ_M": Nothing("the smaller one of the two critics counts; REDQ's ensemble is not here yet"),
-    "ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE": Nothing("TMRL reads it for REDQSAC alone; ours is algorithm.policy_interval"),
-    "ALG.OPTIMIZER_ACTOR": Nothing(_ADAM),
-    "ALG.OPTIMIZER_CRITIC": Nothing(_ADAM),
-    "ALG.BETAS_ACTOR": Nothing(f"{_ADAM}; TMRL 0.7.1 ignores this key, too"),
-    "ALG.BETAS_CRITIC": Nothing(f"{_ADAM}; TMRL 0.7.1 ignores this key, too"),
-    "ALG.L2_ACTOR": Nothing(_ADAM),
-    "ALG.L2_CRITIC": Nothing(_ADAM),
+    "ALG.REDQ_N": Becomes("algorithm.critics", note="TMRL 0.7.1 knows no other number than 10"),
+    "ALG.REDQ_M": Becomes("algorithm.critic_subset"),
+    "ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE": Becomes("algorithm.policy_interval"),
+    "ALG.OPTIMIZER_ACTOR": Becomes("algorithm.optimizer_actor", _lower),
+    "ALG.OPTIMIZER_CRITIC": Becomes("algorithm.optimizer_critic", _lower),
+    "ALG.BETAS_ACTOR": Becomes("algorithm.betas_actor", lambda value: USUAL_BETAS if value is None else value, _BETAS),
+    "ALG.BETAS_CRITIC": Becomes("algorithm.betas_critic", lambda value: USUAL_BETAS if value is None else value, _BETAS),
+    "ALG.L2_ACTOR": Becomes("algorithm.weight_decay_actor", lambda value: 0.0 if value is None else value),
+    "ALG.L2_CRITIC": Becomes("algorithm.weight_decay_critic", lambda value: 0.0 if value is None else value),
     "ENV.RTGYM_INTERFACE": Becomes("environment.id", _flavour),
     "ENV.WINDOW_WIDTH": Becomes("environment.window_width"),
     "ENV.WINDOW_HEIGHT": Becomes("environment.window_height"),
@@ -228,14 +245,12 @@ def _translation(flat: Mapping[str, Any]) -> Translation:
     fields: dict[str, Any] = dict(ALWAYS)
     run_name = _text("RUN_NAME", flat.get("RUN_NAME", "tmrl"))
     for key, value in known.items():
-        match KEYS.get(key):
+        match _meaning(key, known.get("ALG.ALGORITHM")):
             case Becomes(field, convert) if key != "RUN_NAME":
                 fields[field] = convert(value)
             case _:
                 pass
     fields.update(_made_of_several(flat))
-    if flat.get("ALG.ALGORITHM") == "REDQSAC" and "ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE" in flat:
-        fields["algorithm.policy_interval"] = flat["ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE"]
     patch: Plain = {}
     for field, value in fields.items():
         patch = patched(patch, _nested(field, value))
@@ -243,9 +258,19 @@ def _translation(flat: Mapping[str, Any]) -> Translation:
         checked(patch)
     except InvalidConfig as error:
         raise BadInput(f"config.json has values that tmrld cannot use: {error}") from None
-    entries = tuple(_entry(key, value, {**fields, "name": run_name}, absent=key not in flat) for key, value in known.items())
+    entries = tuple(
+        _entry(key, value, _meaning(key, known.get("ALG.ALGORITHM")), {**fields, "name": run_name}, absent=key not in flat)
+        for key, value in known.items()
+    )
     always = tuple(Entry("", None, field, value, "TMRL does so without a key for it") for field, value in ALWAYS.items())
     return Translation(run_name, patch, entries + always)
+
+
+def _meaning(key: str, algorithm: Any) -> Becomes | Nothing | None:
+    """What a key becomes with this algorithm; None where it is none of TMRL's."""
+    if key in OF_REDQ and algorithm != "REDQSAC":
+        return Nothing("TMRL reads it for REDQSAC alone")
+    return KEYS.get(key)
 
 
 def _made_of_several(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,20 +294,14 @@ def _whole(key: str, value: Any) -> int:
     return int(value)
 
 
-def _entry(key: str, value: Any, fields: Mapping[str, Any], *, absent: bool) -> Entry:
+def _entry(key: str, value: Any, meaning: Becomes | Nothing | None, fields: Mapping[str, Any], *, absent: bool) -> Entry:
     shown = "(secret)" if key.rpartition(".")[2] in SECRETS and value else value
-    match KEYS.get(key):
+    match meaning:
         case Becomes(field, _, note):
             if absent:
                 note = "absent, so as TMRL and rtgym have it then"
-            if key == "ALG.ALGORITHM" and value != "SAC":
-                note = f"{value} is not here yet: SAC learns instead"
             return Entry(key, shown, field, fields.get(field), note)
         case Nothing(because):
-            if key == "ALG.REDQ_Q_UPDATES_PER_POLICY_UPDATE" and fields["algorithm.policy_interval"] == value:
-                return Entry(key, shown, "algorithm.policy_interval", value, "")
-            if key in ("ALG.OPTIMIZER_ACTOR", "ALG.OPTIMIZER_CRITIC") and str(value).lower() == "adam":
-                because = "Adam is what there is"
             return Entry(key, shown, "", None, because)
     return Entry(key, "(not shown)", "", None, "no key of TMRL 0.7.1, so nothing is known of it")
 

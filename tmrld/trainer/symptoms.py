@@ -236,6 +236,8 @@ def dying(entropy: float, action_size: int, options: AlgorithmOptions) -> Sympto
     """A policy that hardly tries anything any more."""
     if options.learn_alpha:
         target = -float(action_size) if options.target_entropy == "auto" else options.target_entropy
+        if options.schedule_updates and options.schedule_target_entropy != "same":
+            target = min(target, options.schedule_target_entropy)
         floor = target - DYING_BELOW_TARGET * action_size
         mend = "raise algorithm.learning_rate_temperature or algorithm.alpha, or lower algorithm.learning_rate_actor"
     else:
