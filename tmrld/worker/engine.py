@@ -522,7 +522,7 @@ def _stay_on_one_core() -> None:
 
     In lockstep rtgym's two threads take turns and never run at once: handing over within a core is several times faster.
     """
-    if hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
 
