@@ -32,7 +32,7 @@ def test_an_own_algorithm_is_named_by_module_and_attribute() -> None:
     [
         ("sca", "no algorithm 'sca': did you mean 'sac'"),
         ("reqd", "no algorithm 'reqd': did you mean 'redq'"),
-        ("ppo", "known are sac, redq"),
+        ("ppo", "known are sac, redq, droq, tqc, crossq"),
         ("no_such_module:Thing", "cannot be imported"),
         (f"{__name__}:Ovn", "did you mean 'Own'"),
     ],

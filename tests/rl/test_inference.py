@@ -44,6 +44,35 @@ def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
         np.testing.assert_allclose(action, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("hidden", [(32,), (24, 40), (16, 8, 64, 16)])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+@pytest.mark.parametrize("spec", [lidar_spec(), picture_spec((36, 36), history=2)])
+def test_it_acts_as_the_torch_policy_does_with_a_residual_trunk(
+    spec: EnvSpec, activation: Any, hidden: tuple[int, ...]
+) -> None:
+    network = NetworkOptions(hidden=hidden, activation=activation, trunk="simba", cnn="nature")
+    sac, replay = SAC(AlgorithmOptions(learning_rate_actor=0.01), network, spec, seed=0), Replay(spec, 100)
+    episode = make_episode(spec, 10, np.random.default_rng(0))
+    for chunk in cut_all(episode, [10]):
+        replay.append(chunk)
+    for _ in range(3):
+        sac.update(replay.sample(8, np.random.default_rng(0)))
+    actor = load_actor(weights_of(sac, spec, network), spec)
+
+    actions = np.stack([actor.act(each, True, np.random.default_rng(0)) for each in episode.observations])
+    together = actor.act_many(episode.observations, True, np.random.default_rng(0))
+
+    vectors = torch.from_numpy(np.stack([flat(spec, obs) for obs in episode.observations]))
+    seen = {"vector": sac.normaliser(vectors)}
+    for index, part in enumerate(spec.parts):
+        seen[part.name] = torch.from_numpy(np.stack([obs[index] for obs in episode.observations]))
+    with torch.no_grad():
+        expected = sac.averaged_policy(seen).mode().numpy()
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
+    assert np.all(np.ptp(expected, axis=0) > 1e-4), "what it does depends on what it sees"
+
+
 PICTURES = [
     (picture_spec(), "tmrl"),
     (picture_spec((50, 67, 3), history=2), "tmrl"),

@@ -18,7 +18,7 @@ from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.sac import SAC
 
-CRITICS = {"sac": 2, "redq": 10}
+CRITICS = {"sac": 2, "redq": 10, "droq": 2, "tqc": 5, "crossq": 2}
 """How many each paper has."""
 ALL = pytest.mark.parametrize("name", ALGORITHMS)
 
@@ -65,9 +65,16 @@ def test_it_learns_what_to_do_where(name: str) -> None:
 
 
 @ALL
-@pytest.mark.parametrize("spec", [lidar_spec(), picture_spec((36, 36), history=2)])
-def test_restored_it_goes_on_bit_for_bit(name: str, spec: EnvSpec) -> None:
-    network, replay = NetworkOptions(hidden=(16, 16), cnn="nature"), filled(spec, 30)
+@pytest.mark.parametrize(
+    ("spec", "network"),
+    [
+        (lidar_spec(), SMALL),
+        (picture_spec((36, 36), history=2), NetworkOptions(hidden=(16, 16), cnn="nature")),
+        (lidar_spec(), NetworkOptions(hidden=(8, 16), hidden_critic=(16, 32, 24), trunk="simba", activation="silu")),
+    ],
+)
+def test_restored_it_goes_on_bit_for_bit(name: str, spec: EnvSpec, network: NetworkOptions) -> None:
+    replay = filled(spec, 30)
     first, second = (made(name, network, spec, seed, critics=3, policy_interval=2) for seed in (1, 99))
     train(first, replay, 5, np.random.default_rng(1))
     arrays, values = first.state()

@@ -19,6 +19,9 @@ from tmrld.rl.replay import Batch
 ALGORITHMS = {
     "sac": "tmrld.rl.sac:SAC",
     "redq": "tmrld.rl.redq:REDQ",
+    "droq": "tmrld.rl.droq:DroQ",
+    "tqc": "tmrld.rl.tqc:TQC",
+    "crossq": "tmrld.rl.crossq:CrossQ",
 }
 OFFERED = ("options", "updates", "update", "stats", "policy_tensors", "state", "restore", "set_options")
 

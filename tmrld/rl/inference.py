@@ -16,6 +16,7 @@ from tmrld.payloads import Array, EnvSpec, PartSpec, Weights
 from tmrld.rl.convolutions import Convolution, convolutions, image_shape
 from tmrld.rl.observations import flatten, flatten_many, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
+from tmrld.rl.trunks import trunk_layers
 from tmrld.rl.weights import open_policy
 
 
@@ -32,6 +33,23 @@ def _silu(values: Array) -> None:
 
 
 ACTIVATIONS: dict[str, Callable[[Array], None]] = {"relu": _relu, "tanh": _tanh, "silu": _silu}
+
+
+Product = Callable[[Array, Array, Array], object]
+"""Writes a weight, (outputs, inputs), times inputs, into its third argument."""
+
+
+def _rows_dot(weight: Array, rows: Array, out: Array) -> None:
+    """Of many inputs, (count, inputs), to (count, outputs)."""
+    np.dot(rows, weight.T, out=out)
+
+
+def _normalised(values: Array) -> Array:
+    """As torch's layer_norm: mean 0 and deviation 1 over the last axis."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    result: Array = centred / np.sqrt(variance + np.float32(1e-5))
+    return result
 
 
 class _Layer:
@@ -104,11 +122,10 @@ class Actor:
         self.spec = spec
         self._options = options
         self._activate = ACTIVATIONS[options.activation]
-        names = [*(f"trunk.layers.{index}" for index in range(len(options.hidden))), "head"]
-        self._layers = [
-            (np.ascontiguousarray(tensors[f"{name}.weight"]), tensors[f"{name}.bias"], np.empty_like(tensors[f"{name}.bias"]))
-            for name in names
-        ]
+        hidden = trunk_layers(0, options, options.hidden)
+        names = [*(f"trunk.layers.{index}" for index in range(len(hidden))), "head"]
+        self._layers = [(np.ascontiguousarray(tensors[f"{name}.weight"]), tensors[f"{name}.bias"]) for name in names]
+        self._outs = [np.empty_like(bias) for _, bias in self._layers]
         self._images = self._image_readers(tensors)
         self._vector_size = vector_size(spec)
         self._inputs = np.empty(self._layers[0][0].shape[1], np.float32)
@@ -138,16 +155,8 @@ class Actor:
         """
         flatten(self.spec, observation, self._inputs[: self._vector_size])
         self._read_images(observation, self._inputs)
-        values = self._inputs
-        for weight, bias, out in self._layers[:-1]:
-            np.dot(weight, values, out=out)
-            out += bias
-            self._activate(out)
-            values = out
-        weight, bias, out = self._layers[-1]
-        np.dot(weight, values, out=out)
-        out += bias
-        return self._actions(out, deterministic, rng, noise)
+        head = self._run(self._inputs, self._outs, np.dot)
+        return self._actions(head, deterministic, rng, noise)
 
     def act_many(
         self,
@@ -169,13 +178,34 @@ class Actor:
         if self._images:
             for observation, row in zip(observations, values, strict=True):
                 self._read_images(observation, row)
-        for (weight, bias, _), out in zip(self._layers, outs, strict=True):
-            np.dot(values, weight.T, out=out)
-            out += bias
-            if out is not outs[-1]:
-                self._activate(out)
-            values = out
-        return self._actions(values, deterministic, rng, noise)
+        return self._actions(self._run(values, outs, _rows_dot), deterministic, rng, noise)
+
+    def _run(self, values: Array, outs: Sequence[Array], product: Product) -> Array:
+        """What the head makes of inputs; ``outs`` are where each layer writes, and the last of them is returned."""
+        *hidden, head = outs
+        if self._options.trunk == "simba":
+            values = self._stream(values, hidden, product)
+        else:
+            for index, out in enumerate(hidden):
+                values = self._layer(index, values, out, product)
+                self._activate(values)
+        return self._layer(len(hidden), values, head, product)
+
+    def _stream(self, values: Array, outs: Sequence[Array], product: Product) -> Array:
+        """What leaves the blocks of a trunk of the kind simba (tmrld.rl.trunks)."""
+        stream = self._layer(0, values, outs[0], product)
+        for index in range(1, len(outs), 2):
+            wide = self._layer(index, _normalised(stream), outs[index], product)
+            self._activate(wide)
+            stream += self._layer(index + 1, wide, outs[index + 1], product)
+        return _normalised(stream)
+
+    def _layer(self, index: int, values: Array, out: Array, product: Product) -> Array:
+        """Write what a layer makes of its inputs, without an activation."""
+        weight, bias = self._layers[index]
+        product(weight, values, out)
+        out += bias
+        return out
 
     def _read_images(self, observation: Sequence[Array] | Array, row: Array) -> None:
         """Write what is read from the images of one observation behind the vector in this row of inputs."""
@@ -203,7 +233,7 @@ class Actor:
     def _rows(self, count: int) -> list[Array]:
         """Buffers for a batch: that of the inputs, then one per layer, (count, width) each; made anew only for a larger batch."""
         if not self._batch or len(self._batch[0]) < count:
-            widths = [len(self._inputs), *(len(bias) for _, bias, _ in self._layers)]
+            widths = [len(self._inputs), *(len(bias) for _, bias in self._layers)]
             self._batch = [np.empty((count, width), np.float32) for width in widths]
         return [buffer[:count] for buffer in self._batch]
 

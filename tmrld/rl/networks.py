@@ -9,13 +9,14 @@ A policy's tensors, as a Weights file holds them, all float32:
 ======================================  ================================================================================
 ``encoder.images.I.layers.N.weight``    (outputs, inputs, kernel, kernel): convolution N that reads image part I of the spec
 ``encoder.images.I.layers.N.bias``      (outputs,)
-``trunk.layers.N.weight``               (outputs, inputs): hidden layer N
+``trunk.layers.N.weight``               (outputs, inputs): hidden layer N, as tmrld.rl.trunks lists them
 ``trunk.layers.N.bias``                 (outputs,)
 ``head.weight``                         (2 · action_size, inputs): means, then logarithms of deviations
 ``head.bias``                           (2 · action_size,)
 ======================================  ================================================================================
 
-Both numbers count from 0; without images there is no encoder.  The activation follows each layer but the head.  What enters the
+Both numbers count from 0; without images there is no encoder.  The activation follows each layer but the head, and those of a trunk
+as tmrld.rl.trunks says.  What enters the
 first hidden layer is the flat vector (tmrld.rl.observations: scaled parts, then the action buffer), then for each image part what its
 last convolution gives, flattened from (channels, height, width).  The first convolution reads the image divided by the part's
 ``scale``, as (history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
@@ -24,7 +25,6 @@ last convolution gives, flattened from (channels, height, width).  The first con
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from math import sqrt
 
 import torch
@@ -36,14 +36,16 @@ from tmrld.payloads import EnvSpec, PartSpec
 from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images_size
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
+from tmrld.rl.trunks import trunk_layers, trunk_size
 
 Observation = dict[str, Tensor]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
+    "relu": functional.relu_,
     "tanh": torch.tanh,
     "silu": functional.silu,
 }
+"""Each may write over what it is given, which is what a layer has just made: memory that is new costs more than the arithmetic."""
 
 
 class Linear(nn.Module):
@@ -73,10 +75,7 @@ class EnsembleLinear(nn.Module):
 
 
 class EnsembleValue(nn.Module):
-    """The last layer of several networks, one number each: (members, batch, inputs) → (members, batch).
-
-    A matrix product with a single column is slow; a product and a sum are not.
-    """
+    """The last layer of several networks, one number each: (members, batch, inputs) → (members, batch)."""
 
     def __init__(self, members: int, inputs: int, generator: Generator) -> None:
         super().__init__()
@@ -85,7 +84,14 @@ class EnsembleValue(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values * self.weight).sum(dim=2) + self.bias
+        return torch.baddbmm(self.bias[:, None], values, self.weight.transpose(1, 2)).squeeze(2)
+
+
+class EnsembleQuantiles(EnsembleLinear):
+    """The last layer of several networks, several numbers each: (members, batch, inputs) → (members, outputs, batch)."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values).transpose(1, 2)
 
 
 class ConvolutionLayer(nn.Module):
@@ -199,43 +205,80 @@ class EnsembleEncoder(nn.Module):
         return torch.cat((vector, *read, action), dim=2)
 
 
+def normalised(values: Tensor) -> Tensor:
+    """Mean 0 and deviation 1 over the last axis (layer normalisation, arXiv 1607.06450, without parameters of its own)."""
+    return functional.layer_norm(values, values.shape[-1:])
+
+
+def through(layers: nn.ModuleList, trunk: str, values: Tensor, between: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """What the layers of a trunk (tmrld.rl.trunks) make of their inputs: (…, inputs) → (…, size of the trunk).
+
+    ``between`` follows each layer that is activated, and does it; it is told how many it did before.
+    """
+    if trunk == "mlp":
+        for index, layer in enumerate(layers):
+            values = between(layer(values), index)
+        return values
+    values = layers[0](values)
+    for index in range((len(layers) - 1) // 2):
+        widen, back = layers[2 * index + 1], layers[2 * index + 2]
+        values = values + back(between(widen(normalised(values)), index))
+    return normalised(values)
+
+
 class Trunk(nn.Module):
-    """Hidden layers, each followed by the activation: (batch, inputs) → (batch, hidden[-1])."""
+    """Hidden layers of the policy: (batch, inputs) → (batch, size)."""
 
     def __init__(self, inputs: int, options: NetworkOptions, generator: Generator) -> None:
         super().__init__()
-        widths = (inputs, *options.hidden)
-        self.layers = nn.ModuleList(Linear(a, b, generator) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b, generator) for a, b in trunk_layers(inputs, options, options.hidden))
+        self.size = trunk_size(options, options.hidden)
+        self._trunk = options.trunk
         self._activation = ACTIVATIONS[options.activation]
-        self.size = widths[-1]
 
     def forward(self, values: Tensor) -> Tensor:
-        for layer in self.layers:
-            values = self._activation(layer(values))
-        return values
+        return through(self.layers, self._trunk, values, lambda values, _: self._activation(values))
 
 
 class Critics(nn.Module):
-    """Several action-value functions Q(o, a): observation and action (batch, action_size) → (members, batch)."""
+    """Several action-value functions Q(o, a): observation and action (batch, action_size) → (members, batch).
 
-    def __init__(self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> None:
+    With ``quantiles``, each tells so many numbers: (members, quantiles, batch).  All parameters have one entry per member, first of
+    their axes.
+    """
+
+    def __init__(
+        self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator, quantiles: int | None = None
+    ) -> None:
         super().__init__()
         self.members = members
         self.encoder = EnsembleEncoder(spec, options, members, generator)
-        widths = (self.encoder.size, *options.hidden)
-        self.layers = nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in pairwise(widths))
-        self.value = EnsembleValue(members, widths[-1], generator)
+        self.hidden = options.hidden_critic or options.hidden
+        sizes = trunk_layers(self.encoder.size, options, self.hidden)
+        self.layers = nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in sizes)
+        size = trunk_size(options, self.hidden)
+        self.value = (
+            EnsembleValue(members, size, generator)
+            if quantiles is None
+            else EnsembleQuantiles(members, size, quantiles, generator)
+        )
+        self._trunk = options.trunk
         self._activation = ACTIVATIONS[options.activation]
-        self._layer_norm = options.critic_layer_norm
+        self._layer_norm = options.critic_layer_norm and options.trunk == "mlp"
 
     def forward(self, observation: Observation, action: Tensor) -> Tensor:
-        values = self.encoder(observation, action)
-        for layer in self.layers:
-            values = layer(values)
-            if self._layer_norm:
-                values = functional.layer_norm(values, values.shape[-1:])
-            values = self._activation(values)
-        return self.value(values)  # type: ignore[no-any-return]
+        return self.value(through(self.layers, self._trunk, self.encode(observation, action), self.between))  # type: ignore[no-any-return]
+
+    # What the critics of some algorithms replace
+
+    def encode(self, observation: Observation, action: Tensor) -> Tensor:
+        """What enters the first layer: (members, batch, size)."""
+        values: Tensor = self.encoder(observation, action)
+        return values
+
+    def between(self, values: Tensor, layer: int) -> Tensor:
+        """What the next layer gets of what this one gives, (members, batch, width)."""
+        return self._activation(normalised(values) if self._layer_norm else values)
 
 
 def descend(optimizer: Optimizer, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:

@@ -55,7 +55,9 @@ class AlgorithmOptions(BaseModel):
         default="sac",
         min_length=1,
         description="The learning algorithm: `sac`; `redq`, of many critics, for many updates per transition (arXiv 2101.05982; "
-        "TMRL REDQSAC); or `module:attribute` naming a class of your own (tmrld.rl.algorithm).",
+        "TMRL REDQSAC); `droq`, the same of two critics with dropout (arXiv 2110.02034); `tqc`, whose critics know how values are "
+        "distributed (arXiv 2005.04269); `crossq`, whose critics are normalised over the batch and need no targets "
+        "(arXiv 1902.05605); or `module:attribute` naming a class of your own (tmrld.rl.algorithm).",
         json_schema_extra=new_run(),
     )
     gamma: float = Field(
@@ -146,15 +148,39 @@ class AlgorithmOptions(BaseModel):
     )
     critics: Annotated[int, Field(ge=1, le=100)] | Literal["auto"] = Field(
         default="auto",
-        description="How many critics there are; auto is as many as the algorithm's paper has: sac 2, redq 10.  TMRL REDQ_N (10).",
+        description="How many critics there are; auto is as many as the algorithm's paper has: sac, droq and crossq 2, "
+        "tqc 5, redq 10.  TMRL REDQ_N (10).",
         json_schema_extra=new_run(),
     )
     critic_subset: int = Field(
         default=2,
         ge=1,
         le=100,
-        description="redq: how many target critics, drawn anew for each update, have the smallest of their values believed; at most "
-        "all of them.  REDQ (arXiv 2101.05982), algorithm 1, M; TMRL REDQ_M (2).",
+        description="redq, droq: how many target critics, drawn anew for each update, have the smallest of their values believed; "
+        "at most all of them.  REDQ (arXiv 2101.05982), algorithm 1, M; TMRL REDQ_M (2).",
+        json_schema_extra=live(),
+    )
+    dropout: float = Field(
+        default=0.01,
+        ge=0.0,
+        lt=1.0,
+        description="droq: share of the values inside the critics that is left out at random.  DroQ (arXiv 2110.02034; 0.01 and "
+        "less).",
+        json_schema_extra=live(),
+    )
+    quantiles: int = Field(
+        default=25,
+        ge=1,
+        le=1000,
+        description="tqc: how many quantiles of its value's distribution each critic tells.  TQC (arXiv 2005.04269), M.",
+        json_schema_extra=new_run(),
+    )
+    dropped_quantiles: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="tqc: how many quantiles per critic, the largest of all critics' together, are not believed; more make for lower "
+        "values.  At least one per critic is left.  TQC, d (0 to 5).",
         json_schema_extra=live(),
     )
     policy_interval: int = Field(
@@ -228,7 +254,21 @@ class NetworkOptions(BaseModel):
         default=(128, 128),
         min_length=1,
         max_length=16,
-        description="Width of each hidden layer, for policy and critics alike.  SAC, table 1; TMRL's MLP.",
+        description="Width of each hidden layer.  SAC, table 1 (256, 256); TMRL's MLP (256, 256).",
+        json_schema_extra=new_run(),
+    )
+    hidden_critic: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="The same for the critics alone; empty, they are as wide as the policy.  CrossQ (2048, 2048); SimBa "
+        "(512, 2048, 2048).",
+        json_schema_extra=new_run(),
+    )
+    trunk: Literal["mlp", "simba"] = Field(
+        default="mlp",
+        description="How the hidden layers are joined: `mlp`, one after the other, or `simba`, where the first one makes a stream as "
+        "wide as it is, and each further one is a block of that width inside, whose output is added to the stream "
+        "(arXiv 2410.09754; its policy is hidden = [128, 512]).",
         json_schema_extra=new_run(),
     )
     activation: Literal["relu", "tanh", "silu"] = Field(
@@ -245,7 +285,8 @@ class NetworkOptions(BaseModel):
     critic_layer_norm: bool = Field(
         default=True,
         description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
-        "samples.  arXiv 2302.02948 (RLPD), section 4.2.",
+        "samples.  arXiv 2302.02948 (RLPD), section 4.2.  Without effect on trunk = simba and on droq, which are normalised anyway, "
+        "and on crossq, which is in another way.",
         json_schema_extra=new_run(),
     )
     log_std_min: float = Field(

@@ -23,6 +23,7 @@ from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
 from tmrld.rl.convolutions import convolutions, images_size
 from tmrld.rl.observations import vector_size
 from tmrld.rl.options import NetworkOptions
+from tmrld.rl.trunks import trunk_layers, trunk_size
 
 FORMAT = "1"
 MAX_HEADER_BYTES = 16 * 2**20
@@ -122,11 +123,11 @@ def policy_shapes(spec: EnvSpec, options: NetworkOptions) -> dict[str, tuple[int
             name = f"encoder.images.{image}.layers.{index}"
             shapes[f"{name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
             shapes[f"{name}.bias"] = (layer.outputs,)
-    widths = (vector_size(spec) + images_size(spec, options), *options.hidden)
-    for index in range(len(options.hidden)):
-        shapes[f"trunk.layers.{index}.weight"] = (widths[index + 1], widths[index])
-        shapes[f"trunk.layers.{index}.bias"] = (widths[index + 1],)
-    shapes["head.weight"] = (2 * spec.action_size, widths[-1])
+    inputs = vector_size(spec) + images_size(spec, options)
+    for index, (ingoing, outgoing) in enumerate(trunk_layers(inputs, options, options.hidden)):
+        shapes[f"trunk.layers.{index}.weight"] = (outgoing, ingoing)
+        shapes[f"trunk.layers.{index}.bias"] = (outgoing,)
+    shapes["head.weight"] = (2 * spec.action_size, trunk_size(options, options.hidden))
     shapes["head.bias"] = (2 * spec.action_size,)
     return shapes
 
