@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.rl.experience import lidar_spec, picture_spec, point_spec
-from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train
+from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train, value_of_always_one
 from tmrld.control.catalogue import BY_NAME
 from tmrld.errors import BadInput
 from tmrld.payloads import EnvSpec
@@ -41,6 +41,28 @@ def made(name: str, network: NetworkOptions = SMALL, spec: EnvSpec | None = None
 def test_it_has_as_many_critics_as_its_paper_or_as_are_asked_for(name: str) -> None:
     assert made(name).critics.members == CRITICS[name]
     assert made(name, critics=3).critics.members == 3
+
+
+@ALL
+def test_a_terminated_step_is_worth_its_reward_alone_and_a_truncated_one_what_would_have_followed(name: str) -> None:
+    updates = 1000 if name == "crossq" else 300  # which its running means take
+    assert value_of_always_one(name, "terminated", updates) == pytest.approx(1.0, abs=0.05)
+    assert value_of_always_one(name, "truncated", updates) == pytest.approx(2.0, abs=0.1)
+
+
+@ALL
+def test_what_starts_from_weights_keeps_to_them_while_its_critics_learn(name: str) -> None:
+    replay = filled(lidar_spec())
+    teacher = made("sac", seed=5)
+    train(teacher, replay, 5, np.random.default_rng(0))
+    algorithm = made(name, policy_hold=3)
+    algorithm.start_from(teacher.policy_tensors())
+
+    train(algorithm, replay, 3, np.random.default_rng(1))
+    for tensor, given in teacher.policy_tensors().items():
+        np.testing.assert_array_equal(algorithm.policy_tensors()[tensor], given)
+    train(algorithm, replay, 1, np.random.default_rng(2))
+    assert "loss_actor" in algorithm.stats()
 
 
 @ALL

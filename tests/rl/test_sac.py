@@ -67,47 +67,6 @@ def test_targets_remember_nothing_of_how_they_moved() -> None:
             assert not parameter.requires_grad
 
 
-def value_of_always_one(ended: str) -> float:
-    """What the critics come to think of an endless reward of 1, in episodes of a single step that end like this."""
-    spec = point_spec()
-    replay = Replay(spec, 100)
-    for number in range(20):
-        column = {"terminated": np.zeros(2, np.uint8), "truncated": np.zeros(2, np.uint8)}
-        column[ended][1] = 1
-        columns: dict[str, Array] = {
-            "position": np.zeros((2, 1), np.float32),
-            "action": np.zeros((2, 1), np.float32),
-            "reward": np.ones(2, np.float32),
-            **column,
-        }
-        replay.append(Chunk("r", "w", "i", number, "e", 0, 1, 1, "t", "train", ended, columns))
-    options = AlgorithmOptions(
-        gamma=0.5,
-        tau=0.2,
-        alpha=1e-6,
-        learn_alpha=False,
-        learning_rate_critic=1e-2,
-        learning_rate_actor=1e-9,
-        policy_interval=1000,
-    )
-    sac = SAC(options, SMALL, spec, seed=0)
-    # the policy acts at 0, where the critics learn
-    with torch.no_grad():
-        sac.policy.head.weight.zero_()
-        sac.policy.head.bias.copy_(torch.tensor([0.0, -20.0]))
-    train(sac, replay, 300, np.random.default_rng(0))
-    with torch.no_grad():
-        return float(sac.critics({"vector": torch.zeros(1, 1)}, torch.zeros(1, 1)).mean())
-
-
-def test_a_terminated_step_is_worth_its_reward_alone() -> None:
-    assert value_of_always_one("terminated") == pytest.approx(1.0, abs=0.05)
-
-
-def test_a_truncated_step_is_worth_what_would_have_followed() -> None:
-    assert value_of_always_one("truncated") == pytest.approx(2.0, abs=0.1)
-
-
 @pytest.mark.parametrize("learn_alpha", [True, False])
 def test_a_restored_algorithm_goes_on_bit_for_bit(learn_alpha: bool) -> None:
     options = AlgorithmOptions(learn_alpha=learn_alpha, policy_interval=2)
