@@ -33,12 +33,15 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/sim_speed.py
 	$(BIN)/python benchmarks/reward.py
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/cars.py
 	$(BIN)/python benchmarks/updates.py
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/checkpoint.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/pacing.py
 	$(BIN)/python benchmarks/up_overhead.py
 	$(BIN)/python benchmarks/first_lap.py --seeds 3
@@ -59,6 +62,11 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps tmrl==0.7.1
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist webui/node_modules tmrld/control/page *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

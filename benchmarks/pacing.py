@@ -205,7 +205,7 @@ def contend(name: str, step_s: float, steps: int, pipe: Connection) -> None:
 def train(pipe: Connection) -> None:
     """The process of the trainer: updates until it is told to end, and tells how many per second it made."""
     import torch
-    from updates import SPEC, filled_replay
+    from experience import LIDAR, filled
 
     from tmrld.rl.algorithm import make_algorithm
     from tmrld.rl.options import AlgorithmOptions, NetworkOptions
@@ -213,9 +213,9 @@ def train(pipe: Connection) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     rng = np.random.default_rng(0)
-    replay = filled_replay(rng)
+    replay = filled(LIDAR, rng, 200_000, 50)
     options = AlgorithmOptions()
-    algorithm = make_algorithm(options, NetworkOptions(), SPEC, seed=0)
+    algorithm = make_algorithm(options, NetworkOptions(), LIDAR, seed=0)
     algorithm.update(replay.sample(options.batch_size, rng))
     pipe.send("ready")
     updates, began, busy = 0, time.perf_counter(), time.process_time()

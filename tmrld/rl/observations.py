@@ -11,6 +11,7 @@ The replay memory applies `scaled` to frames as it stores them, the acting polic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def vector_size(spec: EnvSpec) -> int:
 
 def frame_size(part: PartSpec) -> int:
     """How many numbers one frame of this part holds."""
-    return int(np.prod(part.shape, dtype=np.int64))
+    return prod(part.shape)
 
 
 def scaled(part: PartSpec, frames: Array) -> Array:

@@ -25,8 +25,8 @@ from tmrld.payloads import Array, Chunk, EnvSpec
 from tmrld.rl import windows
 from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, scaled, vector_parts
 
-ROWS_PER_TRANSITION = 1.25
-"""Room for lead rows: enough while chunks hold four times as many steps as lead rows; beyond that fewer transitions fit."""
+ROWS_PER_TRANSITION = 1.2
+"""Room for lead rows: enough while chunks hold five times as many steps as lead rows; beyond that fewer transitions fit."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Replay:
         self.capacity = capacity
         self._depth = spec.depth
         self._row_capacity = int(capacity * ROWS_PER_TRANSITION) + self._depth + 1 if rows is None else rows
+        self._row_type = np.dtype(np.int32 if self._row_capacity <= np.iinfo(np.int32).max else np.int64)
         self._vector_parts = vector_parts(spec)
         self._image_parts = image_parts(spec)
 
@@ -105,7 +106,7 @@ class Replay:
         self._images = {part.name: np.empty((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
         self._ages = np.empty(self._row_capacity, np.min_scalar_type(self._depth))
         self._rows_ahead = np.empty(self._row_capacity, np.uint8)
-        self._transitions = np.empty(capacity, np.int64)  # rows, oldest first, starting at self._oldest
+        self._transitions = np.empty(capacity, self._row_type)  # rows, oldest first, starting at self._oldest
         self._chunks: deque[_Kept] = deque()
         self._next_row = 0
         self._rows = 0
@@ -126,7 +127,7 @@ class Replay:
         """What the columns take when they are full."""
         images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
         row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
-        return self._row_capacity * row + self.capacity * 8
+        return self._row_capacity * row + self.capacity * self._row_type.itemsize
 
     def append(self, chunk: Chunk, offset: int = 0) -> int:
         """Copy a chunk in, letting the oldest ones go when there is no room; returns how many transitions it brought.
@@ -164,16 +165,15 @@ class Replay:
 
         Each spans ``n_step`` steps (1 to 256), their rewards discounted by ``gamma``, or fewer where its chunk ends before.
         """
-        rows = self._transitions[(self._oldest + which) % self.capacity]
+        rows = self._transitions[(self._oldest + which) % self.capacity].astype(np.int64)
         steps = np.minimum(self._rows_ahead[rows].astype(np.int64) + 1, n_step)
         last = (rows + steps - 1) % self._row_capacity
-        first_window = self._window(rows)
-        last_window = self._window(last) if n_step > 1 else first_window
+        observation, next_observation = self._observations(rows) if n_step == 1 else self._observations_apart(rows, last)
         return Batch(
-            observation=self._observation(first_window, self._before, windows.before),
+            observation=observation,
             action=self._records[rows, self._columns["action"]],
             reward=self._discounted(rows, steps, n_step, gamma),
-            next_observation=self._observation(last_window, self._after, windows.after),
+            next_observation=next_observation,
             terminated=self._records[last, self._columns["terminated"].start],
             steps=steps.astype(np.float32),
         )
@@ -183,10 +183,32 @@ class Replay:
         window: Array = np.mod(rows[:, None] - windows.steps_back(self._ages[rows], self._depth), self._row_capacity)
         return window
 
+    def _vectors(self, window: Array) -> Array:
+        """All that the rows of each window hold, but for images: (batch, (depth + 1) · width)."""
+        return self._records.take(window, axis=0).reshape(len(window), -1)
+
+    def _observations(self, rows: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Those before and after each of these rows: what they have in common, all but one frame each, is read once."""
+        window = self._window(rows)
+        vectors = self._vectors(window)
+        before, after = {VECTOR: vectors.take(self._before, axis=1)}, {VECTOR: vectors.take(self._after, axis=1)}
+        for part in self._image_parts:
+            first, end = windows.before(part.history, self._depth).start, windows.after(part.history, self._depth).stop
+            frames = self._images[part.name].take(window[:, first:end], axis=0)
+            before[part.name] = frames[:, :-1] if part.history else frames[:, 0]
+            after[part.name] = frames[:, 1:] if part.history else frames[:, 1]
+        return before, after
+
+    def _observations_apart(self, first: Array, last: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Those before the first rows and after the last ones."""
+        return (
+            self._observation(self._window(first), self._before, windows.before),
+            self._observation(self._window(last), self._after, windows.after),
+        )
+
     def _observation(self, window: Array, columns: Array, history: Callable[[int, int], slice]) -> dict[str, Array]:
         """One observation of each window: ``columns`` pick its vector, ``history`` the frames of its images."""
-        vectors = self._records.take(window, axis=0).reshape(len(window), -1)
-        observation = {VECTOR: vectors.take(columns, axis=1)}
+        observation = {VECTOR: self._vectors(window).take(columns, axis=1)}
         for part in self._image_parts:
             frames = self._images[part.name].take(window[:, history(part.history, self._depth)], axis=0)
             observation[part.name] = frames if part.history else frames[:, 0]
@@ -214,12 +236,15 @@ class Replay:
         """Copy the chunk's columns to the rows from ``start`` on, in two pieces when they pass the end of the ring."""
         ages, rows_ahead = windows.ages(rows, self._depth), windows.rows_ahead(rows)
         first = min(rows, self._row_capacity - start)
-        for here, there in ((slice(0, first), slice(start, start + first)), (slice(first, rows), slice(0, rows - first))):
+        pieces = [(slice(0, first), slice(start, start + first))]
+        if first < rows:
+            pieces.append((slice(first, rows), slice(0, rows - first)))
+        for here, there in pieces:
             self._ages[there] = ages[here]
             self._rows_ahead[there] = rows_ahead[here]
             for part in self._vector_parts:
                 values = scaled(part, chunk.columns[part.name][here])
-                self._records[there, self._columns[part.name]] = values.reshape(-1, frame_size(part))
+                self._records[there, self._columns[part.name]] = values.reshape(len(values), -1)
             for part in self._image_parts:
                 self._images[part.name][there] = chunk.columns[part.name][here]
             self._records[there, self._columns["action"]] = chunk.columns["action"][here]
