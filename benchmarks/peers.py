@@ -1,7 +1,7 @@
 """What ours is compared with: TMRL 0.7.1, Stable-Baselines3 and SBX, on inputs of the same sizes.
 
-TMRL and Stable-Baselines3 run as their own users run them.  SBX does not: its ``train`` took 180 ms an update where its own steps, called
-one after the other, took 11 (jax 0.10.2, on a processor), so the steps are what is compared with.
+TMRL and Stable-Baselines3 run as their own users run them.  SBX does not: its ``train`` took 180 ms an update where its own steps,
+called one after the other, took 11 (jax 0.10.2, on a processor), so the steps are what is compared with.
 
 A peer that is not installed is said so, and its place in a report is null.  ``pip install "tmrld[bench]"`` brings all but TMRL,
 which would replace other packages: ``pip install --no-deps tmrl==0.7.1``.  TMRL wants a folder ``TmrlData`` in the home folder and
