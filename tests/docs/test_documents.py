@@ -100,6 +100,7 @@ def _understood(line: str, block: Block) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", WITH_RUN, ids=name)
 def test_each_block_of_the_page_can_be_run_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     if bash() is None:

@@ -352,7 +352,8 @@ def test_a_lap_lasts_from_the_reset_to_the_record_that_says_finished(line: Path)
 
 @pytest.mark.parametrize("track", ["default", "tmrl-train", "line.pkl"])
 def test_a_track_that_is_no_file_is_refused_with_what_to_do(track: str) -> None:
-    with pytest.raises(WorldError, match=r"must be a track on the shelf.*the path of a file with its line.*tmrld track show NAME --line FILE"):
+    advice = r"must be a track on the shelf.*the path of a file with its line.*tmrld track show NAME --line FILE"
+    with pytest.raises(WorldError, match=advice):
         course_of(track)
 
 
