@@ -7,10 +7,10 @@ drawn: speed and brake over the way, by which the claim can be judged.
 
     python benchmarks/history.py --minutes 5 --rounds 2 --csv benchmarks/results/history.csv
 
-The results hold three runs of that command on different days, as ``history``, ``history-2`` and ``history-3``.  The first two differ by
-more than one frame and four do: runs are not repeatable to the step, since worker and trainer are processes of their own.  In the third
-training explored with pink noise, and both finish 20 of 20 laps, which scatter less: in 1.169 times the reference lap with one frame, in
-1.158 with four.  Both brake before corners, so what TMRL's page tells is not seen here.
+The results hold three runs of that command on different days, as ``history``, ``history-2`` and ``history-3``.  The first two
+differ by more than one frame and four do: runs are not repeatable to the step, since worker and trainer are processes of their
+own.  In the third training explored with pink noise, and both finish 20 of 20 laps, which scatter less: in 1.169 times the
+reference lap with one frame, in 1.158 with four.  Both brake before corners, so what TMRL's page tells is not seen here.
 """
 
 from __future__ import annotations
