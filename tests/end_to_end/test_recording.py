@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import queue
 import signal
@@ -19,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from tests.support.standin import PATIENCE_S, Hearing, Pad, StandIn, standing_in
+from tests.support.standin import PATIENCE_S, Hearing, Pad, StandIn, drive_along, is_at_start, standing_in
 from tmrld.envs.options import EnvironmentOptions
 from tmrld.envs.sim.tracks import named
 from tmrld.envs.trackmania.game import course_of
@@ -30,6 +29,7 @@ from tmrld.settings import load
 pytestmark = [pytest.mark.usefixtures("display"), pytest.mark.slow]
 
 TRACK = "easy-200-3"
+ROAD = named(TRACK)
 
 
 class Listener(Hearing):
@@ -123,53 +123,23 @@ def game(pad: Pad) -> Iterator[StandIn]:
         yield game
 
 
-def drives(listener: Listener, pad: Pad, metres: float = math.inf) -> Record:
-    """Follow the road with the gamepad, to the finish or until so many metres lie behind; off the road, begin the race anew."""
-    line = named(TRACK).line[:, [0, 2]]
-    before = listener.next()
-    heading = 0.0
-
-    def steered(record: Record) -> bool:
-        nonlocal before, heading
-        if math.hypot(record.x - before.x, record.z - before.z) > 0.3:
-            heading = math.atan2(record.x - before.x, record.z - before.z)
-            before = record
-        apart = np.linalg.norm(line - (record.x, record.z), axis=1)
-        nearest = int(apart.argmin())
-        if apart[nearest] > 15.0 and not record.finished:
-            pad.hold()
-            pad.tap("B")
-            before, heading = listener.until(is_at_start, "B resets"), 0.0
-        x, z = line[min(nearest + 100, len(line) - 1)]
-        turn = (math.atan2(x - record.x, z - record.z) - heading + math.pi) % math.tau - math.pi
-        pad.hold(gas=0.6 * (record.speed < 14.0), steer=min(max(2.0 * turn, -1.0), 1.0))
-        return record.finished or 0.1 * nearest > metres
-
-    return listener.until(steered, "the car gets there")
-
-
-def is_at_start(record: Record) -> bool:
-    return (record.x, record.z, record.speed, record.finished) == (0.0, 0.0, 0.0, False)
-
-
 def test_a_lap_becomes_a_track_whose_line_is_the_road(game: StandIn, pad: Pad) -> None:
     """With a restart after 50 m."""
     with Listener(game.ready["telemetry_port"]) as listener, contextlib.closing(Recording("lap", listener.port)) as recording:
         listener.until(is_at_start, "the car is at the start")
         listener.await_other()
         listener.next()
-        drives(listener, pad, 50.0)
+        drive_along(ROAD, listener, pad, 50.0)
         pad.hold()
         pad.tap("B")
         listener.until(is_at_start, "B resets")
-        assert drives(listener, pad).finished
+        assert drive_along(ROAD, listener, pad).finished
         status, printed = recording.result()
 
     said = recording.said()
     assert status == 0, said
     found = json.loads(printed)
-    road = named(TRACK)
-    assert found["length_m"] == pytest.approx(road.length, rel=0.05)
+    assert found["length_m"] == pytest.approx(ROAD.length, rel=0.05)
     assert found["lap_time_s"] > 8.0
     assert "the race was restarted: the recording begins anew" in said
     assert [line for line in said if "no line of a track" in line] == []
@@ -177,17 +147,17 @@ def test_a_lap_becomes_a_track_whose_line_is_the_road(game: StandIn, pad: Pad) -
     settings = load()
     environment = EnvironmentOptions(game="trackmania", clock="realtime", track="lap")
     course = course_of(placed(environment, settings).track)
-    apart = [np.linalg.norm(road.line - point, axis=1).min() for point in course.line[::20]]
+    apart = [np.linalg.norm(ROAD.line - point, axis=1).min() for point in course.line[::20]]
     assert max(apart) < 6.0, "the line leaves the road"
     assert course.name == "lap"
-    assert np.linalg.norm(course.line[0] - road.line[0]) < 0.5
+    assert np.linalg.norm(course.line[0] - ROAD.line[0]) < 0.5
     assert shelf_of(settings).get("tracks", "lap").sha256 == found["sha256"]
 
 
 def test_ctrl_c_ends_it_and_keeps_nothing(game: StandIn, pad: Pad) -> None:
     with Listener(game.ready["telemetry_port"]) as listener, contextlib.closing(Recording("lap", listener.port)) as recording:
         listener.await_other()
-        drives(listener, pad, 30.0)
+        drive_along(ROAD, listener, pad, 30.0)
         os.kill(recording.process.pid, signal.SIGINT)
         status, printed = recording.result()
 

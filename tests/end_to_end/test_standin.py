@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.support.standin import PATIENCE_S, Hearing, Pad, StandIn, standing_in, until
+from tests.support.standin import PATIENCE_S, Pad, StandIn, drive_along, is_at_start, standing_in, until
 from tests.support.x11 import Person
 from tmrld.cli import main
 from tmrld.envs.sim.camera import PLAIN, camera
@@ -22,7 +22,6 @@ from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.sensors import LidarSensor
 from tmrld.envs.sim.tracks import DEFAULT, SHORT
 from tmrld.envs.trackmania.lidar import distances
-from tmrld.envs.trackmania.telemetry import Record
 
 pytestmark = pytest.mark.usefixtures("display")
 
@@ -33,41 +32,12 @@ IMPROVE = (0.55, 0.60)
 """Where TMRL clicks."""
 
 
-def is_at_start(record: Record) -> bool:
-    return (record.x, record.z, record.speed, record.finished) == (0.0, 0.0, 0.0, False)
-
-
 def has_pop_up(game: StandIn) -> bool:
     """Whether the picture has a green button."""
     picture = game.picture()
     height, width = picture.shape[:2]
     _, green, red = picture[round(0.56 * height), round(0.45 * width), :3].tolist()
     return bool(green > 150 and red < 60)
-
-
-def drive_to_the_finish(hearing: Hearing, pad: Pad) -> Record:
-    """Follow the line of the track "short" with a gamepad; on a computer too busy for that, start anew off the road."""
-    line = SHORT.line[:, [0, 2]]
-    before = hearing.next()
-    heading = 0.0
-
-    def steered(record: Record) -> bool:
-        nonlocal before, heading
-        if math.hypot(record.x - before.x, record.z - before.z) > 0.3:
-            heading = math.atan2(record.x - before.x, record.z - before.z)
-            before = record
-        distances_m = np.linalg.norm(line - (record.x, record.z), axis=1)
-        nearest = int(distances_m.argmin())
-        if distances_m[nearest] > 15.0 and not record.finished:
-            pad.hold()
-            pad.tap("B")
-            before, heading = hearing.until(is_at_start, "B resets"), 0.0
-        x, z = line[min(nearest + 100, len(line) - 1)]
-        turn = (math.atan2(x - record.x, z - record.z) - heading + math.pi) % math.tau - math.pi
-        pad.hold(gas=0.6 * (record.speed < 14.0), steer=min(max(2.0 * turn, -1.0), 1.0))
-        return record.finished
-
-    return hearing.until(steered, "the car finishes its lap")
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +158,7 @@ def test_a_gamepad_drives_and_one_that_is_gone_lets_go(pad: Pad) -> None:
 def test_a_finish_is_left_by_its_pop_up_alone(way: str, pad: Pad, person: Person) -> None:
     with standing_in(*AT_ONCE, "--speed", "5", "--gamepad", str(pad.path)) as game, game.hear() as hearing:
         pad.plug_in()
-        finish = drive_to_the_finish(hearing, pad)
+        finish = drive_along(SHORT, hearing, pad)
         assert math.dist((finish.x, finish.z), SHORT.line[-1, [0, 2]]) < 20.0
         game.focus()
         until(lambda: has_pop_up(game), "the pop-up is shown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import socket
@@ -23,6 +24,7 @@ from Xlib import display as xlib
 from Xlib.ext import xtest
 from Xlib.protocol import event as xevent
 
+from tmrld.envs.sim.track import Track
 from tmrld.envs.standin.evdev import ABS_RZ, ABS_X, ABS_Z, BTN_EAST, BTN_SOUTH, EV_ABS, EV_KEY, EV_SYN, EVENT, SYN_REPORT
 from tmrld.envs.trackmania.telemetry import RECORD_BYTES, Record, parse
 
@@ -190,3 +192,36 @@ def standing_in(*flags: str) -> Iterator[StandIn]:
         yield program
     finally:
         program.close()
+
+
+def is_at_start(record: Record) -> bool:
+    """Whether the car stands where every track begins."""
+    return (record.x, record.z, record.speed, record.finished) == (0.0, 0.0, 0.0, False)
+
+
+def drive_along(track: Track, hearing: Hearing, pad: Pad, metres: float = math.inf) -> Record:
+    """Follow a road with the gamepad, to the finish or until so many metres lie behind.
+
+    On a computer too busy for that the car leaves the road, and begins the race anew.
+    """
+    line = track.line[:, [0, 2]]
+    before = hearing.next()
+    heading = 0.0
+
+    def steered(record: Record) -> bool:
+        nonlocal before, heading
+        if math.hypot(record.x - before.x, record.z - before.z) > 0.3:
+            heading = math.atan2(record.x - before.x, record.z - before.z)
+            before = record
+        apart_m = np.linalg.norm(line - (record.x, record.z), axis=1)
+        nearest = int(apart_m.argmin())
+        if apart_m[nearest] > 15.0 and not record.finished:
+            pad.hold()
+            pad.tap("B")
+            before, heading = hearing.until(is_at_start, "B resets"), 0.0
+        x, z = line[min(nearest + 100, len(line) - 1)]
+        turn = (math.atan2(x - record.x, z - record.z) - heading + math.pi) % math.tau - math.pi
+        pad.hold(gas=0.6 * (record.speed < 14.0), steer=min(max(2.0 * turn, -1.0), 1.0))
+        return record.finished or 0.1 * nearest > metres
+
+    return hearing.until(steered, "the car gets there")
