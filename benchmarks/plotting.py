@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-COLOURS = ("#2f6fb3", "#d1752a", "#3f8f55", "#8a5aa8")
+COLOURS = ("#2f6fb3", "#d1752a", "#3f8f55", "#8a5aa8", "#b8443f", "#5f6b73", "#b59a2b", "#38888f")
 
 
 class Profile(Protocol):
@@ -44,6 +44,28 @@ def learning_curve(
         axis.set_ylabel(name)
         _plain(axis)
     axes[-1, 0].set_xlabel("minutes of training")
+    _save(figure, path)
+
+
+def curves(
+    path: Path,
+    lines: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    levels: Mapping[str, float],
+    across: str,
+    upwards: str,
+) -> None:
+    """Several lines (places, values) per name, in a colour each, and named levels, dashed."""
+    figure, axis = pyplot.subplots(figsize=(7.0, 4.0), layout="constrained")
+    for colour, (name, drawn) in zip(COLOURS, lines.items(), strict=False):
+        for number, (places, values) in enumerate(drawn):
+            axis.plot(places, values, color=colour, alpha=0.8, label=name if number == 0 else None)
+    for name, value in levels.items():
+        axis.axhline(value, color="0.5", linewidth=1.0, linestyle="--")
+        axis.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), va="bottom", fontsize=8, color="0.4")
+    axis.legend(frameon=False, loc="lower right")
+    axis.set_xlabel(across)
+    axis.set_ylabel(upwards)
+    _plain(axis)
     _save(figure, path)
 
 
