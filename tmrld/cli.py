@@ -23,6 +23,7 @@ import psutil
 
 from tmrld import __version__, logs
 from tmrld.commands import (
+    checkpoints,
     creating,
     demonstrations,
     doctor,
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     invites.add(commands)
     runs.add(commands)
     weights.add(commands)
+    checkpoints.add(commands)
     demonstrations.add(commands)
     environments.add(commands)
     evaluating.add(commands)

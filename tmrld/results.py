@@ -1,4 +1,4 @@
-"""What a run has brought, as people and scripts see it: curves, episodes, the track, the weights.
+"""What a run has brought, as people and scripts see it: curves, episodes, the track, weights and checkpoints.
 
 Everything is read from the store, in threads.  Every method raises `NotFound` for a run that does not exist.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmrld.errors import BadInput, NotFound
+from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Episode
 from tmrld.storage.metrics import MAX_UPDATE
 from tmrld.storage.runs import RunStore
@@ -50,6 +51,20 @@ class WeightsView:
     created: float
     pinned: bool
     evaluation: EvaluationView | None
+
+
+@dataclass(frozen=True)
+class CheckpointView:
+    """A stored state of the training.  ``created`` is the relay's clock at receipt, in seconds since 1970."""
+
+    update: int
+    lineage: int
+    size_bytes: int
+    sha256: str
+    created: float
+    best: bool
+    pinned: bool
+    damaged: bool
 
 
 @dataclass(frozen=True)
@@ -215,6 +230,21 @@ class Results:
             raise NotFound(f"the run {run} has no {version} weights: {when}")
         return WeightsFile(run, info.version, info.sha256, weights.load(run, info.version))
 
+    # Checkpoints
+
+    async def checkpoints(self, run: str) -> list[CheckpointView]:
+        """The checkpoints that are kept, the last stored first."""
+        return [_checkpoint_view(info) for info in await asyncio.to_thread(self._store.checkpoints.all, run)]
+
+    async def pin_checkpoint(self, run: str, update: int, pinned: bool) -> CheckpointView:
+        """Keep the checkpoint at an update for good, or no longer.  Raises NotFound."""
+
+        def work() -> CheckpointInfo:
+            self._store.checkpoints.pin(run, update, pinned)
+            return next(info for info in self._store.checkpoints.all(run) if info.update == update)
+
+        return _checkpoint_view(await asyncio.to_thread(work))
+
 
 def _episode_view(episode: Episode) -> EpisodeView:
     summary = episode.summary
@@ -245,4 +275,17 @@ def _weights_view(info: WeightsInfo) -> WeightsView:
         created=info.received_at,
         pinned=info.pinned,
         evaluation=EvaluationView(found.episodes, found.finishes, found.mean_return, found.median_lap_s) if found else None,
+    )
+
+
+def _checkpoint_view(info: CheckpointInfo) -> CheckpointView:
+    return CheckpointView(
+        update=info.update,
+        lineage=info.lineage,
+        size_bytes=info.size,
+        sha256=info.sha256,
+        created=info.received_at,
+        best=info.best,
+        pinned=info.pinned,
+        damaged=info.damaged,
     )

@@ -117,6 +117,16 @@ def test_prometheus_is_told_what_the_relay_measures(api: Api) -> None:
     assert api.get("../../metrics", token="").status_code == 401
 
 
+@pytest.mark.parametrize(("verb", "pinned"), [("pin", True), ("unpin", False)])
+def test_an_operator_pins_and_unpins_checkpoints(api: Api, verb: str, pinned: bool) -> None:
+    (listed,) = api.get("runs/demo/checkpoints").json()["items"]
+    assert (listed["update"], listed["best"], listed["pinned"], listed["damaged"]) == (20, True, False, False)
+    assert api.post(f"runs/demo/checkpoints/20/{verb}").json() == listed
+    assert api.node.asked == [("demo", 20, pinned)]
+    assert api.post(f"runs/demo/checkpoints/21/{verb}").status_code == 404
+    assert api.post(f"runs/demo/checkpoints/20/{verb}", token="viewer").status_code == 403
+
+
 def test_weights_are_downloaded_as_a_file(api: Api) -> None:
     response = api.get("runs/demo/weights/latest")
     assert response.content == DATA

@@ -199,6 +199,53 @@ def test_the_newest_and_the_pinned_checkpoints_are_kept_and_hold_the_log(store: 
         store.checkpoints.pin("run", 10)
 
 
+def best_checkpoint(store: RunStore) -> tuple[int, int] | None:
+    return next(((info.lineage, info.update) for info in store.checkpoints.all("run") if info.best), None)
+
+
+def test_the_checkpoint_nearest_to_the_best_weights_is_kept_and_holds_no_log(store: RunStore, tmp_path: Path) -> None:
+    add_weights(store, 1, 2, 3)  # at updates 10, 20, 30
+    add_checkpoints(store, 9, 24)
+    assert best_checkpoint(store) is None, "nothing was evaluated yet"
+    drive(store, "a", 1, lap=10.0)
+    assert best_checkpoint(store) == (0, 9)
+    add_checkpoints(store, 35, 40)
+    assert stored_updates(store) == [(0, 9), (0, 35), (0, 40)]
+    assert store.checkpoints.oldest_window("run") == 535
+    assert files(Layout(tmp_path).run_checkpoints("run")) == 3
+    drive(store, "b", 3, lap=9.0)
+    assert best_checkpoint(store) == (0, 35)
+    add_checkpoints(store, 50, 60)
+    assert stored_updates(store) == [(0, 35), (0, 50), (0, 60)]
+    assert store.checkpoints.oldest_window("run") == 550
+    store.checkpoints.pin("run", 35)
+    assert store.checkpoints.oldest_window("run") == 535
+
+
+def test_of_checkpoints_equally_near_to_the_best_weights_the_later_one_is_the_best(store: RunStore) -> None:
+    add_weights(store, 2)
+    drive(store, "a", 2)
+    add_checkpoints(store, 15, 25)
+    assert best_checkpoint(store) == (0, 25)
+
+
+def test_the_best_checkpoint_is_whole_and_of_the_lineage_of_the_best_weights(store: RunStore, tmp_path: Path) -> None:
+    add_weights(store, 3)  # at update 30
+    drive(store, "a", 3)
+    add_checkpoints(store, 10, 20)
+    assert store.lineages.open("run", 10, 0.0) == 1
+    add_checkpoints(store, 29, 31, 33, lineage=1)
+    assert best_checkpoint(store) == (0, 20), "though those of the other branch are nearer"
+    assert stored_updates(store) == [(0, 20), (1, 31), (1, 33)]
+    (path,) = Layout(tmp_path).run_checkpoints("run").glob("*33-0001-*")
+    path.write_bytes(b"flipped")
+    with pytest.raises(Damaged):
+        store.checkpoints.load("run", 33)
+    store.weights.add("run", 4, 33, 1, b"weights 4", 0.0)
+    drive(store, "b", 4, lap=9.0)
+    assert best_checkpoint(store) == (1, 31)
+
+
 def test_a_second_checkpoint_at_the_same_update_replaces_the_first(store: RunStore, tmp_path: Path) -> None:
     add_checkpoints(store, 10)
     store.checkpoints.pin("run", 10)

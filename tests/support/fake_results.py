@@ -7,6 +7,7 @@ from typing import Any
 
 from tmrld.errors import NotFound
 from tmrld.results import (
+    CheckpointView,
     DrivenView,
     EpisodesView,
     EpisodeView,
@@ -23,6 +24,7 @@ DATA = bytes(range(256)) * 4
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 WEIGHTS = WeightsView(2, 20, 0, len(DATA), SHA256, 1001.0, False, EvaluationView(1, 0, math.nan, None))
+CHECKPOINT = CheckpointView(20, 0, 2**20, SHA256, 1001.0, best=True, pinned=False, damaged=False)
 EPISODE = EpisodeView("e1", "gamer", "oval", "train", "policy", 200, math.inf, False, None, 0.5, 2, 1002.0)
 LINE = TrajectoryView([0.0, 1.0], [0.0, 2.0], [0.0, math.nan], [0.0, 0.05])
 
@@ -81,3 +83,14 @@ class FakeResults(Results):
         if version not in ("latest", "2"):
             raise NotFound(f"the run {run} has no {version} weights")
         return WeightsFile(run, 2, SHA256, DATA)
+
+    async def checkpoints(self, run: str) -> list[CheckpointView]:
+        self._find(run)
+        return [CHECKPOINT]
+
+    async def pin_checkpoint(self, run: str, update: int, pinned: bool) -> CheckpointView:
+        self._find(run)
+        self.asked.append((run, update, pinned))
+        if update != CHECKPOINT.update:
+            raise NotFound(f"the run {run} has no checkpoint at update {update}")
+        return CHECKPOINT

@@ -89,6 +89,15 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     assert folder.oldest_window() == 90
 
 
+def test_what_a_killed_process_left_half_written_is_removed_with_the_next(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    half = tmp_path / ".000000000001.checkpoint.x7k_2.new"
+    half.write_bytes(b"half")
+    assert folder.updates() == []
+    folder.save(2, 0, pack(a_checkpoint(2)))
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000002.checkpoint"]
+
+
 def test_a_damaged_newest_is_put_aside_for_the_one_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = CheckpointFolder(tmp_path)
     for update in (1, 2, 3):

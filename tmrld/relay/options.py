@@ -21,4 +21,4 @@ class RelayOptions(BaseModel):
     keep_weights: int = Field(
         20, ge=1, le=10_000, description="Newest versions of the weights kept per run, beside the best and pinned."
     )
-    keep_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints kept per run, beside the pinned.")
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="Newest checkpoints kept per run, beside the best and pinned.")

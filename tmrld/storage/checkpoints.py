@@ -1,6 +1,9 @@
 """The relay's copies of a run's checkpoints: files, and an index of them.
 
-Kept are the newest that are whole and the pinned ones.  A damaged one is found out when it is read, reported, and passed over.
+Kept are the newest that are whole, the best, which is the one nearest to the weights that did best in evaluation, and the pinned
+ones; when another one comes, the rest goes.  The newest and the pinned hold the sample log, too, from their window on; the best
+may outlive its samples, or a run whose best is long ago would keep its whole log: it is networks and optimizers, and whoever goes
+on from it learns from what the log still has.  A damaged one is found out when it is read, reported, and passed over.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmrld.errors import Damaged, NotFound
@@ -18,6 +21,7 @@ from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
 from tmrld.storage.lineages import reached, visible_chain
 from tmrld.storage.relay_schema import run_id
+from tmrld.storage.weights import best_weights
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ class CheckpointInfo:
     """A stored checkpoint.
 
     ``offset`` is how far the sample log had been consumed, ``window`` where the oldest chunk begins that the replay memory
-    still held.
+    still held.  ``best`` marks the one nearest to the best weights, where that was looked for (`CheckpointStore.all`).
     """
 
     update: int
@@ -39,10 +43,11 @@ class CheckpointInfo:
     received_at: float
     pinned: bool = False
     damaged: bool = False
+    best: bool = False
 
 
 class CheckpointStore:
-    """The checkpoints of all runs; ``keep_newest`` of each are kept.  Thread-safe."""
+    """The checkpoints of all runs; ``keep_newest`` of each are kept, beside the best and the pinned.  Thread-safe."""
 
     def __init__(self, database: Database, layout: Layout, keep_newest: int) -> None:
         self._database = database
@@ -73,7 +78,7 @@ class CheckpointStore:
                     """,
                     (key, update, lineage, offset, window, info.size, info.sha256, received_at),
                 )
-                stored = _all(change, key)
+                stored = _marked(change, key)
                 kept = self._to_keep(stored, _visible(change, key, stored))
                 change.executemany(
                     "DELETE FROM checkpoints WHERE run = ? AND lineage = ? AND at_update = ?",
@@ -83,9 +88,9 @@ class CheckpointStore:
             return info
 
     def all(self, run: str) -> list[CheckpointInfo]:
-        """All checkpoints that are kept, the last stored first, superseded and damaged ones too."""
+        """All checkpoints that are kept, the last stored first, superseded and damaged ones too; the best of them is marked."""
         with self._database.reading() as view:
-            return _all(view, run_id(view, run))
+            return _marked(view, run_id(view, run))
 
     def newest(self, run: str) -> CheckpointInfo | None:
         """The newest visible checkpoint that `load` has not found damaged."""
@@ -118,8 +123,14 @@ class CheckpointStore:
                 raise NotFound(f"The run {run!r} has no checkpoint at update {update}.")
 
     def oldest_window(self, run: str) -> int | None:
-        """The offset that pruning the sample log may not pass, or the replay memory of a kept checkpoint could not be refilled."""
-        return min((info.window for info in self.all(run)), default=None)
+        """The offset that pruning the sample log may not pass, or the replay memory of a checkpoint could not be refilled.
+
+        Of the newest and the pinned, that is: one that is kept for being the best holds nothing.
+        """
+        with self._database.reading() as view:
+            key = run_id(view, run)
+            stored = _all(view, key)
+            return min((info.window for info in self._to_keep(stored, _visible(view, key, stored))), default=None)
 
     def _sound(self, run: str) -> list[CheckpointInfo]:
         """Visible checkpoints that are not known to be damaged, newest first."""
@@ -144,11 +155,11 @@ class CheckpointStore:
             )
 
     def _to_keep(self, stored: list[CheckpointInfo], visible: list[CheckpointInfo]) -> set[CheckpointInfo]:
-        """The newest of the visible chain, the last stored (which a new lineage may just have hidden), and the pinned ones."""
+        """The newest of the visible chain, the last stored (which a new lineage may just have hidden), the marked and the pinned."""
         sound = [info for info in visible if not info.damaged]
         last_stored = [info for info in stored if not info.damaged]
-        pinned = [info for info in stored if info.pinned]
-        return {*sound[: self._keep_newest], *last_stored[: self._keep_newest], *pinned}
+        chosen = [info for info in stored if info.pinned or info.best]
+        return {*sound[: self._keep_newest], *last_stored[: self._keep_newest], *chosen}
 
 
 def _all(view: sqlite3.Connection, run_key: int) -> list[CheckpointInfo]:
@@ -164,6 +175,16 @@ def _all(view: sqlite3.Connection, run_key: int) -> list[CheckpointInfo]:
         CheckpointInfo(update, lineage, offset, window, size, checksum, received_at, bool(pinned), bool(damaged))
         for update, lineage, offset, window, size, checksum, received_at, pinned, damaged in rows
     ]
+
+
+def _marked(view: sqlite3.Connection, run_key: int) -> list[CheckpointInfo]:
+    """The last stored first; the best is marked: the whole one nearest to the best weights, of their lineage if there is any."""
+    stored, weights = _all(view, run_key), best_weights(view, run_key)
+    sound = [info for info in stored if not info.damaged]
+    if weights is None or not sound:
+        return stored
+    best = min(sound, key=lambda info: (info.lineage != weights.lineage, abs(info.update - weights.update), -info.update))
+    return [replace(info, best=info is best) for info in stored]
 
 
 def _visible(view: sqlite3.Connection, run_key: int, stored: list[CheckpointInfo]) -> list[CheckpointInfo]:

@@ -87,7 +87,8 @@ class WeightsStore:
 
     def best(self, run: str) -> WeightsInfo | None:
         """The version that did best in evaluation (`Evaluation.rank`), the newest of equals; None before the first evaluation."""
-        return _best(self.all(run))
+        with self._database.reading() as view:
+            return best_weights(view, run_id(view, run))
 
     def load(self, run: str, version: int) -> bytes:
         """The safetensors file of a version.  Raises NotFound, or Damaged when it fails its checksum."""
@@ -121,6 +122,11 @@ class WeightsStore:
             *(info.version for info in infos if info.pinned),
             *([best.version] if best is not None else []),
         }
+
+
+def best_weights(view: sqlite3.Connection, run_key: int) -> WeightsInfo | None:
+    """The version of a run that did best in evaluation, the newest of equals; None before the first evaluation."""
+    return _best(_all(view, run_key))
 
 
 def _best(infos: list[WeightsInfo]) -> WeightsInfo | None:

@@ -80,7 +80,10 @@ def unpack(data: bytes, what: str) -> Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run on this machine, named by update; written atomically, the newest few kept."""
+    """The checkpoints of one run on this machine, named by update; written atomically, the newest few kept.
+
+    The best and those that somebody pinned are the relay's to keep (`tmrld.storage.checkpoints`), which has copies of all.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -92,9 +95,13 @@ class CheckpointFolder:
         return sorted((int(path.stem) for path in self._folder.glob("*.checkpoint") if path.stem.isdigit()), reverse=True)
 
     def save(self, update: int, window: int, data: bytes) -> None:
-        """Write one, then remove those beyond the newest KEEP_LOCAL."""
+        """Write one, which survives power loss when this returns; then remove those beyond the newest KEEP_LOCAL, and what a killed
+        process left half written.
+        """
         files.write_atomic(self._path(update), data)
         self._windows[update] = window
+        for half in self._folder.glob(".*.checkpoint.*.new"):
+            files.remove_file(half)
         for old in self.updates()[KEEP_LOCAL:]:
             files.remove_file(self._path(old))
             self._windows.pop(old, None)

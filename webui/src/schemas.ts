@@ -85,6 +85,60 @@ export interface components {
             applies: "live" | "restart" | "new-run";
         };
         /**
+         * Checkpoint
+         * @description A stored state of a run's training.
+         */
+        Checkpoint: {
+            /**
+             * Update
+             * @description The update at which it was taken.
+             */
+            update: number;
+            /**
+             * Lineage
+             * @description Number of its lineage: grows with each resume from an older checkpoint.
+             */
+            lineage: number;
+            /**
+             * Size Bytes
+             * @description Size of the file.
+             */
+            size_bytes: number;
+            /**
+             * Sha256
+             * @description SHA-256 of the file in hexadecimal.
+             */
+            sha256: string;
+            /**
+             * Created
+             * @description When the relay received it.
+             */
+            created: number;
+            /**
+             * Best
+             * @description Whether it is the one nearest to the weights that did best in evaluation: then it is kept.
+             */
+            best: boolean;
+            /**
+             * Pinned
+             * @description Whether it is kept for good.
+             */
+            pinned: boolean;
+            /**
+             * Damaged
+             * @description Whether its file was found to be damaged: then nobody goes on from it.
+             */
+            damaged: boolean;
+        };
+        /**
+         * Checkpoints
+         * @description The stored states of a run's training, the last stored first.
+         */
+        Checkpoints: {
+            /** Items */
+            items: components["schemas"]["Checkpoint"][];
+        };
+        /**
          * Code
          * @description What went wrong, in a word that stays the same between versions.
          * @enum {string}

@@ -1,4 +1,4 @@
-"""What a run has brought: metrics, episodes, weights."""
+"""What a run has brought: metrics, episodes, weights, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tmrld.control.problems import Code, documented
 from tmrld.control.routes.common import COMMAND, OF_RUN, RunName, TheNode, router
 from tmrld.control.schemas.results import (
     Bottleneck,
+    Checkpoint,
+    Checkpoints,
     DrivenEpisode,
     Episode,
     Episodes,
@@ -169,3 +171,29 @@ async def weights_file(
         "Cache-Control": "private, no-cache",
     }
     return file_response(file.data, f'"{file.sha256}"', conditions, headers, f"{file.run}-v{file.version}.safetensors")
+
+
+@routes.get("/runs/{run}/checkpoints", tags=["results"], responses=documented(*OF_RUN))
+async def checkpoints(node: TheNode, run: RunName) -> Checkpoints:
+    """The stored states of the training: the newest, the best and the pinned."""
+    return Checkpoints(items=[Checkpoint.model_validate(view) for view in await node.results.checkpoints(run)])
+
+
+_Update = Annotated[int, Path(description="The update at which it was taken.", ge=0, le=2**63 - 1)]
+
+
+async def _pin_checkpoint(node: Node, grant: Grant, run: str, update: int, pinned: bool) -> Checkpoint:
+    log.info("%s %s the checkpoint of %s at update %d", grant.name, "pins" if pinned else "unpins", run, update)
+    return Checkpoint.model_validate(await node.results.pin_checkpoint(run, update, pinned))
+
+
+@routes.post("/runs/{run}/checkpoints/{update}/pin", tags=["results"], responses=documented(*COMMAND))
+async def pin_checkpoint(node: TheNode, grant: Operator, run: RunName, update: _Update) -> Checkpoint:
+    """Keep a checkpoint for good, and the samples that it needs.  Needs the scope operator."""
+    return await _pin_checkpoint(node, grant, run, update, True)
+
+
+@routes.post("/runs/{run}/checkpoints/{update}/unpin", tags=["results"], responses=documented(*COMMAND))
+async def unpin_checkpoint(node: TheNode, grant: Operator, run: RunName, update: _Update) -> Checkpoint:
+    """Keep a checkpoint no longer than its turn.  Needs the scope operator."""
+    return await _pin_checkpoint(node, grant, run, update, False)

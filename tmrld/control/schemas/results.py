@@ -68,6 +68,25 @@ class WeightsVersions(BaseModel):
     items: list[Weights]
 
 
+class Checkpoint(FromView):
+    """A stored state of a run's training."""
+
+    update: int = Field(description="The update at which it was taken.")
+    lineage: int = Field(description="Number of its lineage: grows with each resume from an older checkpoint.")
+    size_bytes: int = Field(description="Size of the file.")
+    sha256: str = Field(description="SHA-256 of the file in hexadecimal.")
+    created: float = Field(description="When the relay received it.")
+    best: bool = Field(description="Whether it is the one nearest to the weights that did best in evaluation: then it is kept.")
+    pinned: bool = Field(description="Whether it is kept for good.")
+    damaged: bool = Field(description="Whether its file was found to be damaged: then nobody goes on from it.")
+
+
+class Checkpoints(BaseModel):
+    """The stored states of a run's training, the last stored first."""
+
+    items: list[Checkpoint]
+
+
 class Episode(FromView):
     """An episode that was driven to its end."""
 

@@ -1,0 +1,59 @@
+"""`tmrld checkpoint`: what a relay keeps of a run's training to go on from."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tmrld.client import Client
+from tmrld.commands.asking import Action, add_action, moment, print_json, print_table
+
+MIB = 2**20
+
+
+def add(commands: Any) -> None:
+    """Add `tmrld checkpoint` to the command line."""
+    checkpoint = commands.add_parser(
+        "checkpoint",
+        help="states of a run's training: list, pin, unpin",
+        description="The checkpoints of a run that its relay keeps: the newest few (relay.keep_checkpoints), the best, which is the "
+        "one nearest to the weights that did best in evaluation, and those that are pinned.",
+    )
+    actions = checkpoint.add_subparsers(required=True, metavar="ACTION")
+    listing = add_action(actions, "list", _list, help="all checkpoints that are kept, and why")
+    listing.add_argument("run", metavar="RUN", help="name of the run")
+    for verb, help in (("pin", "keep a checkpoint for good"), ("unpin", "keep a checkpoint no longer than its turn")):
+        parser = add_action(actions, verb, _told(verb), help=help)
+        parser.add_argument("run", metavar="RUN", help="name of the run")
+        parser.add_argument("update", type=int, metavar="UPDATE", help="the update at which it was taken")
+
+
+def _list(client: Client, options: argparse.Namespace) -> int:
+    answer = client.get("runs", options.run, "checkpoints")
+    if options.json:
+        print_json(answer)
+        return 0
+    rows = [
+        (
+            f"{each['update']:,}",
+            ", ".join(word for word in ("best", "pinned", "damaged") if each[word]) or "–",
+            str(each["lineage"]),
+            f"{each['size_bytes'] / MIB:,.1f} MiB",
+            moment(each["created"]),
+        )
+        for each in answer["items"]
+    ]
+    print_table(("update", "is", "lineage", "size", "received"), rows, f"{options.run} has no checkpoint yet")
+    return 0
+
+
+def _told(verb: str) -> Action:
+    def tell(client: Client, options: argparse.Namespace) -> int:
+        answer = client.post("runs", options.run, "checkpoints", str(options.update), verb)
+        if options.json:
+            print_json(answer)
+        else:
+            print(f"the checkpoint at update {options.update:,} is {verb}ned")
+        return 0
+
+    return tell
