@@ -25,6 +25,7 @@ from tmrld.rl.convolutions import Convolution, convolutions, images_size
 from tmrld.rl.observations import vector_size
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
+from tmrld.trainer.memory import keep_freed_memory
 
 BATCH = 256
 CRITICS = 2
@@ -221,6 +222,7 @@ def main() -> None:
     one_thread()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    keep_freed_memory()  # as the trainer does; here, the others have it too
     rng = np.random.default_rng(0)
     rows = mlp(rng, arguments.turns, arguments.seconds)
     rows += redq(rng, arguments.turns // 2 + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.rl.experience import lidar_spec
 from tests.rl.learning import SMALL, assert_same_state, filled, train
 from tmrld.errors import BadInput
 from tmrld.rl.networks import descend
-from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way, retune
+from tmrld.rl.optimizers import Adam, Descent, PlainDescent, make_optimizer, on_the_way
 from tmrld.rl.options import AlgorithmOptions, OptimizerName
 from tmrld.rl.sac import SAC
 from tmrld.rl.temperature import LearnedTemperature
@@ -48,12 +49,31 @@ def test_adam_remembers_as_long_as_its_betas_say() -> None:
     assert parameter.item() == pytest.approx(-0.1 - 0.1 * mean / square**0.5, rel=1e-5)
 
 
+@pytest.mark.parametrize(("name", "peer"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_many_steps_are_those_of_torch(name: OptimizerName, peer: Callable[..., torch.optim.Optimizer]) -> None:
+    random = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.randn(shape, generator=random)) for shape in ((3, 4), (5,), ())]
+    copies = [nn.Parameter(parameter.detach().clone()) for parameter in parameters]
+    settings = {"betas": (0.8, 0.95)} if name != "sgd" else {}
+    ours = make_optimizer(name, parameters, Descent(0.02, (0.8, 0.95), 0.3))
+    theirs = peer(copies, lr=0.02, weight_decay=0.3, **settings)
+
+    for _ in range(10):
+        gradients = [torch.randn(parameter.shape, generator=random) for parameter in parameters]
+        ours.step(gradients)
+        for copy, gradient in zip(copies, gradients, strict=True):
+            copy.grad = gradient
+        theirs.step()
+
+    torch.testing.assert_close(parameters, copies)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_other_settings_count_from_the_next_step_on(name: OptimizerName) -> None:
     parameter = nn.Parameter(torch.tensor([2.0]))
     optimizer = make_optimizer(name, [parameter], Descent(0.1, (0.9, 0.999), 0.5))
 
-    retune(optimizer, Descent(0.0, (0.9, 0.999), 0.5))
+    optimizer.descent = Descent(0.0, (0.9, 0.999), 0.5)
     descend(optimizer, [parameter], 3.0 * parameter.sum())
 
     assert parameter.item() == 2.0
@@ -68,7 +88,7 @@ def rates(sac: SAC) -> tuple[float, float, float, float]:
     """Learning rates of policy, critics and temperature, and the target entropy."""
     assert isinstance(sac.temperature, LearnedTemperature)
     optimizers = (sac._policy_optimizer, sac._critic_optimizer, sac.temperature.optimizer)
-    policy, critics, temperature = (float(optimizer.param_groups[0]["lr"]) for optimizer in optimizers)
+    policy, critics, temperature = (optimizer.descent.learning_rate for optimizer in optimizers)
     return policy, critics, temperature, sac.temperature.target_entropy
 
 
@@ -126,11 +146,11 @@ def test_each_network_has_an_optimizer_of_its_own() -> None:
     )
     sac = SAC(options, SMALL, lidar_spec(), seed=0)
 
-    assert isinstance(sac._policy_optimizer, torch.optim.SGD)
-    assert isinstance(sac._critic_optimizer, torch.optim.AdamW)
-    (policy,), (critics,) = sac._policy_optimizer.param_groups, sac._critic_optimizer.param_groups
-    assert (policy["weight_decay"], critics["weight_decay"], critics["betas"]) == (0.1, 0.2, (0.5, 0.9))
+    policy, critics = sac._policy_optimizer, sac._critic_optimizer
+    assert isinstance(policy, PlainDescent)
+    assert isinstance(critics, Adam)
+    assert (policy.descent.decay, critics.descent.decay, critics.descent.betas) == (0.1, 0.2, (0.5, 0.9))
     sac.set_options(options.model_copy(update={"betas_critic": (0.8, 0.99), "weight_decay_actor": 0.0}))
-    assert (policy["weight_decay"], critics["betas"]) == (0.0, (0.8, 0.99))
+    assert (policy.descent.decay, critics.descent.betas) == (0.0, (0.8, 0.99))
     with pytest.raises(BadInput, match=r"algorithm\.optimizer_actor = 'sgd' cannot go on with 'adam': start a new run"):
         sac.set_options(AlgorithmOptions())

@@ -30,11 +30,11 @@ from math import sqrt
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from tmrld.payloads import EnvSpec, PartSpec
 from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images_size
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
+from tmrld.rl.optimizers import Optimizer
 from tmrld.rl.options import NetworkOptions
 from tmrld.rl.trunks import trunk_layers, trunk_size
 
@@ -283,9 +283,7 @@ class Critics(nn.Module):
 
 def descend(optimizer: Optimizer, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
     """One step of an optimizer of these parameters down the gradient of a loss; gradients of others are not even computed."""
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
-    optimizer.step()
+    optimizer.step(torch.autograd.grad(loss, parameters))
 
 
 def move_towards(targets: Sequence[Tensor], online: Sequence[Tensor], tau: float) -> None:

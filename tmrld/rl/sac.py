@@ -41,7 +41,7 @@ from tmrld.rl.held import Hold
 from tmrld.rl.networks import Critics, Observation, descend, move_towards
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
-from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way, retune
+from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.policy import FIRST_LAYER, Policy
 from tmrld.rl.replay import Batch
@@ -262,8 +262,8 @@ class SAC:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Copies of networks, optimizers, temperature, random state, counters and open means."""
         arrays = {
-            **snapshots.adam_arrays("policy_optimizer", self._policy_optimizer),
-            **snapshots.adam_arrays("critic_optimizer", self._critic_optimizer),
+            **snapshots.optimizer_arrays("policy_optimizer", self._policy_optimizer),
+            **snapshots.optimizer_arrays("critic_optimizer", self._critic_optimizer),
             "noise": snapshots.generator_array(self._noise),
             "critic_sums": snapshots.to_array(self._critic_averages.sums),
             "policy_sums": snapshots.to_array(self._policy_averages.sums),
@@ -274,7 +274,7 @@ class SAC:
             arrays |= self._hold.arrays()
         if isinstance(self.temperature, LearnedTemperature):
             arrays["log_alpha"] = snapshots.to_array(self.temperature.log_alpha)
-            arrays |= snapshots.adam_arrays("temperature_optimizer", self.temperature.optimizer)
+            arrays |= snapshots.optimizer_arrays("temperature_optimizer", self.temperature.optimizer)
         values = {
             "algorithm": self.NAME,
             "updates": self.updates,
@@ -290,11 +290,11 @@ class SAC:
             raise BadInput(f"the checkpoint is of the algorithm '{values.get('algorithm')}', this run uses {self.NAME}")
         for prefix, network in self._networks().items():
             snapshots.restore_module(prefix, network, arrays)
-        snapshots.restore_adam("policy_optimizer", self._policy_optimizer, arrays)
-        snapshots.restore_adam("critic_optimizer", self._critic_optimizer, arrays)
+        snapshots.restore_optimizer("policy_optimizer", self._policy_optimizer, arrays)
+        snapshots.restore_optimizer("critic_optimizer", self._critic_optimizer, arrays)
         if isinstance(self.temperature, LearnedTemperature) and "log_alpha" in arrays:
             snapshots.fill(self.temperature.log_alpha, arrays, "log_alpha")
-            snapshots.restore_adam("temperature_optimizer", self.temperature.optimizer, arrays)
+            snapshots.restore_optimizer("temperature_optimizer", self.temperature.optimizer, arrays)
             self.temperature.refresh()
         self._hold = Hold.restored(self.policy, arrays)
         snapshots.restore_generator(self._noise, arrays["noise"])
@@ -333,8 +333,8 @@ class SAC:
 
     def _retune(self) -> None:
         """Bring optimizers and temperature to where the options, and their schedule, have them by now."""
-        retune(self._policy_optimizer, self._policy_descent())
-        retune(self._critic_optimizer, self._critic_descent())
+        self._policy_optimizer.descent = self._policy_descent()
+        self._critic_optimizer.descent = self._critic_descent()
         if isinstance(self.temperature, LearnedTemperature):
             self.temperature.retune(self._target_entropy(), self._learning_rate(self.options.learning_rate_temperature))
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Optimizer
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array
+from tmrld.rl.optimizers import Optimizer
 
 
 def to_array(tensor: Tensor) -> Array:
@@ -44,29 +44,24 @@ def restore_module(prefix: str, module: nn.Module, arrays: Mapping[str, Array]) 
         fill(tensor, arrays, f"{prefix}.{name}")
 
 
-def adam_arrays(prefix: str, optimizer: Optimizer) -> dict[str, Array]:
-    """What Adam remembers of its parameters (nothing before its first step), as ``prefix.index.name``."""
+def optimizer_arrays(prefix: str, optimizer: Optimizer) -> dict[str, Array]:
+    """What an optimizer remembers of its parameters, as ``prefix.index.name``."""
     return {
-        f"{prefix}.{index}.{name}": to_array(value)
-        for index, parameter in enumerate(_parameters(optimizer))
-        for name, value in optimizer.state.get(parameter, {}).items()
+        f"{prefix}.{index}.{name}": to_array(tensor)
+        for index, memory in enumerate(optimizer.memory())
+        for name, tensor in memory.items()
     }
 
 
-def restore_adam(prefix: str, optimizer: Optimizer, arrays: Mapping[str, Array]) -> None:
-    """The inverse of `adam_arrays`: an optimizer that has not stepped when there is nothing under the prefix."""
-    optimizer.state.clear()
-    if not any(name.startswith(f"{prefix}.") for name in arrays):
-        return
-    for index, parameter in enumerate(_parameters(optimizer)):
-        memory = {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-            "exp_avg": torch.empty_like(parameter),
-            "exp_avg_sq": torch.empty_like(parameter),
-        }
+def restore_optimizer(prefix: str, optimizer: Optimizer, arrays: Mapping[str, Array]) -> None:
+    """The inverse of `optimizer_arrays`, in place: an optimizer that has not stepped when there is nothing under the prefix."""
+    has_stepped = any(name.startswith(f"{prefix}.") for name in arrays)
+    for index, memory in enumerate(optimizer.memory()):
         for name, tensor in memory.items():
-            fill(tensor, arrays, f"{prefix}.{index}.{name}")
-        optimizer.state[parameter] = memory
+            if has_stepped:
+                fill(tensor, arrays, f"{prefix}.{index}.{name}")
+            else:
+                tensor.zero_()
 
 
 def generator_array(generator: Generator) -> Array:
@@ -80,7 +75,3 @@ def restore_generator(generator: Generator, array: Array) -> None:
         generator.set_state(torch.from_numpy(np.array(array, copy=True)))
     except (RuntimeError, TypeError) as error:
         raise BadInput(f"the checkpoint's random state does not fit this device or version of torch: {error}") from error
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -11,7 +11,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+
+from tmrld.rl.optimizers import Adam, Descent
+
+BETAS = (0.9, 0.999)
+"""Adam's, as its paper has them."""
 
 
 class Temperature(Protocol):
@@ -43,23 +47,21 @@ class LearnedTemperature:
     def __init__(self, alpha: float, target_entropy: float, learning_rate: float, device: torch.device) -> None:
         self.target_entropy = target_entropy
         self.log_alpha = nn.Parameter(torch.tensor(log(alpha), device=device))
-        self.optimizer = Adam([self.log_alpha], lr=learning_rate, fused=True)
+        self.optimizer = Adam([self.log_alpha], Descent(learning_rate, BETAS, 0.0))
         self.alpha = self.log_alpha.detach().exp()
 
     def update(self, log_prob: Tensor) -> Tensor:
         """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
         gradient = -(log_prob.detach().mean() + self.target_entropy)
         loss = self.log_alpha.detach() * gradient
-        self.log_alpha.grad = gradient
-        self.optimizer.step()
+        self.optimizer.step([gradient])
         self.refresh()
         return loss
 
     def retune(self, target_entropy: float, learning_rate: float) -> None:
         """Aim at this from the next update on, with steps of this size; what Adam remembers stays."""
         self.target_entropy = target_entropy
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        self.optimizer.descent = Descent(learning_rate, BETAS, 0.0)
 
     def refresh(self) -> None:
         """Bring alpha up to date with log_alpha."""

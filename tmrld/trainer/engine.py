@@ -58,6 +58,7 @@ from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, Jou
 from tmrld.trainer.given import Files, demonstrations_to_learn_from, policy_to_start_from
 from tmrld.trainer.health import DIVERGED, Health, Report, Verdict
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
+from tmrld.trainer.memory import keep_freed_memory
 from tmrld.trainer.options import TrainingOptions
 from tmrld.trainer.revisions import Revisions
 from tmrld.trainer.symptoms import shown_by, values_of, without_number
@@ -591,9 +592,12 @@ class Pace:
 
 
 def _prepare_torch(device: str) -> None:
-    """Import torch, and set what holds for the whole process: one thread, and denormals flushed, since they are very slow."""
+    """Import torch, and set what holds for the whole process: one thread, denormals flushed, since they are very slow, and memory
+    used again.
+    """
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if device.startswith("cuda") and not torch.cuda.is_available():
