@@ -89,7 +89,12 @@ class TrainerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="Where to compute: cpu, cuda, cuda:1, mps.")
+    device: str = Field(
+        "cpu",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where to compute: cpu; cuda, cuda:1, mps; or auto: the first CUDA card, else Apple's GPU (mps), else the "
+        "processor.  For images a card is what one wants; networks as small as the LIDAR's are as fast on the processor.",
+    )
 
 
 class Settings(BaseSettings):

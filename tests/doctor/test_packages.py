@@ -220,7 +220,11 @@ RTX = ("NVIDIA GeForce RTX 3070",)
         ("cpu", CPU, (), "ok", "", ""),
         ("cpu", CPU, ("AMD Radeon RX 6700 XT",), "ok", "", ""),
         ("cpu", CPU, RTX, "note", "gpu-unused", CUDA_TORCH),
-        ("cpu", CUDA, RTX, "note", "gpu-unused", 'trainer.device = "cuda"'),
+        ("cpu", CUDA, RTX, "note", "gpu-unused", 'trainer.device = "auto"'),
+        ("auto", CUDA, RTX, "ok", "", ""),
+        ("auto", CPU.model_copy(update={"mps": True}), (), "ok", "", ""),
+        ("auto", CPU, (), "ok", "", ""),
+        ("auto", CPU, RTX, "note", "gpu-unused", CUDA_TORCH),
     ],
 )
 def test_what_torch_computes_on(device: str, torch: Torch, cards: tuple[str, ...], state: str, code: str, mend: str) -> None:

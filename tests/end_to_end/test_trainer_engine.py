@@ -22,7 +22,7 @@ from tests.support.ledger_env import LedgerEnv
 from tmrld.configuration import run_config
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import wire_pair
-from tmrld.errors import DaemonGone
+from tmrld.errors import BadInput, DaemonGone
 from tmrld.payloads import WeightsManifest
 from tmrld.protocol import demonstrations
 from tmrld.protocol.codec import decode, encode, open_chunk, seal_chunk
@@ -151,6 +151,23 @@ class Life:
         self.tell(Command(0, "stop"))
         counters: dict[str, Any] = unpack(self.hear(CheckpointMessage).payload, "the checkpoint").plain["counters"]
         return counters
+
+
+def test_where_it_computes_is_told(tmp_path: Path, log: list[StoredRecord]) -> None:
+    with Life(tmp_path) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        status = life.hear(Status, lambda message: message.state == "training")
+        assert (status.detail, status.values["device"]) == ("computes on the processor", "cpu")
+
+
+def test_a_device_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    theirs, ours = wire_pair()
+    with closing(EnginePort(ours)), closing(EnginePort(theirs)) as port:
+        engine = TrainerEngine(port, "demo", CONFIG, 1, Layout(tmp_path), "cuda:99")
+        with pytest.raises(BadInput, match=r"trainer\.device is 'cuda:99', and torch sees cpu"):
+            engine.run()
 
 
 def steps(records: list[StoredRecord]) -> int:

@@ -20,6 +20,7 @@ from tmrld import __version__
 from tmrld.doctor import importing
 from tmrld.doctor.diagnosis import Diagnosis, note, ok, wrong
 from tmrld.doctor.patient import Evidence, Patient
+from tmrld.trainer.device import AUTO, Seen, choose
 
 NVIDIA, AMD, INTEL = "NVIDIA", "AMD", "Intel"
 _VENDORS = {"0x10de": NVIDIA, "0x1002": AMD, "0x8086": INTEL}
@@ -334,10 +335,13 @@ def _judge_torch(patient: Patient, seen: Software) -> Iterator[Diagnosis]:
     area, check = "graphics card", "device"
     nvidia = next((card for card in seen.cards if card.startswith(NVIDIA)), "")
     amd = next((card for card in seen.cards if AMD in card or "Radeon" in card), "")
-    wants = patient.device.partition(":")[0]
+    device = patient.device
+    if device == AUTO:  # the trainer decides as this does
+        device = choose(device, Seen(torch.devices if torch.cuda else (), torch.mps))
+    wants = device.partition(":")[0]
     build = f"torch {torch.version}"
     if wants == "cuda" and torch.cuda:
-        number = int(patient.device.partition(":")[2] or 0)
+        number = int(device.partition(":")[2] or 0)
         if number >= len(torch.devices):
             yield wrong(
                 area,
@@ -398,7 +402,7 @@ def _judge_torch(patient: Patient, seen: Software) -> Iterator[Diagnosis]:
             area,
             check,
             f"{torch.devices[0] if torch.devices else 'a card'} is there, and the trainer computes on the processor",
-            'for images set trainer.device = "cuda"; small networks, as the LIDAR has, are no faster there',
+            'for images set trainer.device = "auto"; small networks, as the LIDAR has, are no faster there',
             code="gpu-unused",
         )
     elif nvidia and not torch.cuda_build:
@@ -406,7 +410,7 @@ def _judge_torch(patient: Patient, seen: Software) -> Iterator[Diagnosis]:
             area,
             check,
             f"there is a {nvidia}, but {build} was built without CUDA; the trainer computes on the processor, enough for the LIDAR",
-            f'for images: {ANOTHER_TORCH}, and set trainer.device = "cuda"',
+            f'for images: {ANOTHER_TORCH}, and set trainer.device = "auto"',
             code="gpu-unused",
         )
     else:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tmrld.rl.devices import widest_float
+
 LEAST_DEVIATION = 0.1
 """No input is magnified more than tenfold: what hardly moved until now may move tomorrow."""
 MEMORY = 256_000
@@ -17,7 +19,10 @@ MEMORY = 256_000
 
 
 class Normaliser(nn.Module):
-    """Running mean and variance of (batch, size) inputs (Chan, Golub and LeVeque, 1979), in buffers that a checkpoint keeps."""
+    """Running mean and variance of (batch, size) inputs (Chan, Golub and LeVeque, 1979), in buffers that a checkpoint keeps.
+
+    They are float64, so that the many small steps of a long run add up, or the widest that ``device`` has (tmrld.rl.devices).
+    """
 
     count: Tensor
     mean: Tensor
@@ -25,13 +30,14 @@ class Normaliser(nn.Module):
     shift: Tensor
     factor: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, device: torch.device | None = None) -> None:
         super().__init__()
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("variance", torch.ones(size, dtype=torch.float64))
-        self.register_buffer("shift", torch.zeros(size))
-        self.register_buffer("factor", torch.ones(size))
+        wide = widest_float(device or torch.device("cpu"))
+        self.register_buffer("count", torch.zeros((), dtype=wide, device=device))
+        self.register_buffer("mean", torch.zeros(size, dtype=wide, device=device))
+        self.register_buffer("variance", torch.ones(size, dtype=wide, device=device))
+        self.register_buffer("shift", torch.zeros(size, device=device))
+        self.register_buffer("factor", torch.ones(size, device=device))
 
     def see(self, values: Tensor) -> None:
         """Learn from a batch: (batch, size)."""
@@ -40,8 +46,8 @@ class Normaliser(nn.Module):
         rows = values.shape[0]
         total = self.count + rows
         share = rows / total
-        difference = mean.double() - self.mean
-        self.variance.lerp_(variance.double(), share).addcmul_(difference * difference, share * (1 - share))
+        difference = mean.to(self.mean.dtype) - self.mean
+        self.variance.lerp_(variance.to(self.variance.dtype), share).addcmul_(difference * difference, share * (1 - share))
         self.mean.add_(difference * share)
         self.count.copy_(total.clamp(max=MEMORY))
         self.shift.copy_(self.mean)

@@ -102,7 +102,7 @@ class SAC:
         self._network = network
         initial = Generator().manual_seed(seed)
         self._noise = Generator(self._device).manual_seed(seed)
-        self.normaliser = Normaliser(vector_size(spec)).to(self._device)
+        self.normaliser = Normaliser(vector_size(spec), self._device)
         self.policy = Policy(spec, network, initial).to(self._device)
         self.averaged_policy = deepcopy(self.policy).requires_grad_(False)
         self.critics = self._make_critics(self.CRITICS if options.critics == "auto" else options.critics, initial)

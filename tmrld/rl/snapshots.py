@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -12,6 +14,8 @@ from tmrld.errors import BadInput
 from tmrld.payloads import Array
 from tmrld.rl.optimizers import Optimizer
 
+log = logging.getLogger(__name__)
+
 
 def to_array(tensor: Tensor) -> Array:
     """A copy of a tensor on the host."""
@@ -19,12 +23,16 @@ def to_array(tensor: Tensor) -> Array:
 
 
 def fill(tensor: Tensor, arrays: Mapping[str, Array], name: str) -> None:
-    """Overwrite a tensor with the array of that name.  Raises BadInput when it is missing or of another shape or dtype."""
+    """Overwrite a tensor with the array of that name.  Raises BadInput when it is missing or of another shape or dtype.
+
+    Float64 and float32 stand for each other: which of them there is depends on the device (tmrld.rl.devices).
+    """
     array = arrays.get(name)
     if array is None:
         raise BadInput(f"the checkpoint lacks '{name}': it was made by another version or with other options")
     source = torch.from_numpy(np.array(array, copy=True))
-    if source.shape != tensor.shape or source.dtype != tensor.dtype:
+    same_type = source.dtype == tensor.dtype or {source.dtype, tensor.dtype} == {torch.float32, torch.float64}
+    if source.shape != tensor.shape or not same_type:
         raise BadInput(
             f"'{name}' of the checkpoint is {source.dtype} {tuple(source.shape)}, the run needs {tensor.dtype} "
             f"{tuple(tensor.shape)}: restore it with the options that it was made with"
@@ -70,8 +78,19 @@ def generator_array(generator: Generator) -> Array:
 
 
 def restore_generator(generator: Generator, array: Array) -> None:
-    """The inverse of `generator_array`.  Raises BadInput for a state of another kind of device or version of torch."""
+    """The inverse of `generator_array`.  Raises BadInput for a state of another version of torch.
+
+    A state of another kind of device, which is of another size, seeds the generator: a run goes on wherever it is resumed, with
+    other noise than it would have had.
+    """
+    state = torch.from_numpy(np.array(array, copy=True))
+    if state.shape != generator.get_state().shape:
+        log.warning(
+            "the checkpoint was made on another kind of device: noise is drawn anew, so this is not the same run to the bit"
+        )
+        generator.manual_seed(int.from_bytes(sha256(state.numpy().tobytes()).digest()[:8], "little", signed=True))
+        return
     try:
-        generator.set_state(torch.from_numpy(np.array(array, copy=True)))
+        generator.set_state(state)
     except (RuntimeError, TypeError) as error:
         raise BadInput(f"the checkpoint's random state does not fit this device or version of torch: {error}") from error

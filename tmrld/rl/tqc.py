@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from tmrld.rl.devices import widest_float
 from tmrld.rl.networks import Critics, Observation
 from tmrld.rl.sac import SAC
 
@@ -37,10 +38,14 @@ def quantile_loss(values: Tensor, target: Tensor) -> Tensor:
     Averaged over critics, quantiles, atoms and batch.
 
     A quantile meets hundreds of atoms.  Rather than each with each, sums over all that are near or far, above or below, are taken,
-    which are differences of running sums; in float64, as these are large and their differences small.
+    which are differences of running sums; in the widest float that there is (tmrld.rl.devices), and around the mean atom, as the
+    sums are large and their differences small.
     """
-    quantiles, atoms = values.shape[1], target.T.double().contiguous()  # (batch, atoms)
-    value = values.flatten(0, 1).T.double().contiguous()  # (batch, members · quantiles)
+    quantiles, wide = values.shape[1], widest_float(values.device)
+    atoms = target.T.to(wide)  # (batch, atoms)
+    middle = atoms.mean(dim=1, keepdim=True)
+    atoms = (atoms - middle).contiguous()
+    value = (values.flatten(0, 1).T.to(wide) - middle).contiguous()  # (batch, members · quantiles)
     share = ((torch.arange(quantiles, device=values.device) + 0.5) / quantiles).repeat(len(values))
     totals = [functional.pad(power.cumsum(dim=1), (1, 0)) for power in (atoms, atoms.square())]
     with torch.no_grad():

@@ -55,6 +55,7 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.records import Record
 from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, JournalEntry, pack
+from tmrld.trainer.device import choose, look, spoken
 from tmrld.trainer.given import Files, demonstrations_to_learn_from, policy_to_start_from
 from tmrld.trainer.health import DIVERGED, Health, Report, Verdict
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
@@ -96,6 +97,8 @@ class TrainerEngine:
         self._revision = 0
         """That of the options in use; 0 until some are."""
         self._device = device
+        self._where = ""
+        """The device in words, once it is chosen."""
         self._files = files or {}
         self._algorithm_options = AlgorithmOptions.model_validate(config["algorithm"])
         self._network_options = NetworkOptions.model_validate(config["network"])
@@ -129,8 +132,8 @@ class TrainerEngine:
         begins_with_weights = checkpoint is None and bool(self._training.start_from)
         if not begins_with_weights:  # or nothing is collected before workers have them, rather than with random actions
             self._grant(granted_transitions(self._algorithm_options, self._training, counters.updates))
-        _prepare_torch(self._device)  # takes seconds, in which workers collect what was just granted
         try:
+            self._choose_device()  # importing torch takes seconds, in which workers collect what was just granted
             self._wait_until(lambda: self._spec is not None, "waits for a worker to describe the environment")
             assert self._spec is not None
             loop = self._make_loop(self._spec)
@@ -147,6 +150,14 @@ class TrainerEngine:
             self._writer.shutdown()
             self._journal.close()
             self._cache.close()
+
+    def _choose_device(self) -> None:
+        """Find out where to compute, and say it.  Raises BadInput where the device that is asked for is not there."""
+        _prepare_torch()
+        seen = look()
+        asked, self._device = self._device, choose(self._device, seen)
+        self._where = f"computes on {spoken(self._device, seen)}"
+        log.info("the training of %s %s: trainer.device is %s, and torch sees %s", self._run, self._where, asked, seen)
 
     def _make_loop(self, spec: EnvSpec) -> TrainingLoop:
         algorithm = make_algorithm(self._algorithm_options, self._network_options, spec, self._training.seed, self._device)
@@ -391,7 +402,7 @@ class TrainerEngine:
         values = measurements(loop, self._pace)
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
         self._tell(self._health.report(Report(counters.updates, values)))
-        state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", "")
+        state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", self._where)
         self._say(state, detail, values)
 
     def _checkpoint(self, loop: TrainingLoop, *, last: bool = False) -> None:
@@ -475,7 +486,8 @@ class TrainerEngine:
     @property
     def _shown(self) -> dict[str, Any]:
         """What every status says besides its sentence."""
-        return {**self._values, "revision": self._revision, "health": [each.to_plain() for each in self._health.standing]}
+        standing = [each.to_plain() for each in self._health.standing]
+        return {**self._values, "device": self._device, "revision": self._revision, "health": standing}
 
     def _say(self, state: str, detail: str, values: dict[str, float] | None = None) -> None:
         """Report what the engine does, when that has changed."""
@@ -591,7 +603,7 @@ class Pace:
         return values
 
 
-def _prepare_torch(device: str) -> None:
+def _prepare_torch() -> None:
     """Import torch, and set what holds for the whole process: one thread, denormals flushed, since they are very slow, and memory
     used again.
     """
@@ -600,10 +612,6 @@ def _prepare_torch(device: str) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(
-            f"trainer.device is {device!r}, but this build of torch sees no CUDA device: use 'cpu', or install a CUDA build"
-        )
 
 
 def run(port: EnginePort, arguments: dict[str, Any]) -> None:
