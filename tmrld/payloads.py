@@ -38,6 +38,8 @@ MIXED = "mixed"
 """The actor of an episode in which more than one kind chose actions."""
 
 PURPOSES = ("train", "evaluation")
+POLICY = "policy"
+"""Whose state a chunk carries."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Chunk:
 
     ``incarnation`` and ``number`` identify it for ever: a random id of the worker's store and a count within it.
     ``ended`` is "", "terminated" or "truncated"; the last chunk of an episode has ``summary``.
-    A recurrent policy's state before the first step is in ``state`` (empty otherwise).
+    Where a run asks for it, ``state`` has what a policy that remembers knew before each step, under `POLICY`: (steps, size) float16.
     """
 
     run: str

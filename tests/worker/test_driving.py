@@ -18,7 +18,7 @@ from tmrld.envs.sim.tracks import named
 from tmrld.envs.trackmania.spec import flavour_spec
 from tmrld.errors import BadInput, GameError
 from tmrld.worker import driving
-from tmrld.worker.driving import Nobody, chooser, driven, drives, drives_the_game, for_a_person, usual_policy
+from tmrld.worker.driving import Driver, Nobody, driven, driver_named, drives, drives_the_game, for_a_person, usual_policy
 from tmrld.worker.episode import Choice, Episode
 
 SHORT = EnvironmentOptions(max_steps=6)
@@ -53,7 +53,7 @@ def test_the_pace_is_that_of_the_steps(env: Env) -> None:
             reset_ended = time.perf_counter()
             return result
 
-    (drive,) = driven(Timed(env), SHORT, full_gas, (0,))
+    (drive,) = driven(Timed(env), SHORT, Driver(full_gas), (0,))
     assert 0.0 < drive.seconds <= time.perf_counter() - reset_ended
     assert drive.steps_per_s == drive.summary.steps / drive.seconds
 
@@ -74,7 +74,7 @@ def test_a_person_who_takes_over_ends_the_episode_and_is_waited_for(env: Any) ->
         said.append(sentence)
         world.user_drives = False
 
-    first, second = driven(env, SHORT, choose, (0, 1), say=hand_back)
+    first, second = driven(env, SHORT, Driver(choose), (0, 1), say=hand_back)
     assert (first.taken_over, first.summary.steps) == (True, 4)  # the look that follows the third action
     assert (second.taken_over, second.summary.steps, second.seed) == (False, 6, 1)
     assert said == [
@@ -102,20 +102,20 @@ class Audience(Nobody):
 
 def test_an_episode_that_is_given_up_is_driven_again(env: Env) -> None:
     audience = Audience(2, 99, 99)
-    found = list(driven(env, SHORT, full_gas, (3, 4), audience=audience))
+    found = list(driven(env, SHORT, Driver(full_gas), (3, 4), audience=audience))
     assert [(drive.seed, drive.summary.steps) for drive in found] == [(3, 6), (4, 6)]
     assert audience.seeds == [3, 3, 4]
 
 
 def test_whoever_looks_on_sees_the_reset_and_each_step(env: Env) -> None:
     audience = Audience(99)
-    list(driven(env, SHORT, full_gas, (0,), audience=audience))
+    list(driven(env, SHORT, Driver(full_gas), (0,), audience=audience))
     assert [steps for steps, _ in audience.seen] == list(range(7))
     assert [choice is None for _, choice in audience.seen] == [True, *[False] * 6]
 
 
 def test_whoever_looks_on_can_end_it(env: Env) -> None:
-    assert [drive.seed for drive in driven(env, SHORT, full_gas, range(100), audience=Audience(99, 99))] == [0, 1]
+    assert [drive.seed for drive in driven(env, SHORT, Driver(full_gas), range(100), audience=Audience(99, 99))] == [0, 1]
 
 
 def test_an_interface_of_ones_own_goes_by_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +139,8 @@ def test_an_interface_of_ones_own_goes_by_the_wall_clock(tmp_path: Path, monkeyp
 
 
 def test_a_person_who_drives_in_the_game_is_recorded_as_what_the_car_obeys() -> None:
-    choose = chooser("human", flavour_spec(EnvironmentOptions()), 0)
-    choice = choose((), {"held": (0.5, 0.0, -1.0)})
+    driver = driver_named("human", flavour_spec(EnvironmentOptions()), 0)
+    choice = driver.choose((), {"held": (0.5, 0.0, -1.0)})
     assert choice.action.tolist() == [0.5, 0.0, -1.0]
     assert (str(choice.action.dtype), choice.actor) == ("float32", "human")
 
@@ -202,7 +202,7 @@ def by_hand(tmp_path: Path) -> EnvironmentOptions:
 def test_an_episode_begins_when_the_person_is_at_the_start(env: Env, by_hand: EnvironmentOptions) -> None:
     said: list[str] = []
     game = OnTheWay(env, "finish", "menu", "elsewhere", "start")
-    found = list(driven(game, by_hand, chooser("human", flavour_spec(by_hand), 0), (0,), say=said.append))
+    found = list(driven(game, by_hand, driver_named("human", flavour_spec(by_hand), 0), (0,), say=said.append))
     assert [(drive.summary.steps, drive.summary.actor) for drive in found] == [(6, "human")]
     assert said == [
         "begin the race in the game (Delete or BackSpace): the episode begins when the car stands at the start",
@@ -214,20 +214,20 @@ def test_an_episode_begins_when_the_person_is_at_the_start(env: Env, by_hand: En
 
 def test_a_person_who_is_at_the_start_already_is_told_to_drive(env: Env, by_hand: EnvironmentOptions) -> None:
     said: list[str] = []
-    list(driven(OnTheWay(env), by_hand, full_gas, (0, 1), say=said.append))
+    list(driven(OnTheWay(env), by_hand, Driver(full_gas), (0, 1), say=said.append))
     assert said == ["drive: the episode has begun"] * 2
 
 
 def test_whoever_waits_for_a_race_is_told_each_hindrance_once(env: Env, by_hand: EnvironmentOptions) -> None:
     said: list[str] = []
     game = OnTheWay(env, "elsewhere", "silent for 1.0 s", "silent for 11.5 s", "gone", "elsewhere", "gone", "silent for 0.9 s")
-    list(driven(game, by_hand, full_gas, (0,), say=said.append))
+    list(driven(game, by_hand, Driver(full_gas), (0,), say=said.append))
     assert said[1:-1] == ["silent for 1.0 s", "gone"]
 
 
 def test_a_game_that_cannot_be_reached_at_first_is_an_error(env: Env, by_hand: EnvironmentOptions) -> None:
     with pytest.raises(GameError, match="tells nothing"):
-        list(driven(OnTheWay(env, "menu"), by_hand, full_gas, (0,)))
+        list(driven(OnTheWay(env, "menu"), by_hand, Driver(full_gas), (0,)))
 
 
 def test_whoever_has_enough_waits_for_no_race(env: Env, by_hand: EnvironmentOptions) -> None:
@@ -243,4 +243,4 @@ def test_whoever_has_enough_waits_for_no_race(env: Env, by_hand: EnvironmentOpti
         audience.has_enough = True
 
     game = OnTheWay(env, *["elsewhere"] * 1000)
-    assert list(driven(game, by_hand, full_gas, (0,), audience=audience, say=leave)) == []
+    assert list(driven(game, by_hand, Driver(full_gas), (0,), audience=audience, say=leave)) == []

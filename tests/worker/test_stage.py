@@ -13,7 +13,7 @@ import pytest
 from tmrld.envs.options import FULL_ID, EnvironmentOptions, RewardOptions
 from tmrld.envs.registry import make
 from tmrld.envs.trackmania.spec import flavour_spec
-from tmrld.worker.driving import Drive, driven
+from tmrld.worker.driving import Drive, Driver, driven
 from tmrld.worker.episode import Choice
 from tmrld.worker.stage import PAST, Stage
 
@@ -43,7 +43,7 @@ def until(condition: Callable[[], Any], what: str) -> None:
 
 
 def drive(env: Any, audience: Stage, *seeds: int) -> list[Drive]:
-    return list(driven(env, OPTIONS, lambda _o, _i: Choice(GAS, "scripted"), seeds, audience=audience))
+    return list(driven(env, OPTIONS, Driver(lambda _o, _i: Choice(GAS, "scripted")), seeds, audience=audience))
 
 
 def test_the_newest_step_is_shown_with_what_was_before(env: Any) -> None:
@@ -78,7 +78,7 @@ def test_only_the_newest_past_is_remembered() -> None:
     env = make(EnvironmentOptions(id=FULL_ID, max_steps=PAST + 20, reward=RewardOptions(min_steps=PAST + 20)))
     shown = stage(steps=PAST + 10)
     standing = Choice(np.zeros(3, np.float32), "scripted")
-    list(driven(env, OPTIONS, lambda _o, _i: standing, (0,), audience=shown))
+    list(driven(env, OPTIONS, Driver(lambda _o, _i: standing), (0,), audience=shown))
     env.close()
     assert shown.newest is not None
     assert len(shown.newest.past) == PAST
@@ -106,7 +106,7 @@ def test_whoever_drives_by_keys_begins_each_episode_and_chooses_each_action(env:
     found: list[Drive] = []
 
     def run() -> None:
-        found.extend(driven(env, OPTIONS, shown.choose, (0, 1), audience=shown))
+        found.extend(driven(env, OPTIONS, Driver(shown.choose), (0, 1), audience=shown))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -132,7 +132,7 @@ def test_whoever_wants_to_begin_again_may(env: Any) -> None:
         shown.again = calls == 3
         return Choice(GAS, "scripted")
 
-    found = list(driven(env, OPTIONS, choose, (0,), audience=shown))
+    found = list(driven(env, OPTIONS, Driver(choose), (0,), audience=shown))
     assert [each.summary.steps for each in found] == [6]
     assert calls == 3 + 6
 

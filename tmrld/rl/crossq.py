@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from tmrld.payloads import EnvSpec
 from tmrld.rl.networks import Critics, Observation
 from tmrld.rl.options import NetworkOptions
+from tmrld.rl.recurrence import both
 from tmrld.rl.sac import SAC
 
 MOMENTUM = 0.01
@@ -101,9 +102,10 @@ class CrossQ(SAC):
     def _now_and_next(
         self, observation: Observation, action: Tensor, next_observation: Observation, next_action: Tensor
     ) -> tuple[Tensor, Tensor]:
-        both = {name: torch.cat((tensor, next_observation[name])) for name, tensor in observation.items()}
         self.critics.train()
-        values, next_values = self.critics(both, torch.cat((action, next_action))).chunk(2, dim=1)
+        values, next_values = self.critics(both(observation, next_observation), torch.cat((action, next_action))).chunk(
+            2, dim=1
+        )
         return values, next_values.detach().amin(dim=0)
 
     def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:

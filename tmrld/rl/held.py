@@ -13,7 +13,8 @@ import torch
 from tmrld.payloads import Array
 from tmrld.rl import snapshots
 from tmrld.rl.normaliser import Normaliser
-from tmrld.rl.policy import FIRST_LAYER, Policy
+from tmrld.rl.options import NetworkOptions
+from tmrld.rl.policy import Policy, first_layer
 
 WEIGHT, BIAS = "held.weight", "held.bias"
 """In a checkpoint."""
@@ -25,9 +26,9 @@ class Hold:
     ``weight`` and ``bias`` are those of its first layer, for such inputs.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        parameters = dict(policy.named_parameters())
-        self._weight, self._bias = parameters[f"{FIRST_LAYER}.weight"], parameters[f"{FIRST_LAYER}.bias"]
+    def __init__(self, policy: Policy, options: NetworkOptions) -> None:
+        parameters, name = dict(policy.named_parameters()), first_layer(options)
+        self._weight, self._bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
         self.weight, self.bias = self._weight.detach().clone(), self._bias.detach().clone()
 
     def follow(self, normaliser: Normaliser) -> None:
@@ -42,11 +43,11 @@ class Hold:
         return {WEIGHT: snapshots.to_array(self.weight), BIAS: snapshots.to_array(self.bias)}
 
     @classmethod
-    def restored(cls, policy: Policy, arrays: Mapping[str, Array]) -> Hold | None:
+    def restored(cls, policy: Policy, options: NetworkOptions, arrays: Mapping[str, Array]) -> Hold | None:
         """The hold on a policy when the checkpoint was made; None if there was none.  Raises BadInput as `snapshots.fill` does."""
         if WEIGHT not in arrays:
             return None
-        hold = cls(policy)
+        hold = cls(policy, options)
         snapshots.fill(hold.weight, arrays, WEIGHT)
         snapshots.fill(hold.bias, arrays, BIAS)
         return hold

@@ -35,6 +35,9 @@ def _silu(values: Array) -> None:
 ACTIVATIONS: dict[str, Callable[[Array], None]] = {"relu": _relu, "tanh": _tanh, "silu": _silu}
 
 
+RECURRENCE = ("read", "input", "state")
+"""The layers of tmrld.rl.recurrence."""
+
 Product = Callable[[Array, Array, Array], object]
 """Writes a weight, (outputs, inputs), times inputs, into its third argument."""
 
@@ -42,6 +45,20 @@ Product = Callable[[Array, Array, Array], object]
 def _rows_dot(weight: Array, rows: Array, out: Array) -> None:
     """Of many inputs, (count, inputs), to (count, outputs)."""
     np.dot(rows, weight.T, out=out)
+
+
+def _layer_of(tensors: Mapping[str, Array], name: str) -> tuple[Array, Array]:
+    """Weight and bias of a layer."""
+    return np.ascontiguousarray(tensors[f"{name}.weight"]), tensors[f"{name}.bias"]
+
+
+def _through(layer: tuple[Array, Array], values: Array, product: Product) -> Array:
+    """What a layer makes of its inputs, (…, inputs) → (…, outputs), without an activation."""
+    weight, bias = layer
+    out = np.empty((*values.shape[:-1], len(bias)), np.float32)
+    product(weight, values, out)
+    out += bias
+    return out
 
 
 def _normalised(values: Array) -> Array:
@@ -124,11 +141,13 @@ class Actor:
         self._activate = ACTIVATIONS[options.activation]
         hidden = trunk_layers(0, options, options.hidden)
         names = [*(f"trunk.layers.{index}" for index in range(len(hidden))), "head"]
-        self._layers = [(np.ascontiguousarray(tensors[f"{name}.weight"]), tensors[f"{name}.bias"]) for name in names]
+        self._layers = [_layer_of(tensors, name) for name in names]
+        self._recurrence = [_layer_of(tensors, f"encoder.recurrence.{name}") for name in RECURRENCE] if options.gru else []
         self._outs = [np.empty_like(bias) for _, bias in self._layers]
         self._images = self._image_readers(tensors)
         self._vector_size = vector_size(spec)
-        self._inputs = np.empty(self._layers[0][0].shape[1], np.float32)
+        first, *_ = (*self._recurrence, *self._layers)
+        self._inputs = np.empty(first[0].shape[1], np.float32)
         self._batch: list[Array] = []
 
     def _image_readers(self, tensors: Mapping[str, Array]) -> list[tuple[int, _ImageReader]]:
@@ -141,21 +160,28 @@ class Actor:
             readers.append((self.spec.parts.index(part), _ImageReader(part, shapes, layers, self._activate)))
         return readers
 
+    def begin(self) -> Array:
+        """What is remembered at an episode's begin: a new (gru,) float32; of size 0 for a policy that remembers nothing."""
+        return np.zeros(self._options.gru, np.float32)
+
     def act(
         self,
         observation: Sequence[Array] | Array,
         deterministic: bool,
         rng: np.random.Generator,
         noise: Array | None = None,
+        state: Array | None = None,
     ) -> Array:
         """The action for the environment's observation (see tmrld.rl.observations): a new (action_size,) float32 in [-1, 1].
 
         Deterministic: tanh(mean); otherwise drawn from the policy, with ``noise`` (action_size,), standard normal, or with ``rng``
-        where there is none.  Raises BadInput for an observation of other sizes.
+        where there is none.  ``state`` is what is remembered of the episode, from `begin` on; it is brought up to date.  Raises
+        BadInput for an observation of other sizes, and where a policy that remembers gets no state.
         """
         flatten(self.spec, observation, self._inputs[: self._vector_size])
         self._read_images(observation, self._inputs)
-        head = self._run(self._inputs, self._outs, np.dot)
+        values = self._inputs if not self._recurrence else self._remember(self._inputs, self._state_of(state), np.dot)
+        head = self._run(values, self._outs, np.dot)
         return self._actions(head, deterministic, rng, noise)
 
     def act_many(
@@ -164,21 +190,56 @@ class Actor:
         deterministic: bool,
         rng: np.random.Generator,
         noise: Array | None = None,
+        states: Sequence[Array] | None = None,
     ) -> Array:
         """The actions for so many observations at once, with so many rows of ``noise``: a new (observations, action_size) float32.
+
+        ``states`` are what is remembered of the episode of each; they are brought up to date.
 
         Row i is what `act` gives for observation i, with the same noise from ``rng`` if the calls follow one another, but for
         float32's rounding, some 1e-6: the products are summed in another order.  Raises BadInput as `act` does.
         """
         count = len(observations)
         if count == 1:  # a product of a matrix and a vector is the faster one
-            return self.act(observations[0], deterministic, rng, None if noise is None else noise[0])[None]
+            state = None if states is None else states[0]
+            return self.act(observations[0], deterministic, rng, None if noise is None else noise[0], state)[None]
         values, *outs = self._rows(count)
         flatten_many(self.spec, observations, values[:, : self._vector_size])
         if self._images:
             for observation, row in zip(observations, values, strict=True):
                 self._read_images(observation, row)
+        if self._recurrence:
+            if states is None:
+                states = [self._state_of(None)]
+            together = np.stack([self._state_of(state) for state in states])
+            values = self._remember(values, together, _rows_dot)
+            for state, new in zip(states, together, strict=True):
+                state[:] = new
         return self._actions(self._run(values, outs, _rows_dot), deterministic, rng, noise)
+
+    def _state_of(self, state: Array | None) -> Array:
+        """The state, if it is one of this policy.  Raises BadInput."""
+        if state is None or state.shape != (self._options.gru,):
+            given = "none was given" if state is None else f"one of the shape {state.shape} was given"
+            raise BadInput(
+                f"this policy remembers {self._options.gru} values of an episode, and {given}: begin each episode with what "
+                "Actor.begin() returns, and hand it to each action of that episode"
+            )
+        return state
+
+    def _remember(self, values: Array, state: Array, product: Product) -> Array:
+        """What is seen, and what is remembered of it and of all before, side by side (tmrld.rl.recurrence); changes ``state``."""
+        read, of_input, of_state = self._recurrence
+        seen = _through(read, values, product)
+        self._activate(seen)
+        size = self._options.gru
+        inputs, states = _through(of_input, seen, product), _through(of_state, state, product)
+        gates = inputs[..., : 2 * size] + states[..., : 2 * size]
+        gates = 0.5 * (1.0 + np.tanh(0.5 * gates))  # the sigmoid, in a form that cannot overflow
+        reset, update = gates[..., :size], gates[..., size:]
+        new = np.tanh(inputs[..., 2 * size :] + reset * states[..., 2 * size :])
+        state += (1.0 - update) * (new - state)
+        return np.concatenate((seen, state), axis=-1)
 
     def _run(self, values: Array, outs: Sequence[Array], product: Product) -> Array:
         """What the head makes of inputs; ``outs`` are where each layer writes, and the last of them is returned."""

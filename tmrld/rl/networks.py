@@ -9,17 +9,23 @@ A policy's tensors, as a Weights file holds them, all float32:
 ======================================  ================================================================================
 ``encoder.images.I.layers.N.weight``    (outputs, inputs, kernel, kernel): convolution N that reads image part I of the spec
 ``encoder.images.I.layers.N.bias``      (outputs,)
+``encoder.recurrence.read.weight``      (gru, inputs): what is remembered from (tmrld.rl.recurrence)
+``encoder.recurrence.read.bias``        (gru,)
+``encoder.recurrence.input.weight``     (3 · gru, gru): of what is read, for r, z and n
+``encoder.recurrence.input.bias``       (3 · gru,)
+``encoder.recurrence.state.weight``     (3 · gru, gru): of what is remembered, for r, z and n
+``encoder.recurrence.state.bias``       (3 · gru,)
 ``trunk.layers.N.weight``               (outputs, inputs): hidden layer N, as tmrld.rl.trunks lists them
 ``trunk.layers.N.bias``                 (outputs,)
 ``head.weight``                         (2 · action_size, inputs): means, then logarithms of deviations
 ``head.bias``                           (2 · action_size,)
 ======================================  ================================================================================
 
-Both numbers count from 0; without images there is no encoder.  The activation follows each layer but the head, and those of a trunk
-as tmrld.rl.trunks says.  What enters the
-first hidden layer is the flat vector (tmrld.rl.observations: scaled parts, then the action buffer), then for each image part what its
-last convolution gives, flattened from (channels, height, width).  The first convolution reads the image divided by the part's
-``scale``, as (history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
+Both numbers count from 0; a policy without images and without `NetworkOptions.gru` has no encoder.  The activation follows each
+layer but the head, those of a trunk as tmrld.rl.trunks says, and of a recurrence the first.  What enters the first layer behind the
+convolutions, which is ``read`` where there is one, is the flat vector (tmrld.rl.observations: scaled parts, then the action buffer),
+then for each image part what its last convolution gives, flattened from (channels, height, width).  The first convolution reads the
+image divided by the part's ``scale``, as (history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
 """
 
 from __future__ import annotations
@@ -36,6 +42,7 @@ from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.optimizers import Optimizer
 from tmrld.rl.options import NetworkOptions
+from tmrld.rl.recurrence import PLACES, STATE, Recurrence
 from tmrld.rl.trunks import trunk_layers, trunk_size
 
 Observation = dict[str, Tensor]
@@ -169,15 +176,30 @@ def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generato
 
 
 class Encoder(nn.Module):
-    """Makes one vector of an observation, (batch, size): the flat vector as it is, then what is read from each image."""
+    """Makes one vector of an observation, (batch, size): the flat vector as it is, then what is read from each image.
+
+    With `NetworkOptions.gru`, what tmrld.rl.recurrence makes of these, for each place of the windows that is wanted.
+    """
 
     def __init__(self, spec: EnvSpec, options: NetworkOptions, generator: Generator) -> None:
         super().__init__()
         self.images = image_readers(spec, options, 1, generator)
         self.size = vector_size(spec) + images_size(spec, options)
+        if options.gru:
+            activation = ACTIVATIONS[options.activation]
+            self.recurrence = Recurrence(self.size, options.gru, activation, lambda a, b: Linear(a, b, generator))
+            self.size = self.recurrence.size
+        self._recurrent = options.gru > 0
         self._names = [part.name for part in image_parts(spec)]
 
     def forward(self, observation: Observation) -> Tensor:
+        if self._recurrent:
+            windows = len(observation[VECTOR])
+            seen = self._seen(_in_a_row(observation))
+            return self.recurrence(seen, windows, observation[PLACES], observation.get(STATE))  # type: ignore[no-any-return]
+        return self._seen(observation)
+
+    def _seen(self, observation: Observation) -> Tensor:
         if not self._names:
             return observation[VECTOR]
         read = [reader(observation[name]) for name, reader in zip(self._names, self.images, strict=True)]
@@ -185,24 +207,47 @@ class Encoder(nn.Module):
 
 
 class EnsembleEncoder(nn.Module):
-    """The same for several networks, each with convolutions of its own, and the action behind: (members, batch, size)."""
+    """The same for several networks, each with convolutions of its own, and the action behind: (members, batch, size).
+
+    What each remembers begins with nothing, whatever the policy knows.
+    """
 
     def __init__(self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> None:
         super().__init__()
         self.images = image_readers(spec, options, members, generator)
-        self.size = vector_size(spec) + images_size(spec, options) + spec.action_size
+        self.size = vector_size(spec) + images_size(spec, options)
+        if options.gru:
+            activation = ACTIVATIONS[options.activation]
+            self.recurrence = Recurrence(
+                self.size, options.gru, activation, lambda a, b: EnsembleLinear(members, a, b, generator)
+            )
+            self.size = self.recurrence.size
+        self.size += spec.action_size
+        self._recurrent = options.gru > 0
         self._names = [part.name for part in image_parts(spec)]
         self._members = members
 
     def forward(self, observation: Observation, action: Tensor) -> Tensor:
+        if self._recurrent:
+            windows = len(observation[VECTOR])
+            remembered = self.recurrence(self._seen(_in_a_row(observation)), windows, observation[PLACES])
+            return torch.cat((remembered, action.expand(self._members, -1, -1)), dim=2)
         if not self._names:
             return torch.cat((observation[VECTOR], action), dim=1).expand(self._members, -1, -1)
+        return torch.cat((self._seen(observation), action.expand(self._members, -1, -1)), dim=2)
+
+    def _seen(self, observation: Observation) -> Tensor:
+        vector = observation[VECTOR].expand(self._members, -1, -1)
         read = [
             reader(observation[name]).unflatten(1, (self._members, -1)).movedim(1, 0)
             for name, reader in zip(self._names, self.images, strict=True)
         ]
-        vector, action = (values.expand(self._members, -1, -1) for values in (observation[VECTOR], action))
-        return torch.cat((vector, *read, action), dim=2)
+        return torch.cat((vector, *read), dim=2) if read else vector
+
+
+def _in_a_row(observation: Observation) -> Observation:
+    """What is seen in windows, (windows, positions, …), position after position: (windows · positions, …)."""
+    return {name: tensor.flatten(0, 1) for name, tensor in observation.items() if name not in (PLACES, STATE)}
 
 
 def normalised(values: Tensor) -> Tensor:

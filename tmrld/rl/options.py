@@ -282,6 +282,12 @@ class NetworkOptions(BaseModel):
         "of DQN (Nature 518, 529), which takes an eighth of the work.",
         json_schema_extra=new_run(),
     )
+    gru: Annotated[int, Field(ge=0, le=4096)] = Field(
+        default=0,
+        description="How many values policy and critics each remember of an episode, in a gated recurrent unit before their hidden "
+        "layers (arXiv 1406.1078; arXiv 2110.05038, 128); 0: they know no more than what an observation shows.",
+        json_schema_extra=new_run(),
+    )
     critic_layer_norm: bool = Field(
         default=True,
         description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
@@ -331,4 +337,19 @@ class ReplayOptions(BaseModel):
         description="Share of each batch that is drawn from the demonstrations, if there are any.  arXiv 2302.02948 (RLPD), "
         "section 4.1 (0.5).",
         json_schema_extra=restart(),
+    )
+    sequence_length: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="With network.gru, how many steps on end are learned from in a window of an episode; an update draws as many "
+        "windows as make up a batch.  R2D2 (Kapturowski et al. 2019), 80; arXiv 2110.05038, 64.",
+        json_schema_extra=restart("steps"),
+    )
+    burn_in: int = Field(
+        default=8,
+        ge=0,
+        le=1000,
+        description="With network.gru, how many steps before these are read, so that something is remembered.  R2D2, section 3 (40).",
+        json_schema_extra=restart("steps"),
     )

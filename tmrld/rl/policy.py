@@ -17,8 +17,10 @@ from tmrld.payloads import EnvSpec
 from tmrld.rl.networks import Encoder, Linear, Observation, Trunk
 from tmrld.rl.options import NetworkOptions
 
-FIRST_LAYER = "trunk.layers.0"
-"""Where the flat vector enters the policy, first of all its inputs, by the name of that layer in `Policy`."""
+
+def first_layer(options: NetworkOptions) -> str:
+    """Where the flat vector enters the policy, first of all its inputs: the name of that layer in `Policy`."""
+    return "encoder.recurrence.read" if options.gru else "trunk.layers.0"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ adjacent memory, which is most of the speed of sampling.  Images have a column e
 When it is full, whole chunks leave, oldest first.  A second ring lists the rows that are transitions in order of age, so what is
 drawn depends on the chunks inside and the random generator alone, not on where in memory they lie: a memory refilled with the same
 chunks in the same order draws the same batches.
+
+A memory that is to give windows of episodes, longer than a chunk, knows besides which transition follows which, and which state of
+the policy came with each, if it came.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ import numpy as np
 import psutil
 
 from tmrld.errors import BadInput
-from tmrld.payloads import Array, Chunk, EnvSpec
-from tmrld.rl import windows
+from tmrld.payloads import POLICY, Array, Chunk, EnvSpec
+from tmrld.rl import sequences, windows
 from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, scaled, vector_parts
 
 ROWS_PER_TRANSITION = 1.2
@@ -39,6 +42,11 @@ class Batch:
 
     With ``steps`` (batch,) float32 above 1, ``next_observation`` is seen so many steps after ``observation`` and ``reward`` is the
     discounted sum of what was earned in between.
+
+    A batch of windows (tmrld.rl.sequences) has observations of the axes (windows, positions, …), which show both kinds:
+    ``next_observation`` is ``observation``.  ``places`` and ``next_places`` (batch,) int64 say which of all positions, window after
+    window, each transition leads from and to.  ``state`` is what the policy remembered where each window begins, (windows, gru)
+    float32, if that is known.
     """
 
     observation: dict[str, Array]
@@ -47,6 +55,9 @@ class Batch:
     next_observation: dict[str, Array]
     terminated: Array
     steps: Array
+    places: Array | None = None
+    next_places: Array | None = None
+    state: Array | None = None
 
 
 def joined(*batches: Batch) -> Batch:
@@ -56,6 +67,17 @@ def joined(*batches: Batch) -> Batch:
         first, *_ = found = [getattr(batch, kind) for batch in batches]
         return {name: np.concatenate([each[name] for each in found]) for name in first}
 
+    def places(kind: str) -> Array | None:
+        found, before = [], 0
+        for batch in batches:
+            if (each := getattr(batch, kind)) is None:
+                return None
+            found.append(each + before)
+            windows, positions, *_ = batch.observation[VECTOR].shape
+            before += windows * positions
+        return np.concatenate(found)
+
+    states = [batch.state for batch in batches if batch.state is not None]
     return Batch(
         observation=observations("observation"),
         action=np.concatenate([batch.action for batch in batches]),
@@ -63,25 +85,31 @@ def joined(*batches: Batch) -> Batch:
         next_observation=observations("next_observation"),
         terminated=np.concatenate([batch.terminated for batch in batches]),
         steps=np.concatenate([batch.steps for batch in batches]),
+        places=places("places"),
+        next_places=places("next_places"),
+        state=np.concatenate(states) if len(states) == len(batches) else None,
     )
 
 
 class _Kept(NamedTuple):
-    """A chunk inside the memory."""
+    """A chunk inside the memory; ``last`` is the row of its last transition."""
 
     rows: int
     steps: int
     offset: int
+    episode: str
+    last: int
 
 
 class Replay:
     """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
-    ``rows`` is for who knows what will come, so that none of it has to leave.  Raises BadInput for a spec it cannot hold, and when
-    the columns would need more memory than the machine has free.
+    ``rows`` is for who knows what will come, so that none of it has to leave.  With ``linked``, `sample_windows` can be used, and
+    with ``state`` values per step that a policy remembers, they are kept.  Raises BadInput for a spec it cannot hold, and when the
+    columns would need more memory than the machine has free.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int, rows: int | None = None) -> None:
+    def __init__(self, spec: EnvSpec, capacity: int, rows: int | None = None, *, linked: bool = False, state: int = 0) -> None:
         check_spec(spec)
         if capacity < 1:
             raise BadInput(f"the replay memory is to hold {capacity} transitions: it must hold at least 1")
@@ -101,7 +129,15 @@ class Replay:
         self._before = self._vector_columns(0)
         self._after = self._vector_columns(1)
 
+        self._linked = linked
+        self._state_size = state
         self._check_memory()
+        links = self._row_capacity if linked else 0
+        self._previous = np.empty(links, self._row_type)
+        self._following = np.empty(links, self._row_type)
+        self._states = np.empty((links, state), np.float16)
+        self._unfinished: dict[str, tuple[int, int]] = {}
+        """Of episodes that may go on: the row of the last transition that is known, and how many steps went before the next."""
         self._records = np.empty((self._row_capacity, self._width), np.float32)
         self._images = {part.name: np.empty((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
         self._ages = np.empty(self._row_capacity, np.min_scalar_type(self._depth))
@@ -127,6 +163,7 @@ class Replay:
         """What the columns take when they are full."""
         images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
         row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
+        row += (2 * self._row_type.itemsize + 2 * self._state_size) if self._linked else 0
         return self._row_capacity * row + self.capacity * self._row_type.itemsize
 
     def append(self, chunk: Chunk, offset: int = 0) -> int:
@@ -145,10 +182,12 @@ class Replay:
         self._write(chunk, start, rows)
         places = (start + chunk.lead + np.arange(chunk.steps)) % self._row_capacity
         self._transitions[(self._oldest + self._count + np.arange(chunk.steps)) % self.capacity] = places
+        if self._linked:
+            self._link(chunk, places)
         self._next_row = (start + rows) % self._row_capacity
         self._rows += rows
         self._count += chunk.steps
-        self._chunks.append(_Kept(rows, chunk.steps, offset))
+        self._chunks.append(_Kept(rows, chunk.steps, offset, chunk.episode, int(places[-1])))
         return chunk.steps
 
     def sample(self, batch_size: int, rng: np.random.Generator, n_step: int = 1, gamma: float = 1.0) -> Batch:
@@ -177,6 +216,60 @@ class Replay:
             terminated=self._records[last, self._columns["terminated"].start],
             steps=steps.astype(np.float32),
         )
+
+    def sample_windows(
+        self, count: int, rng: np.random.Generator, length: int, burn_in: int, n_step: int = 1, gamma: float = 1.0
+    ) -> Batch:
+        """Draw that many windows (tmrld.rl.sequences) of a ``linked`` memory, around transitions of which each is as likely as any.
+
+        All that each learns from, up to ``length`` transitions, are the rows of the batch; each looks ahead as in `gather`, and from
+        one chunk into the next.  Raises BadInput on an empty memory.
+        """
+        if not self._count:
+            raise BadInput("the replay memory is empty: append a chunk before sampling")
+        drawn = self._transitions[(self._oldest + rng.integers(0, self._count, count)) % self.capacity].astype(np.int64)
+        before = rng.integers(0, length, count)
+        found = sequences.windows_around(drawn, before, self._previous, self._following, burn_in, length, n_step - 1)
+        return self._batch_of(found, n_step, gamma)
+
+    def _batch_of(self, found: sequences.Windows, n_step: int, gamma: float) -> Batch:
+        """All transitions that these windows learn from."""
+        exists = np.arange(found.rows.shape[1]) < found.count[:, None]
+        rewards = np.where(exists, self._records[found.rows, self._columns["reward"].start], np.float32(0.0))
+        total = rewards.copy()
+        for ahead in range(1, n_step):
+            total[:, :-ahead] += np.float32(gamma**ahead) * rewards[:, ahead:]
+        window, place = np.nonzero(found.learned)
+        steps = np.minimum(found.count[window] - place, n_step)
+        rows, last = found.rows[window, place], found.rows[window, place + steps - 1]
+        observation = self._observed_in(found)
+        return Batch(
+            observation=observation,
+            action=self._records[rows, self._columns["action"]],
+            reward=total[window, place],
+            next_observation=observation,
+            terminated=self._records[last, self._columns["terminated"].start],
+            steps=steps.astype(np.float32),
+            places=window * found.positions + place,
+            next_places=window * found.positions + place + steps,
+            state=self._states[found.rows[:, 0]].astype(np.float32) if self._state_size else None,
+        )
+
+    def _observed_in(self, found: sequences.Windows) -> dict[str, Array]:
+        """What is seen at each position: before each transition, and after the last one, which stands for all beyond it too."""
+        rows = np.concatenate((found.rows, found.rows[:, -1:]), axis=1).reshape(-1)
+        ended = (np.arange(found.positions) >= found.count[:, None]).reshape(-1)
+        shape = (len(found.rows), found.positions)
+        window = self._window(rows)
+        records = self._vectors(window)
+        vector = records.take(self._before, axis=1)
+        vector[ended] = records[ended].take(self._after, axis=1)
+        observation = {VECTOR: vector.reshape(*shape, -1)}
+        for part in self._image_parts:
+            before, after = (window[:, of(part.history, self._depth)] for of in (windows.before, windows.after))
+            frames = self._images[part.name].take(np.where(ended[:, None], after, before), axis=0)
+            observation[part.name] = (frames if part.history else frames[:, 0]).reshape(*shape, *part.observed_shape)
+        return observation
 
     def _window(self, rows: Array) -> Array:
         """The rows that the observations before and after these rows are made of: (batch, depth + 1)."""
@@ -251,9 +344,27 @@ class Replay:
             self._records[there, self._columns["reward"].start] = chunk.columns["reward"][here]
             self._records[there, self._columns["terminated"].start] = chunk.columns["terminated"][here]
 
+    def _link(self, chunk: Chunk, places: Array) -> None:
+        """Note which transitions of this chunk, at these rows, follow which, and what the policy remembered at each."""
+        self._previous[places[1:]], self._following[places[:-1]] = places[:-1], places[1:]
+        self._previous[places[0]] = self._following[places[-1]] = sequences.NONE
+        row, steps = self._unfinished.pop(chunk.episode, (0, -1))
+        if steps == chunk.first_step:
+            self._previous[places[0]], self._following[row] = row, places[0]
+        if not chunk.ended:
+            self._unfinished[chunk.episode] = int(places[-1]), chunk.first_step + chunk.steps
+        if self._state_size:
+            state = chunk.state.get(POLICY)
+            self._states[places] = 0.0 if state is None else state
+
     def _evict(self) -> None:
         """Let the oldest chunk go."""
         oldest = self._chunks.popleft()
+        if self._linked:
+            if (follows := self._following[oldest.last]) != sequences.NONE:
+                self._previous[follows] = sequences.NONE
+            elif self._unfinished.get(oldest.episode, (sequences.NONE, 0))[0] == oldest.last:
+                del self._unfinished[oldest.episode]
         self._rows -= oldest.rows
         self._oldest = (self._oldest + oldest.steps) % self.capacity
         self._count -= oldest.steps
@@ -301,5 +412,14 @@ class Replay:
                 raise BadInput(
                     f"column '{column}' of {name} holds values that are not finite: the environment must not emit them"
                 )
+        state = chunk.state.get(POLICY)
+        if self._state_size and state is not None:
+            if state.shape != (chunk.steps, self._state_size) or state.dtype != "float16":
+                raise BadInput(
+                    f"what the policy remembered at the steps of {name} is {state.dtype} {state.shape}, and float16 "
+                    f"{(chunk.steps, self._state_size)} is needed: worker and trainer must use the same network"
+                )
+            if not np.isfinite(state).all():
+                raise BadInput(f"what the policy remembered at the steps of {name} is not finite: its weights have diverged")
         if np.any(chunk.columns["terminated"][:-1]) or np.any(chunk.columns["truncated"][:-1]):
             raise BadInput(f"{name} goes on after its episode's end: only its last row may be terminated or truncated")

@@ -43,7 +43,8 @@ from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
-from tmrld.rl.policy import FIRST_LAYER, Policy
+from tmrld.rl.policy import Policy, first_layer
+from tmrld.rl.recurrence import PLACES, STATE
 from tmrld.rl.replay import Batch
 from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
 
@@ -232,7 +233,7 @@ class SAC:
             for name, tensor in policy.state_dict().items():
                 snapshots.fill(tensor, tensors, name)
         self._started_from_weights = True
-        self._hold = Hold(self.policy)
+        self._hold = Hold(self.policy, self._network)
 
     def stats(self) -> dict[str, float]:
         """The table at the top of this file."""
@@ -241,7 +242,8 @@ class SAC:
     def policy_tensors(self) -> dict[str, Array]:
         """The parameters of the averaged policy, by their names in `Policy`, for inputs that are not normalised."""
         tensors = dict(self.averaged_policy.state_dict())
-        weight, bias = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
+        first = first_layer(self._network)
+        weight, bias = f"{first}.weight", f"{first}.bias"
         if self._hold is not None:
             tensors[weight], tensors[bias] = self._hold.weight, self._hold.bias
         else:
@@ -296,7 +298,7 @@ class SAC:
             snapshots.fill(self.temperature.log_alpha, arrays, "log_alpha")
             snapshots.restore_optimizer("temperature_optimizer", self.temperature.optimizer, arrays)
             self.temperature.refresh()
-        self._hold = Hold.restored(self.policy, arrays)
+        self._hold = Hold.restored(self.policy, self._network, arrays)
         snapshots.restore_generator(self._noise, arrays["noise"])
         snapshots.fill(self._critic_averages.sums, arrays, "critic_sums")
         snapshots.fill(self._policy_averages.sums, arrays, "policy_sums")
@@ -307,16 +309,24 @@ class SAC:
 
     def _observations(self, batch: Batch) -> tuple[Observation, Observation]:
         """Both observations on the device, their vectors normalised."""
-        observation, next_observation = (
-            {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-            for arrays in (batch.observation, batch.next_observation)
-        )
-        self.normaliser.see(observation[VECTOR])
+        observation = self._on_device(batch.observation)
+        if batch.places is not None and batch.next_places is not None:  # of windows: they share what is seen
+            places, next_places = (torch.from_numpy(each).to(self._device) for each in (batch.places, batch.next_places))
+            self.normaliser.see(observation[VECTOR].flatten(0, 1).index_select(0, places))
+            if batch.state is not None:
+                observation[STATE] = torch.from_numpy(batch.state).to(self._device)
+            both = observation | {PLACES: places}, observation | {PLACES: next_places}
+        else:
+            both = observation, self._on_device(batch.next_observation)
+            self.normaliser.see(observation[VECTOR])
         if self._hold is not None:
             self._follow_normaliser(self._hold)
-        for tensors in (observation, next_observation):
+        for tensors in both:
             tensors[VECTOR] = self.normaliser(tensors[VECTOR])
-        return observation, next_observation
+        return both
+
+    def _on_device(self, arrays: Mapping[str, Array]) -> Observation:
+        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
     def _follow_normaliser(self, hold: Hold) -> None:
         """The policy and its average go on as they are, until the time of the hold is over."""

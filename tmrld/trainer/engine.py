@@ -104,6 +104,8 @@ class TrainerEngine:
         self._network_options = NetworkOptions.model_validate(config["network"])
         self._replay_options = ReplayOptions.model_validate(config["replay"])
         self._training = TrainingOptions.model_validate(config["training"])
+        self._sends_state = bool(config.get("collection", {}).get("policy_state"))
+        """Whether workers tell what the policy remembered."""
         self._health = Health(self._algorithm_options)
         self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
         self._journal = Journal(layout.trainer_journal(run))
@@ -163,13 +165,22 @@ class TrainerEngine:
         algorithm = make_algorithm(self._algorithm_options, self._network_options, spec, self._training.seed, self._device)
         self._health.action_size = spec.action_size
         options = self._replay_options
-        demonstrations = demonstrations_to_learn_from(self._files, options.demonstrations, spec)
-        replay = Replay(spec, options.capacity)
+        gru = self._network_options.gru
+        demonstrations = demonstrations_to_learn_from(self._files, options.demonstrations, spec, linked=gru > 0)
+        replay = Replay(spec, options.capacity, linked=gru > 0, state=gru if self._sends_state else 0)
         if demonstrations is not None:
             for value in values_of(demonstrations, self._algorithm_options.gamma):
                 self._health.remember(value)
-        share = options.demonstration_share
-        return TrainingLoop(algorithm, replay, self._algorithm_options, self._training, demonstrations, share)
+        return TrainingLoop(
+            algorithm,
+            replay,
+            self._algorithm_options,
+            self._training,
+            demonstrations,
+            options.demonstration_share,
+            sequence_length=options.sequence_length if gru else 0,
+            burn_in=options.burn_in,
+        )
 
     def _start_from_weights(self, loop: TrainingLoop) -> None:
         name = self._training.start_from

@@ -21,7 +21,7 @@ from tmrld.storage.files import read_file
 
 Files = Mapping[str, str]
 
-OF_THE_POLICY = ("hidden", "activation", "log_std_min", "log_std_max")
+OF_THE_POLICY = ("hidden", "trunk", "gru", "activation", "log_std_min", "log_std_max")
 """The network options that make a policy what it is; `cnn` does, too, where there are images."""
 
 
@@ -41,8 +41,10 @@ def policy_to_start_from(files: Files, name: str, network: NetworkOptions, spec:
     return tensors
 
 
-def demonstrations_to_learn_from(files: Files, names: tuple[str, ...], spec: EnvSpec) -> Replay | None:
+def demonstrations_to_learn_from(files: Files, names: tuple[str, ...], spec: EnvSpec, *, linked: bool = False) -> Replay | None:
     """All transitions of these demonstrations, in this order, in a memory that none will have to leave; None for no names.
+
+    ``linked`` is as `Replay` has it.
 
     Raises BadInput for a damaged file, one of other spaces than the run's, and when they need more memory than is free.
     """
@@ -53,7 +55,7 @@ def demonstrations_to_learn_from(files: Files, names: tuple[str, ...], spec: Env
     steps = sum(steps for steps, _ in sizes)
     if not steps:
         return None
-    memory = Replay(spec, steps, steps + sum(lead for _, lead in sizes))
+    memory = Replay(spec, steps, steps + sum(lead for _, lead in sizes), linked=linked)
     for found in opened:
         for chunk in found.chunks:
             memory.append(chunk)

@@ -52,6 +52,9 @@ class TrainingLoop:
     ``demonstrations``, when there are any, are a memory of their own, which the given share of each batch is drawn from
     (symmetric sampling, arXiv 2302.02948, section 4.1); they count neither as collected nor for when updates are due.
 
+    With a ``sequence_length``, batches are made of windows of episodes (`Replay.sample_windows`), so many that about as many
+    transitions are learned from as without.
+
     Given the same state and the same order of calls it does the same, bit for bit (on a CPU).
     """
 
@@ -63,11 +66,15 @@ class TrainingLoop:
         training: TrainingOptions,
         demonstrations: Replay | None = None,
         demonstration_share: float = 0.0,
+        sequence_length: int = 0,
+        burn_in: int = 0,
     ) -> None:
         self.algorithm = algorithm
         self.replay = replay
         self.demonstrations = demonstrations
         self._demonstration_share = demonstration_share
+        self._sequence_length = sequence_length
+        self._burn_in = burn_in
         self.counters = Counters()
         self._options = options
         self._training = training
@@ -113,11 +120,19 @@ class TrainingLoop:
         options = self._options
         shown = round(self._demonstration_share * options.batch_size) if self.demonstrations is not None else 0
         batches = [
-            memory.sample(count, self._random, options.n_step, options.gamma)
+            self._drawn(memory, count)
             for memory, count in ((self.replay, options.batch_size - shown), (self.demonstrations, shown))
             if memory is not None and count
         ]
         return batches[0] if len(batches) == 1 else joined(*batches)
+
+    def _drawn(self, memory: Replay, count: int) -> Batch:
+        """So many transitions of this memory."""
+        options, length = self._options, self._sequence_length
+        if not length:
+            return memory.sample(count, self._random, options.n_step, options.gamma)
+        windows = max(1, round(count / length))
+        return memory.sample_windows(windows, self._random, length, self._burn_in, options.n_step, options.gamma)
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""

@@ -26,7 +26,7 @@ from tmrld.worker.once import Once
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 
 Choose = Callable[[Any, Mapping[str, Any]], Choice]
-"""Who drives: an observation and its info in, what is done about it out."""
+"""An observation and its info in, what is done about it out."""
 
 LOOK_S = 0.1
 """How often it is looked whether a person has let go of the controls, or has begun the race."""
@@ -38,6 +38,18 @@ AT_START_M = 30.0
 PATIENCE_S = 10.0
 LONGEST_S = 600.0
 """What a person gets at least: without new ground, and for an episode."""
+
+
+def _nothing() -> None:
+    """For drivers who remember nothing."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Who drives; ``begin`` is called before each episode, for who remembers."""
+
+    choose: Choose
+    begin: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -106,14 +118,14 @@ def drives(
 ) -> Iterator[Drive]:
     """Drive episodes with consecutive seeds, and yield each as it ends.
 
-    ``policy`` is one of those of `chooser`.  ``perturbed`` starts are those of evaluation episodes.  ``record`` keeps all steps.
+    ``policy`` is one of those of `driver_named`.  ``perturbed`` starts are those of evaluation episodes.  ``record`` keeps all steps.
     ``say`` is told what is waited for.  Raises BadInput for a policy that cannot drive here.
     """
     environment = make(options)
     try:
-        choose = chooser(policy, describe(environment, options), seed)
+        driver = driver_named(policy, describe(environment, options), seed)
         seeds = range(seed, seed + episodes)
-        yield from driven(environment, options, choose, seeds, perturbed=perturbed, record=record, say=say)
+        yield from driven(environment, options, driver, seeds, perturbed=perturbed, record=record, say=say)
     finally:
         environment.close()
 
@@ -121,7 +133,7 @@ def drives(
 def driven(
     environment: Env,
     options: EnvironmentOptions,
-    choose: Choose,
+    driver: Driver,
     seeds: Iterable[int],
     *,
     perturbed: bool = False,
@@ -148,12 +160,13 @@ def driven(
             if not audience.ready(seed, lambda seed=seed: environment.reset(seed=seed, options=start)):  # type: ignore[misc]
                 return
             plan = EpisodePlan("", "", name_of(options.track), "train" if record else "evaluation", seed, start)
+            driver.begin()
             episode = Episode(environment, spec, plan, CollectionOptions(), clock)
             if by_hand:
                 say(GO)
             began = time.perf_counter()
             chunks: list[Chunk] = []
-            summary = _drive(episode, choose, audience, chunks.append if record else lambda _: None)
+            summary = _drive(episode, driver.choose, audience, chunks.append if record else lambda _: None)
             if summary is not None:
                 seconds, taken_over = time.perf_counter() - began, bool(episode.info.get("user_drives"))
                 drive = Drive(seed, summary, seconds, taken_over, Recording(spec, tuple(chunks)) if record else None)
@@ -246,14 +259,14 @@ def usual_policy(options: EnvironmentOptions) -> str:
     return "scripted" if options.id in OURS and options.id != FULL_ID else "random"
 
 
-def chooser(policy: str, spec: EnvSpec, seed: int) -> Choose:
+def driver_named(policy: str, spec: EnvSpec, seed: int) -> Driver:
     """Who drives: "random"; "scripted" (our LIDAR flavours); "human", in the game itself; or the path of a weights file.
 
     Raises BadInput or WeightsError.
     """
     random = np.random.default_rng(seed)
     if policy == "random":
-        return lambda _observation, _info: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random")
+        return Driver(lambda _seen, _info: Choice(random.uniform(-1, 1, spec.action_size).astype(np.float32), "random"))
     if policy == "scripted":
         names = [part.name for part in spec.parts]
         if "speed" not in names or "lidar" not in names:
@@ -261,9 +274,9 @@ def chooser(policy: str, spec: EnvSpec, seed: int) -> Choose:
                 f"the scripted policy drives by speed and lidar, which {spec.id} does not show: use random, or a weights file"
             )
         speed, lidar = names.index("speed"), names.index("lidar")
-        return lambda observation, _info: Choice(scripted((observation[speed], observation[lidar])), "scripted")
+        return Driver(lambda seen, _info: Choice(scripted((seen[speed], seen[lidar])), "scripted"))
     if policy == "human":
-        return lambda _observation, info: Choice(np.array(info["held"], np.float32), "human")
+        return Driver(lambda _seen, info: Choice(np.array(info["held"], np.float32), "human"))
     path = Path(policy)
     if not path.is_file():
         raise BadInput(
@@ -275,5 +288,16 @@ def chooser(policy: str, spec: EnvSpec, seed: int) -> Choose:
         manifest, _ = unpack(data)
     except WeightsError as error:
         raise WeightsError(f"{path} cannot be used: {error}") from error
-    actor = load_actor(Weights(manifest, data), spec)
-    return lambda observation, _info: Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)
+    return driver_of_weights(Weights(manifest, data), spec)
+
+
+def driver_of_weights(weights: Weights, spec: EnvSpec) -> Driver:
+    """The deterministic policy of a weights file.  Raises WeightsError."""
+    actor, random = load_actor(weights, spec), np.random.default_rng(0)  # nothing is drawn from it
+    state = actor.begin()
+
+    def choose(observation: Any, _info: Mapping[str, Any]) -> Choice:
+        action = actor.act(observation, deterministic=True, rng=random, state=state)
+        return Choice(action, "policy", weights.manifest.version)
+
+    return Driver(choose, lambda: state.fill(0.0))

@@ -255,7 +255,8 @@ class WorkerEngine:
             return not begun[seed].info.get("user_drives", False)
 
         def choose(driven: Sequence[Episode]) -> list[Choice]:
-            actions = actor.act_many([episode.observation for episode in driven], deterministic=True, rng=self._random)
+            observations, states = [episode.observation for episode in driven], _states(actor, driven)
+            actions = actor.act_many(observations, deterministic=True, rng=self._random, states=states)
             return [Choice(action, "policy", version) for action in actions]
 
         def hold() -> bool:
@@ -340,13 +341,16 @@ class WorkerEngine:
         self._produced += len(driven)
         observations = [episode.observation for episode in driven]
         if self._expert is not None:
-            actions = self._expert.act_many(observations, deterministic=False, rng=self._random, noise=self._noise(driven))
+            states, noise = _states(self._expert, driven), self._noise(driven)
+            actions = self._expert.act_many(observations, deterministic=False, rng=self._random, noise=noise, states=states)
             return [Choice(action, "scripted") for action in actions]
         if self._actor is None:
             actions = self._random.uniform(-1, 1, (len(driven), self._spec.action_size)).astype(np.float32)
             return [Choice(action, "random") for action in actions]
-        actions = self._actor.act_many(observations, deterministic=False, rng=self._random, noise=self._noise(driven))
-        return [Choice(action, "policy", self._version) for action in actions]
+        states, noise = _states(self._actor, driven), self._noise(driven)
+        told = [state.copy() if self._collection.policy_state and state.size else None for state in states]
+        actions = self._actor.act_many(observations, deterministic=False, rng=self._random, noise=noise, states=states)
+        return [Choice(action, "policy", self._version, state) for action, state in zip(actions, told, strict=True)]
 
     def _noise(self, driven: Sequence[Episode]) -> Array:
         """The noise of the next step of these episodes, (episodes, action_size): each goes on with its own."""
@@ -498,6 +502,16 @@ def _make(options: EnvironmentOptions, cars: int) -> list[Env]:
             "where the world can wait"
         )
     return [first, *(make(options) for _ in range(cars - 1))]
+
+
+def _states(actor: Actor, driven: Sequence[Episode]) -> list[Array]:
+    """What this policy remembers of each of these episodes.  A newer version of it goes on with what an older one remembered."""
+    states: list[Array] = []
+    for episode in driven:
+        if episode.state is None:
+            episode.state = actor.begin()
+        states.append(episode.state)
+    return states
 
 
 def _expert(name: str, files: Mapping[str, str], spec: EnvSpec) -> Actor | None:

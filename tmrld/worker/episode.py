@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tmrld.envs.registry import newest_frames
-from tmrld.payloads import ACTOR_KINDS, Array, Chunk, EnvSpec, EpisodeSummary
+from tmrld.payloads import ACTOR_KINDS, POLICY, Array, Chunk, EnvSpec, EpisodeSummary
 from tmrld.worker.options import CollectionOptions
 from tmrld.worker.summary import Summary, number_of
 
@@ -30,11 +30,15 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """An action, who chose it (one of ACTOR_KINDS), and by which version of the weights (-1: none)."""
+    """An action, who chose it (one of ACTOR_KINDS), and by which version of the weights (-1: none).
+
+    ``state`` is what the learned policy remembered before, if that is to be told.
+    """
 
     action: Array
     actor: str
     weights_version: int = -1
+    state: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class Episode:
         self.steps = 0
         self.ended = False
         """Whether it was terminated or truncated: then it takes no step more."""
+        self.state: Array | None = None
+        """What its driver remembers of it; it is theirs."""
         self._clock = clock
         self._started = clock() if clock else 0.0
         self._spec = spec
@@ -147,6 +153,7 @@ class Episode:
         self._rows.add(newest_frames(spec, self.observation), rest, 0.0, False, False, 0.0, self.info)
         self._lead = 1
         self._first_step = 0
+        self._states: list[Array | None] = []
         self._cut_at = time.monotonic()
 
     def step(self, choice: Choice) -> Chunk | None:
@@ -154,6 +161,7 @@ class Episode:
         observation, reward, terminated, truncated, info = self.environment.step(choice.action)
         self.observation, self.info = observation, info
         self.steps += 1
+        self._states.append(choice.state)
         reward = float(reward)
         time_s = self._clock() - self._started if self._clock else self.steps * self._spec.step_s
         self._rows.add(newest_frames(self._spec, observation), choice, reward, terminated, truncated, time_s, info)
@@ -170,6 +178,7 @@ class Episode:
             return None
         chunk = self._chunk("", None)
         self._lead, self._first_step, self._cut_at = self._rows.keep_lead(), self.steps, time.monotonic()
+        self._states.clear()
         return chunk
 
     def _chunk(self, ended: str, summary: EpisodeSummary | None) -> Chunk:
@@ -188,7 +197,17 @@ class Episode:
             columns=self._rows.columns(),
             seed=self._plan.seed,
             summary=summary,
+            state=_told(self._states),
         )
+
+
+def _told(states: list[Array | None]) -> dict[str, Array]:
+    """What was remembered before each step, as a chunk has it; nothing where nobody told, and 0 at steps of somebody else."""
+    known = next((state for state in states if state is not None), None)
+    if known is None:
+        return {}
+    rows = [np.zeros_like(known) if state is None else state for state in states]
+    return {POLICY: np.stack(rows).astype(np.float16)}
 
 
 def _track(info: Mapping[str, Any]) -> str:

@@ -31,14 +31,14 @@ from tmrld.envs.registry import describe, make, ours_within
 from tmrld.envs.trackmania.tracks import name_of
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec, Weights, WeightsManifest
-from tmrld.rl.inference import load_actor
 from tmrld.rl.weights import unpack
 from tmrld.scores import Outcome, league
-from tmrld.worker.driving import Choose, Drive, Nobody, driven
+from tmrld.worker.driving import Drive, Driver, driven, driver_of_weights
 from tmrld.worker.episode import Choice
 
 LEAGUE = "tmrl-league"
 PROTOCOLS = ("plain", LEAGUE)
+
 LEAGUE_TRACK = "tmrl-test"
 LEAGUE_STEP_S = 0.05
 LEAGUE_WINDOWS = (256, 128), (958, 488)
@@ -58,14 +58,14 @@ class OwnPolicy(Protocol):
 class Candidate:
     """What is evaluated.  ``run`` and ``version`` are None for what no run has learned.
 
-    ``manifest`` tells what weights were made for.  ``begin`` makes, for an environment's spaces, who chooses, and what is called
-    before each episode; it raises WeightsError or BadInput where that cannot be.
+    ``manifest`` tells what weights were made for.  ``begin`` makes a driver for an environment's spaces; it raises WeightsError or
+    BadInput where that cannot be.
     """
 
     name: str
     run: str | None
     version: int | None
-    begin: Callable[[EnvSpec], tuple[Choose, Callable[[], None]]]
+    begin: Callable[[EnvSpec], Driver]
     manifest: WeightsManifest | None = None
 
 
@@ -73,14 +73,8 @@ def of_weights(name: str, data: bytes) -> Candidate:
     """The policy in a weights file.  Raises WeightsError."""
     manifest, _ = unpack(data)
 
-    def begin(spec: EnvSpec) -> tuple[Choose, Callable[[], None]]:
-        actor = load_actor(Weights(manifest, data), spec)
-        random = np.random.default_rng(0)  # nothing is drawn from it
-
-        def choose(observation: Any, _info: Mapping[str, Any]) -> Choice:
-            return Choice(actor.act(observation, deterministic=True, rng=random), "policy", manifest.version)
-
-        return choose, _nothing
+    def begin(spec: EnvSpec) -> Driver:
+        return driver_of_weights(Weights(manifest, data), spec)
 
     return Candidate(name, manifest.run, manifest.version, begin, manifest)
 
@@ -103,7 +97,7 @@ def of_module(name: str) -> Candidate:
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise BadInput(f"{name}: {module_name} has no class or function {attribute!r}{hint}")
 
-    def begin(spec: EnvSpec) -> tuple[Choose, Callable[[], None]]:
+    def begin(spec: EnvSpec) -> Driver:
         try:
             policy: OwnPolicy = found(spec)
         except TypeError as error:
@@ -116,7 +110,7 @@ def of_module(name: str) -> Candidate:
         def choose(observation: Any, _info: Mapping[str, Any]) -> Choice:
             return Choice(_action(name, policy.act(observation), spec), "policy")
 
-        return choose, getattr(policy, "reset", _nothing)
+        return Driver(choose, getattr(policy, "reset", lambda: None))
 
     return Candidate(name, None, None, begin)
 
@@ -157,15 +151,14 @@ def evaluate(
         if protocol == LEAGUE:
             for remark in league_remarks(ours_within(environment) or options, perturbed=perturbed):
                 say(remark)
-        choose, fresh = candidate.begin(describe(environment, options))
+        driver = candidate.begin(describe(environment, options))
         done: list[Drive] = []
 
         def seeds() -> Iterator[int]:
             while not (league(outcomes(done)).over if protocol == LEAGUE else len(done) >= episodes):
                 yield seed + len(done)
 
-        audience = _BeforeEach(fresh)
-        for drive in driven(environment, options, choose, seeds(), perturbed=perturbed, audience=audience, say=say):
+        for drive in driven(environment, options, driver, seeds(), perturbed=perturbed, say=say):
             if drive.taken_over:
                 say(AGAIN)
                 continue
@@ -209,21 +202,6 @@ def league_remarks(options: EnvironmentOptions, *, perturbed: bool = False) -> l
     if options.id not in (FULL_ID, LIDAR_ID) or (options.history, options.action_buffer) != (LEAGUE_HISTORY, LEAGUE_ACTIONS):
         found.append("not the league's view: such entries belong in its second list, for environments of one's own")
     return found
-
-
-class _BeforeEach(Nobody):
-    """Calls something before each episode."""
-
-    def __init__(self, fresh: Callable[[], None]) -> None:
-        self._fresh = fresh
-
-    def ready(self, seed: int, reset: Callable[[], tuple[Any, dict[str, Any]]]) -> bool:
-        self._fresh()
-        return True
-
-
-def _nothing() -> None:
-    """For policies that remember nothing."""
 
 
 def _action(name: str, given: Any, spec: EnvSpec) -> Array:

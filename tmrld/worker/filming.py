@@ -18,7 +18,7 @@ from tmrld.envs.sim.randomness import conditions
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.storage.files import explaining
-from tmrld.worker.driving import Choose, chooser
+from tmrld.worker.driving import Driver, driver_named
 from tmrld.worker.options import EvaluationOptions
 
 
@@ -41,7 +41,7 @@ def filmed(options: EnvironmentOptions, policy: str, seed: int, *, perturbed: bo
     environment = make(options)
     try:
         spec = describe(environment, options)
-        choose = _replay(Path(policy), spec) if policy.endswith(".csv") else _actions_of(chooser(policy, spec, seed))
+        choose = _replay(Path(policy), spec) if policy.endswith(".csv") else _actions_of(driver_named(policy, spec, seed))
         observation, info = environment.reset(seed=seed, options=EvaluationOptions().start if perturbed else None)
         began = time.monotonic()
         scenes: list[Scene] = []
@@ -60,8 +60,10 @@ def filmed(options: EnvironmentOptions, policy: str, seed: int, *, perturbed: bo
     return Film(options, scenes, caption, look_of(conditions(options.randomisation, seed)))
 
 
-def _actions_of(choose: Choose) -> Callable[[Any], Array]:
-    return lambda observation: choose(observation, {}).action
+def _actions_of(driver: Driver) -> Callable[[Any], Array]:
+    """Of an episode that begins now."""
+    driver.begin()
+    return lambda observation: driver.choose(observation, {}).action
 
 
 def _replay(path: Path, spec: EnvSpec) -> Callable[[Any], Array]:

@@ -21,7 +21,7 @@ from tmrld.envs.options import OURS, EnvironmentOptions
 from tmrld.envs.registry import Env, describe, make
 from tmrld.envs.trackmania.windows import Area, find
 from tmrld.errors import BadInput
-from tmrld.worker.driving import Choose, Drive, chooser, driven, drives_the_game
+from tmrld.worker.driving import Drive, Driver, driven, driver_named, drives_the_game
 from tmrld.worker.hands import DRIVING, Hands
 from tmrld.worker.stage import Sight, Stage
 from tmrld.worker.window import Keys, PictureWindow, beside, in_corner
@@ -47,9 +47,8 @@ def watched(
 ) -> Iterator[Drive]:
     """Drive in a window, and yield each episode as it ends; until ``episodes`` or ``steps`` are driven, or a person has enough.
 
-    ``policy`` is one of `driving.chooser`'s; "human" drives the simulator with this window's keys.  ``options`` are in real time.
-    ``record`` keeps all steps.
-    Raises BadInput where there is no picture, no display or no such policy, and GameError where there is no game.
+    ``policy`` is one of `driving.driver_named`'s; "human" drives the simulator with this window's keys.  ``options`` are in real
+    time.  ``record`` keeps all steps.  Raises BadInput where there is no picture, no display or no such policy, and GameError where there is no game.
     """
     if options.id not in OURS:
         raise BadInput(f"{options.id} has no picture to show: {', '.join(OURS)} have")
@@ -65,7 +64,7 @@ def watched(
             steps=steps,
             by_keys=by_keys,
         )
-        choose = stage.choose if by_keys else chooser(policy, spec, seed)
+        driver = Driver(stage.choose) if by_keys else driver_named(policy, spec, seed)
         caption = "you drive" if policy == "human" else Path(policy).name
         seeds = itertools.islice(itertools.count(seed), episodes)
 
@@ -75,7 +74,7 @@ def watched(
 
         place = _place(options, say) if in_game else None
         with _Driving(
-            environment, options, choose, seeds, stage, perturbed=perturbed, record=record, say=say_and_show
+            environment, options, driver, seeds, stage, perturbed=perturbed, record=record, say=say_and_show
         ) as driving:
             yield from _shown(driving, stage, options, caption, place, beams=beams, by_keys=by_keys, instead=instead)
     finally:
@@ -89,7 +88,7 @@ class _Driving:
         self,
         environment: Env,
         options: EnvironmentOptions,
-        choose: Choose,
+        driver: Driver,
         seeds: Iterator[int],
         stage: Stage,
         *,
@@ -97,7 +96,7 @@ class _Driving:
         record: bool,
         say: Callable[[str], None],
     ) -> None:
-        self._drives = driven(environment, options, choose, seeds, perturbed=perturbed, record=record, audience=stage, say=say)
+        self._drives = driven(environment, options, driver, seeds, perturbed=perturbed, record=record, audience=stage, say=say)
         self._stage = stage
         self._done: queue.SimpleQueue[Drive] = queue.SimpleQueue()
         self._error: BaseException | None = None

@@ -13,7 +13,7 @@ from tmrld.envs.pacing import PacedEnv
 from tmrld.envs.registry import describe, keeps_real_time, make
 from tmrld.envs.timekeeping import Distribution
 from tmrld.errors import BadInput
-from tmrld.worker.driving import await_hands_off, chooser
+from tmrld.worker.driving import await_hands_off, driver_named
 from tmrld.worker.options import EvaluationOptions
 
 RTGYM = {
@@ -70,17 +70,18 @@ def measured(
         if real_time and options.clock == "lockstep":
             raise BadInput(f"--lockstep lets the world wait, and {options.id} goes by the wall clock alone: leave it out")
         timed = own.interface = Timed(own.interface)
-        choose = chooser(policy, describe(env, options), seed)
+        driver = driver_named(policy, describe(env, options), seed)
         inference: list[float] = []
         took_s, left = 0.0, steps
         for number in itertools.count(seed):
             await_hands_off(env, options, say)
+            driver.begin()
             observation, info = env.reset(seed=number, options=EvaluationOptions().start if perturbed else None)
             began = time.perf_counter()
             ended = False
             while left and not ended:
                 asked = time.perf_counter()
-                choice = choose(observation, info)
+                choice = driver.choose(observation, info)
                 inference.append(time.perf_counter() - asked)
                 observation, _, terminated, truncated, info = env.step(choice.action)
                 ended = terminated or truncated

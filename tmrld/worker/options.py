@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tmrld.applies import live, restart
+from tmrld.applies import live, new_run, restart
 
 
 class CollectionOptions(BaseModel):
@@ -49,6 +49,13 @@ class CollectionOptions(BaseModel):
         max_length=32,
         description="Numbers of the environment's info that are stored with each step, by name.",
         json_schema_extra=live(),
+    )
+    policy_state: bool = Field(
+        False,
+        description="With network.gru, whether workers send along what the policy remembered at each step, so that it is known where "
+        "a window begins that is learned from; otherwise nothing is remembered there.  2 bytes per value and step.  The critics "
+        "always begin with nothing.  R2D2 (Kapturowski et al. 2019), section 3.",
+        json_schema_extra=new_run(),
     )
 
 
