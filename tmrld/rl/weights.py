@@ -125,9 +125,9 @@ def policy_shapes(spec: EnvSpec, options: NetworkOptions) -> dict[str, tuple[int
             shapes[f"{name}.bias"] = (layer.outputs,)
     inputs = vector_size(spec) + images_size(spec, options)
     if gru := options.gru:
-        for layer, outputs, size in (("read", gru, inputs), ("input", 3 * gru, gru), ("state", 3 * gru, gru)):
-            shapes[f"encoder.recurrence.{layer}.weight"] = (outputs, size)
-            shapes[f"encoder.recurrence.{layer}.bias"] = (outputs,)
+        for part, outputs, size in (("read", gru, inputs), ("input", 3 * gru, gru), ("state", 3 * gru, gru)):
+            shapes[f"encoder.recurrence.{part}.weight"] = (outputs, size)
+            shapes[f"encoder.recurrence.{part}.bias"] = (outputs,)
         inputs = 2 * gru
     for index, (ingoing, outgoing) in enumerate(trunk_layers(inputs, options, options.hidden)):
         shapes[f"trunk.layers.{index}.weight"] = (outgoing, ingoing)

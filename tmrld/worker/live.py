@@ -48,7 +48,8 @@ def watched(
     """Drive in a window, and yield each episode as it ends; until ``episodes`` or ``steps`` are driven, or a person has enough.
 
     ``policy`` is one of `driving.driver_named`'s; "human" drives the simulator with this window's keys.  ``options`` are in real
-    time.  ``record`` keeps all steps.  Raises BadInput where there is no picture, no display or no such policy, and GameError where there is no game.
+    time.  ``record`` keeps all steps.  Raises BadInput where there is no picture, no display or no such policy, and
+    GameError where there is no game.
     """
     if options.id not in OURS:
         raise BadInput(f"{options.id} has no picture to show: {', '.join(OURS)} have")
