@@ -175,7 +175,8 @@ def test_the_state_of_a_window_is_what_the_worker_told_for_its_first_step() -> N
     batch = replay.sample_windows(64, rng, 4, 3)
     assert batch.state is not None
     assert batch.places is not None
-    assert (batch.state.dtype, batch.state.shape) == (np.float32, (64, 2))
+    assert batch.state.dtype == np.float32
+    assert batch.state.shape == (64, 2)
     windows, begins = np.unique(batch.places // 8, return_index=True)
     read = batch.reward[begins] - 1 - batch.places[begins] % 8
     np.testing.assert_array_equal(batch.state[windows], np.stack((read, -read), axis=1))

@@ -35,17 +35,18 @@ def a_log(records: int, steps: int = 4) -> list[LogRecord]:
 
 
 def a_loop(
-    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, **options: float | str
+    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, gru: int = 0, **options: float | str
 ) -> TrainingLoop:
-    """A loop at its beginning; ``share`` is that of the demonstrations, if there are any."""
+    """A loop at its beginning; ``share`` is that of the demonstrations, if there are any, ``gru`` how much the policy remembers."""
     values = {"batch_size": 4, "warm_up": 6, "update_to_data": 1.0, **options}
     algorithm = AlgorithmOptions.model_validate(values)
-    learner = make_algorithm(algorithm, NetworkOptions(hidden=(8,)), SPEC, TRAINING.seed)
-    shown = Replay(SPEC, 1000) if demonstrations else None
+    learner = make_algorithm(algorithm, NetworkOptions(hidden=(8,), gru=gru), SPEC, TRAINING.seed)
+    shown = Replay(SPEC, 1000, linked=gru > 0) if demonstrations else None
     for record in demonstrations:
         assert shown is not None
         shown.append(record.chunk)
-    return TrainingLoop(learner, Replay(SPEC, capacity), algorithm, TRAINING, shown, share)
+    replay, length = Replay(SPEC, capacity, linked=gru > 0), 2 if gru else 0
+    return TrainingLoop(learner, replay, algorithm, TRAINING, shown, share, sequence_length=length, burn_in=3)
 
 
 def ingest_until(loop: TrainingLoop, log: list[LogRecord], offset: int) -> None:

@@ -261,11 +261,13 @@ class Beginning:
 
     demonstrations: list[LogRecord]
     hold: int
+    gru: int = 0
+    """How much the policy remembers."""
 
 
-def a_policy() -> dict[str, Array]:
+def a_policy(gru: int) -> dict[str, Array]:
     """Weights to start from."""
-    other = a_loop(update_to_data=10.0)
+    other = a_loop(update_to_data=10.0, gru=gru)
     ingest_until(other, a_log(3), 30)
     for _ in range(20):
         other.update()
@@ -279,11 +281,13 @@ class Life:
         self.log = log
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.journal = Journal(folder / "journal")
-        self.loop = a_loop(capacity=capacity, demonstrations=beginning.demonstrations, policy_hold=beginning.hold)
+        self.loop = a_loop(
+            capacity=capacity, demonstrations=beginning.demonstrations, policy_hold=beginning.hold, gru=beginning.gru
+        )
         checkpoint = self.checkpoints.newest()
         if beginning.hold and checkpoint is None:
             assert isinstance(self.loop.algorithm, SAC)
-            self.loop.algorithm.start_from(a_policy())
+            self.loop.algorithm.start_from(a_policy(beginning.gru))
         if checkpoint is not None:
             self.loop.restore(checkpoint.arrays, checkpoint.plain)
             counters = self.loop.counters
@@ -335,7 +339,7 @@ def schedules(draw: st.DrawFn) -> list[JournalEntry]:
     kills=st.lists(st.integers(0, 6), min_size=1, max_size=3),
     capacity=st.sampled_from([8, 14, 1000]),
     damage_newest=st.booleans(),
-    beginning=st.builds(Beginning, st.sampled_from([[], a_log(25)[20:]]), st.sampled_from([0, 4])),
+    beginning=st.builds(Beginning, st.sampled_from([[], a_log(25)[20:]]), st.sampled_from([0, 4]), st.sampled_from([0, 3])),
 )
 def test_a_run_that_is_killed_and_resumed_ends_as_one_that_never_was(
     schedule: list[JournalEntry],

@@ -13,11 +13,12 @@ from gymnasium import spaces
 
 from tmrld.configuration import run_config
 from tmrld.errors import WeightsError, WorldError
-from tmrld.payloads import ACTOR_KINDS, Array, EnvSpec, PartSpec, WeightsManifest
+from tmrld.payloads import ACTOR_KINDS, POLICY, Array, Chunk, EnvSpec, PartSpec, WeightsManifest
 from tmrld.protocol.codec import open_chunk
 from tmrld.protocol.messages import Allowance, Assign, ChunkMessage, Command, Message, Status, WeightsMessage
+from tmrld.rl.inference import Actor
 from tmrld.rl.options import NetworkOptions
-from tmrld.rl.weights import pack
+from tmrld.rl.weights import pack, policy_shapes, unpack
 from tmrld.worker import engine
 from tmrld.worker.engine import WorkerEngine
 
@@ -98,6 +99,14 @@ def weights(evaluate: int = 0, seed: int = 0) -> WeightsMessage:
     shapes = {"trunk.layers.0.weight": (4, 1), "trunk.layers.0.bias": (4,), "head.weight": (2, 4), "head.bias": (2,)}
     tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     manifest = WeightsManifest("demo", 1, 10, 0, SPEC, NETWORK.model_dump(mode="json"), "sac")
+    return WeightsMessage("demo", 1, 10, 0, evaluate, pack(manifest, tensors).data)
+
+
+def weights_that_remember(evaluate: int = 0) -> WeightsMessage:
+    network = NetworkOptions(hidden=(4,), gru=3)
+    random = np.random.default_rng(0)
+    tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in policy_shapes(SPEC, network).items()}
+    manifest = WeightsManifest("demo", 1, 10, 0, SPEC, network.model_dump(mode="json"), "sac")
     return WeightsMessage("demo", 1, 10, 0, evaluate, pack(manifest, tensors).data)
 
 
@@ -307,3 +316,45 @@ def test_all_environments_are_closed_at_the_end() -> None:
     assert Road.closed == before + 5
     driven(5, weights(evaluate=3), assignment(evaluates=True))
     assert Road.closed == before + 5 + 5 + 3
+
+
+@pytest.mark.parametrize("cars", [1, 3])
+def test_each_car_carries_what_its_policy_remembers_through_its_episode(cars: int) -> None:
+    plain = config() | {"collection": {"chunk_steps": 4, "policy_state": True}}
+    message = weights_that_remember()
+    told = Assign("demo", run_config(plain).model_dump(mode="json"), 1, "running")
+    port = driven(cars, message, told, Allowance("demo", "", 60), plain=run_config(plain).model_dump(mode="json"))
+    episodes: dict[str, list[Chunk]] = {}
+    for sent in port.chunks():
+        chunk = open_chunk(sent)
+        episodes.setdefault(chunk.episode, []).append(chunk)
+    assert len(episodes) >= 2 * cars
+    network, tensors = NetworkOptions(hidden=(4,), gru=3), unpack(message.payload)[1]
+    for chunks in episodes.values():
+        actor = Actor(SPEC, network, tensors)
+        state, random = actor.begin(), np.random.default_rng(0)
+        for chunk in chunks:
+            told_states = chunk.state[POLICY]
+            assert told_states.shape == (chunk.steps, 3)
+            for step in range(chunk.steps):  # the state before each step is what the policy makes of all that came before it
+                np.testing.assert_allclose(told_states[step], state, atol=2e-3)
+                actor.act((chunk.columns["place"][chunk.lead - 1 + step],), True, random, state=state)
+
+
+def test_nothing_is_told_of_what_a_policy_remembers_unless_it_is_asked_for() -> None:
+    port = driven(2, weights_that_remember(evaluate=3), assignment(evaluates=True), Allowance("demo", "", 20))
+    assert port.chunks()
+    assert port.chunks("evaluation")
+    assert all(not open_chunk(sent).state for sent in (*port.chunks(), *port.chunks("evaluation")))
+
+
+def test_an_evaluation_begins_each_episode_with_nothing_remembered() -> None:
+    alone = driven(1, weights_that_remember(evaluate=4), assignment(evaluates=True)).chunks("evaluation")
+    together = driven(4, weights_that_remember(evaluate=4), assignment(evaluates=True)).chunks("evaluation")
+    by_seed = [
+        {chunk.seed: chunk.columns["action"] for chunk in map(open_chunk, chunks) if chunk.first_step == 0}
+        for chunks in (alone, together)
+    ]
+    assert by_seed[0].keys() == by_seed[1].keys() == {0, 1, 2, 3}
+    for seed, actions in by_seed[0].items():
+        np.testing.assert_allclose(actions, by_seed[1][seed], atol=1e-5)
