@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 REFERENCE = Path(__file__).parent / "results" / "reference_lap.csv"
+LIDAR = "tmrld/TM20Lidar-v0"
+"""What is driven unless settings say otherwise."""
 FIRST_SEED = 1000
 """Of the perturbed starts; no policy is evaluated or trained on these while it learns."""
 
@@ -40,8 +42,9 @@ def newest_weights(data: Path) -> Path:
 
 def drive(weights: Path, track: str, episodes: int, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The laps of a policy from perturbed starts, as `tmrld env run` reports them."""
-    flags = [part for path, value in (settings or {}).items() for part in ("--set", f"run.{path}={value}")]
-    command = ("env", "run", "tmrld/TM20Lidar-v0", "--policy", str(weights), "--track", track, "--perturbed", "--json")
+    settings = {"environment.id": LIDAR, **(settings or {})}
+    flags = [part for path, value in settings.items() if path != "environment.id" for part in ("--set", f"run.{path}={value}")]
+    command = ("env", "run", settings["environment.id"], "--policy", str(weights), "--track", track, "--perturbed", "--json")
     return tmrld(*command, "--episodes", str(episodes), "--seed", str(FIRST_SEED), *flags)
 
 
