@@ -89,7 +89,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "settings": ("configuration", "validation", *OPTIONS),
     "client": ("",),
-    "doctor": ("", "settings", "machine", "peers", "security", "storage", "envs", "local", "worker.measuring", "trainer.device"),
+    "doctor": (
+        "",
+        "settings",
+        "machine",
+        "peers",
+        "security",
+        "storage",
+        "envs",
+        "local",
+        "worker.measuring",
+        "trainer.device",
+    ),
     # Commands that drive and draw in this process load worker and environments when they are called, not before.
     "commands": (
         *("", "client", "settings", "machine", "peers", "security", "storage", "shelving", "local", "scores", "tmrl"),

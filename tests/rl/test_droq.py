@@ -32,7 +32,7 @@ def test_nothing_is_left_out_at_rate_0() -> None:
     assert torch.equal(left_out(values, 0.0, torch.Generator()), values)
 
 
-@pytest.mark.parametrize("trunk", ["mlp", "simba"])
+@pytest.mark.parametrize("trunk", ["mlp", "simba", "simba2"])
 def test_critics_and_targets_leave_out_something_else_each_time_they_are_asked(trunk: str) -> None:
     algorithm = droq(0.5, NetworkOptions.model_validate({"hidden": (16, 16), "trunk": trunk}))
 

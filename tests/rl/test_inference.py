@@ -47,10 +47,11 @@ def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
 @pytest.mark.parametrize("hidden", [(32,), (24, 40), (16, 8, 64, 16)])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
 @pytest.mark.parametrize("spec", [lidar_spec(), picture_spec((36, 36), history=2)])
+@pytest.mark.parametrize("trunk", ["simba", "simba2"])
 def test_it_acts_as_the_torch_policy_does_with_a_residual_trunk(
-    spec: EnvSpec, activation: Any, hidden: tuple[int, ...]
+    trunk: Any, spec: EnvSpec, activation: Any, hidden: tuple[int, ...]
 ) -> None:
-    network = NetworkOptions(hidden=hidden, activation=activation, trunk="simba", cnn="nature")
+    network = NetworkOptions(hidden=hidden, activation=activation, trunk=trunk, cnn="nature")
     sac, replay = SAC(AlgorithmOptions(learning_rate_actor=0.01), network, spec, seed=0), Replay(spec, 100)
     episode = make_episode(spec, 10, np.random.default_rng(0))
     for chunk in cut_all(episode, [10]):

@@ -93,6 +93,7 @@ def test_it_learns_what_to_do_where(name: str) -> None:
         (lidar_spec(), SMALL),
         (picture_spec((36, 36), history=2), NetworkOptions(hidden=(16, 16), cnn="nature")),
         (lidar_spec(), NetworkOptions(hidden=(8, 16), hidden_critic=(16, 32, 24), trunk="simba", activation="silu")),
+        (lidar_spec(), NetworkOptions(hidden=(8, 16), hidden_critic=(16, 32, 24), trunk="simba2")),
     ],
 )
 def test_restored_it_goes_on_bit_for_bit(name: str, spec: EnvSpec, network: NetworkOptions) -> None:

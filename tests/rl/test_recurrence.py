@@ -111,7 +111,7 @@ def test_an_actor_that_remembers_is_told_whose_episode_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("trunk", ["mlp", "simba"])
+@pytest.mark.parametrize("trunk", ["mlp", "simba", "simba2"])
 def test_every_algorithm_learns_from_windows_and_resumes_bit_for_bit(name: str, trunk: str) -> None:
     options = AlgorithmOptions(name=name, n_step=3, policy_interval=2)
     network = NetworkOptions.model_validate({"hidden": (16, 16), "gru": 12, "trunk": trunk})

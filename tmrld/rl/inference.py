@@ -7,6 +7,7 @@ step costs some tens of microseconds; of a batch, each costs a fraction of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,7 +17,7 @@ from tmrld.payloads import Array, EnvSpec, PartSpec, Weights
 from tmrld.rl.convolutions import Convolution, convolutions, image_shape
 from tmrld.rl.observations import flatten, flatten_many, image_parts, vector_size
 from tmrld.rl.options import NetworkOptions
-from tmrld.rl.trunks import trunk_layers
+from tmrld.rl.trunks import trunk_layers, trunk_scales
 from tmrld.rl.weights import open_policy
 
 
@@ -66,6 +67,30 @@ def _normalised(values: Array) -> Array:
     centred = values - values.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     result: Array = centred / np.sqrt(variance + np.float32(1e-5))
+    return result
+
+
+def _scaled(options: NetworkOptions, tensors: Mapping[str, Array]) -> tuple[dict[str, Array], list[Array]]:
+    """The tensors of a policy with a trunk of the kind simba2, each layer multiplied by its scale and with a bias.
+
+    Those that lead back to the stream are not multiplied: their scales come beside, how far the stream goes towards each block's aim.
+    """
+    scaled, shares = dict(tensors), list[Array]()
+    for index, scale in enumerate(trunk_scales(options, options.hidden)):
+        name = f"trunk.layers.{index}"
+        gain = scaled.pop(f"{name}.scale") * np.float32(scale.unit)
+        if index and index % 2 == 0:
+            shares.append(gain)
+            gain = np.ones_like(gain)
+        scaled[f"{name}.weight"] = scaled[f"{name}.weight"] * gain[:, None]
+        scaled[f"{name}.bias"] = scaled.get(f"{name}.bias", np.zeros_like(gain)) * gain
+    return scaled, shares
+
+
+def _unit(values: Array) -> Array:
+    """Length 1 over the last axis."""
+    length = np.sqrt(np.square(values).sum(axis=-1, keepdims=True))
+    result: Array = values / np.maximum(length, np.float32(1e-12))
     return result
 
 
@@ -139,6 +164,9 @@ class Actor:
         self.spec = spec
         self._options = options
         self._activate = ACTIVATIONS[options.activation]
+        self._shares: list[Array] = []
+        if options.trunk == "simba2":
+            tensors, self._shares = _scaled(options, tensors)
         hidden = trunk_layers(0, options, options.hidden)
         names = [*(f"trunk.layers.{index}" for index in range(len(hidden))), "head"]
         self._layers = [_layer_of(tensors, name) for name in names]
@@ -246,6 +274,8 @@ class Actor:
         *hidden, head = outs
         if self._options.trunk == "simba":
             values = self._stream(values, hidden, product)
+        elif self._options.trunk == "simba2":
+            values = self._over_sphere(values, hidden, product)
         else:
             for index, out in enumerate(hidden):
                 values = self._layer(index, values, out, product)
@@ -260,6 +290,17 @@ class Actor:
             self._activate(wide)
             stream += self._layer(index + 1, wide, outs[index + 1], product)
         return _normalised(stream)
+
+    def _over_sphere(self, values: Array, outs: Sequence[Array], product: Product) -> Array:
+        """The same for the kind simba2."""
+        stream = _unit(self._layer(0, values, outs[0], product))
+        for block, share in enumerate(self._shares):
+            index = 2 * block + 1
+            wide = self._layer(index, stream, outs[index], product)
+            self._activate(wide)
+            aim = _unit(self._layer(index + 1, wide, outs[index + 1], product))
+            stream = _unit(stream + share * (aim - stream))
+        return stream * np.float32(sqrt(stream.shape[-1]))
 
     def _layer(self, index: int, values: Array, out: Array, product: Product) -> Array:
         """Write what a layer makes of its inputs, without an activation."""

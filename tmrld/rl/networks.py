@@ -16,7 +16,8 @@ A policy's tensors, as a Weights file holds them, all float32:
 ``encoder.recurrence.state.weight``     (3 · gru, gru): of what is remembered, for r, z and n
 ``encoder.recurrence.state.bias``       (3 · gru,)
 ``trunk.layers.N.weight``               (outputs, inputs): hidden layer N, as tmrld.rl.trunks lists them
-``trunk.layers.N.bias``                 (outputs,)
+``trunk.layers.N.bias``                 (outputs,); of a trunk of the kind simba2, the first layer alone has it
+``trunk.layers.N.scale``                (outputs,): of that kind alone, as `tmrld.rl.trunks.trunk_scales` stores it
 ``head.weight``                         (2 · action_size, inputs): means, then logarithms of deviations
 ``head.bias``                           (2 · action_size,)
 ======================================  ================================================================================
@@ -43,7 +44,7 @@ from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.optimizers import Optimizer
 from tmrld.rl.options import NetworkOptions
 from tmrld.rl.recurrence import PLACES, STATE, Recurrence
-from tmrld.rl.trunks import trunk_layers, trunk_size
+from tmrld.rl.trunks import SHIFT, Scale, trunk_layers, trunk_scales, trunk_size
 
 Observation = dict[str, Tensor]
 
@@ -53,6 +54,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
 }
 """Each may write over what it is given, which is what a layer has just made: memory that is new costs more than the arithmetic."""
+
+
+EPSILON = 1e-12
+"""What is shorter than this is not brought to length 1."""
 
 
 class Linear(nn.Module):
@@ -99,6 +104,64 @@ class EnsembleQuantiles(EnsembleLinear):
 
     def forward(self, values: Tensor) -> Tensor:
         return super().forward(values).transpose(1, 2)
+
+
+class SphericalLinear(nn.Module):
+    """A layer whose rows of weights have norm 1 (simba2 in tmrld.rl.trunks), of one network or, the members first, of several.
+
+    (…, inputs) → (…, outputs), not scaled yet: `gain` is by how much.  The row of the ``first`` layer of a trunk goes on with the
+    weight of the constant beside its inputs; this weight, times the constant, is the bias.  Initial rows are orthogonal before they
+    are of norm 1.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, scale: Scale, first: bool, generator: Generator, members: int | None = None
+    ) -> None:
+        super().__init__()
+        rows = torch.empty(members or 1, outputs, inputs + first)
+        for each in rows:
+            nn.init.orthogonal_(each, generator=generator)
+        if members is None:
+            rows = rows[0]
+        vector = (outputs,) if members is None else (members, 1, outputs)
+        self.weight = nn.Parameter(rows[..., :inputs].clone())
+        self.bias = nn.Parameter(SHIFT * rows[..., inputs:].reshape(vector)) if first else None
+        self.scale = nn.Parameter(torch.full(vector, scale.stored))
+        self._unit = scale.unit
+        self.project()
+
+    def forward(self, values: Tensor) -> Tensor:
+        product: Tensor = values @ self.weight.mT
+        return product if self.bias is None else product + self.bias
+
+    @property
+    def gain(self) -> Tensor:
+        """What each output is multiplied by: (outputs,), or (members, 1, outputs)."""
+        return self.scale * self._unit
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring each row back to norm 1."""
+        self._divide(self._norms())
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """The same, with the scale so much larger: scaled, the layer gives what it gave."""
+        norms = self._norms()
+        self._divide(norms)
+        self.scale.mul_(norms.view_as(self.scale))
+
+    def _norms(self) -> Tensor:
+        """Those of the rows: (…, outputs, 1)."""
+        norms: Tensor = torch.linalg.vector_norm(self.weight, dim=-1, keepdim=True)
+        if self.bias is not None:
+            norms = torch.hypot(norms, self.bias.view_as(norms) / SHIFT)
+        return norms.clamp_min(EPSILON)
+
+    def _divide(self, norms: Tensor) -> None:
+        self.weight.div_(norms)
+        if self.bias is not None:
+            self.bias.div_(norms.view_as(self.bias))
 
 
 class ConvolutionLayer(nn.Module):
@@ -255,6 +318,11 @@ def normalised(values: Tensor) -> Tensor:
     return functional.layer_norm(values, values.shape[-1:])
 
 
+def unit(values: Tensor) -> Tensor:
+    """Length 1 over the last axis."""
+    return functional.normalize(values, dim=-1, eps=EPSILON)
+
+
 def through(layers: nn.ModuleList, trunk: str, values: Tensor, between: Callable[[Tensor, int], Tensor]) -> Tensor:
     """What the layers of a trunk (tmrld.rl.trunks) make of their inputs: (…, inputs) → (…, size of the trunk).
 
@@ -264,6 +332,8 @@ def through(layers: nn.ModuleList, trunk: str, values: Tensor, between: Callable
         for index, layer in enumerate(layers):
             values = between(layer(values), index)
         return values
+    if trunk == "simba2":
+        return over_sphere(layers, values, between)
     values = layers[0](values)
     for index in range((len(layers) - 1) // 2):
         widen, back = layers[2 * index + 1], layers[2 * index + 2]
@@ -271,12 +341,52 @@ def through(layers: nn.ModuleList, trunk: str, values: Tensor, between: Callable
     return normalised(values)
 
 
+def over_sphere(layers: nn.ModuleList, values: Tensor, between: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """The same for a trunk of the kind simba2, whose stream has length 1 all the way."""
+    first, *blocks = spherical(layers)
+    stream = unit(first(values) * first.gain)
+    for index, (widen, back) in enumerate(zip(blocks[::2], blocks[1::2], strict=True)):
+        aim = unit(back(between(widen(stream) * widen.gain, index)))
+        stream = unit(stream + back.gain * (aim - stream))
+    return stream * sqrt(stream.shape[-1])
+
+
+def make_layers(
+    inputs: int, options: NetworkOptions, hidden: tuple[int, ...], generator: Generator, members: int | None = None
+) -> nn.ModuleList:
+    """Those of a trunk with fresh parameters, of one network or of several."""
+    sizes = trunk_layers(inputs, options, hidden)
+    if options.trunk == "simba2":
+        scaled = enumerate(zip(sizes, trunk_scales(options, hidden), strict=True))
+        return nn.ModuleList(SphericalLinear(a, b, scale, n == 0, generator, members) for n, ((a, b), scale) in scaled)
+    if members is None:
+        return nn.ModuleList(Linear(a, b, generator) for a, b in sizes)
+    return nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in sizes)
+
+
+def spherical(layers: nn.ModuleList) -> list[SphericalLinear]:
+    """Those of a trunk of the kind simba2, from the first to the last; of others there are none."""
+    return [layer for layer in layers if isinstance(layer, SphericalLinear)]
+
+
+def project(layers: nn.ModuleList) -> None:
+    """Bring the rows of weights that should have norm 1 back to it, after a step of an optimizer has led them away."""
+    for layer in spherical(layers):
+        layer.project()
+
+
+def settle(layers: nn.ModuleList) -> None:
+    """The same for rows whose norms mean something: those of a first layer that acted on raw inputs (tmrld.rl.normaliser)."""
+    for layer in spherical(layers)[:1]:
+        layer.settle()
+
+
 class Trunk(nn.Module):
     """Hidden layers of the policy: (batch, inputs) → (batch, size)."""
 
     def __init__(self, inputs: int, options: NetworkOptions, generator: Generator) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Linear(a, b, generator) for a, b in trunk_layers(inputs, options, options.hidden))
+        self.layers = make_layers(inputs, options, options.hidden, generator)
         self.size = trunk_size(options, options.hidden)
         self._trunk = options.trunk
         self._activation = ACTIVATIONS[options.activation]
@@ -299,8 +409,7 @@ class Critics(nn.Module):
         self.members = members
         self.encoder = EnsembleEncoder(spec, options, members, generator)
         self.hidden = options.hidden_critic or options.hidden
-        sizes = trunk_layers(self.encoder.size, options, self.hidden)
-        self.layers = nn.ModuleList(EnsembleLinear(members, a, b, generator) for a, b in sizes)
+        self.layers = make_layers(self.encoder.size, options, self.hidden, generator, members)
         size = trunk_size(options, self.hidden)
         self.value = (
             EnsembleValue(members, size, generator)

@@ -264,11 +264,12 @@ class NetworkOptions(BaseModel):
         "(512, 2048, 2048).",
         json_schema_extra=new_run(),
     )
-    trunk: Literal["mlp", "simba"] = Field(
+    trunk: Literal["mlp", "simba", "simba2"] = Field(
         default="mlp",
-        description="How the hidden layers are joined: `mlp`, one after the other, or `simba`, where the first one makes a stream as "
+        description="How the hidden layers are joined: `mlp`, one after the other; `simba`, where the first one makes a stream as "
         "wide as it is, and each further one is a block of that width inside, whose output is added to the stream "
-        "(arXiv 2410.09754; its policy is hidden = [128, 512]).",
+        "(arXiv 2410.09754; its policy is hidden = [128, 512]); or `simba2`, where stream and weights are of norm 1, and the stream "
+        "goes some of the way to what a block gives (arXiv 2502.15280; of the same widths, without weight decay).",
         json_schema_extra=new_run(),
     )
     activation: Literal["relu", "tanh", "silu"] = Field(
@@ -291,8 +292,8 @@ class NetworkOptions(BaseModel):
     critic_layer_norm: bool = Field(
         default=True,
         description="Whether each hidden layer of the critics is normalised, so that values do not run away where there are no "
-        "samples.  arXiv 2302.02948 (RLPD), section 4.2.  Without effect on trunk = simba and on droq, which are normalised anyway, "
-        "and on crossq, which is in another way.",
+        "samples.  arXiv 2302.02948 (RLPD), section 4.2.  Without effect on trunk = simba or simba2 and on droq, which are "
+        "normalised anyway, and on crossq, which is in another way.",
         json_schema_extra=new_run(),
     )
     log_std_min: float = Field(

@@ -38,7 +38,7 @@ from tmrld.payloads import Array, EnvSpec
 from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
 from tmrld.rl.held import Hold
-from tmrld.rl.networks import Critics, Observation, descend, move_towards
+from tmrld.rl.networks import Critics, Observation, descend, move_towards, project, settle
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
@@ -153,6 +153,7 @@ class SAC:
         target = soft_target(scaled_reward, discount, terminated, next_value, next_log_prob, self.temperature.alpha)
         loss = self._critic_loss(values, target)
         descend(self._critic_optimizer, self._critic_parameters, loss)
+        project(self.critics.layers)
         self._critic_averages.add(*self._measured(loss.detach(), values.detach(), target))
 
     def _update_policy(self, observation: Observation) -> None:
@@ -165,7 +166,9 @@ class SAC:
             horizon = max(1, self.options.policy_average // self.options.policy_interval)
             loss = loss + self.options.policy_anchor * choice.divergence(self.averaged_policy(observation)).mean()
         descend(self._policy_optimizer, self._policy_parameters, loss)
+        project(self.policy.trunk.layers)
         move_towards(self._averaged_parameters, self._policy_parameters, 1.0 / horizon)
+        project(self.averaged_policy.trunk.layers)
         alpha = self.temperature.alpha.clone()
         temperature_loss = self.temperature.update(log_prob.detach())
         self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
@@ -331,9 +334,10 @@ class SAC:
     def _follow_normaliser(self, hold: Hold) -> None:
         """The policy and its average go on as they are, until the time of the hold is over."""
         hold.follow(self.normaliser)
-        move_towards(self._averaged_parameters, self._policy_parameters, 1.0)
         if self.updates >= self.options.policy_hold:
+            settle(self.policy.trunk.layers)
             self._hold = None
+        move_towards(self._averaged_parameters, self._policy_parameters, 1.0)
 
     def _make_temperature(self, options: AlgorithmOptions) -> FixedTemperature | LearnedTemperature:
         if not options.learn_alpha:

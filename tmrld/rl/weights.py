@@ -130,8 +130,12 @@ def policy_shapes(spec: EnvSpec, options: NetworkOptions) -> dict[str, tuple[int
             shapes[f"encoder.recurrence.{part}.bias"] = (outputs,)
         inputs = 2 * gru
     for index, (ingoing, outgoing) in enumerate(trunk_layers(inputs, options, options.hidden)):
+        spherical = options.trunk == "simba2"
         shapes[f"trunk.layers.{index}.weight"] = (outgoing, ingoing)
-        shapes[f"trunk.layers.{index}.bias"] = (outgoing,)
+        if not spherical or index == 0:
+            shapes[f"trunk.layers.{index}.bias"] = (outgoing,)
+        if spherical:
+            shapes[f"trunk.layers.{index}.scale"] = (outgoing,)
     shapes["head.weight"] = (2 * spec.action_size, trunk_size(options, options.hidden))
     shapes["head.bias"] = (2 * spec.action_size,)
     return shapes
