@@ -35,7 +35,13 @@ def a_log(records: int, steps: int = 4) -> list[LogRecord]:
 
 
 def a_loop(
-    capacity: int = 1000, demonstrations: Sequence[LogRecord] = (), share: float = 0.25, gru: int = 0, **options: float | str
+    capacity: int = 1000,
+    demonstrations: Sequence[LogRecord] = (),
+    share: float = 0.25,
+    gru: int = 0,
+    *,
+    draws_ahead: bool = False,
+    **options: float | str,
 ) -> TrainingLoop:
     """A loop at its beginning; ``share`` is that of the demonstrations, if there are any, ``gru`` how much the policy remembers."""
     values = {"batch_size": 4, "warm_up": 6, "update_to_data": 1.0, **options}
@@ -46,7 +52,17 @@ def a_loop(
         assert shown is not None
         shown.append(record.chunk)
     replay, length = Replay(SPEC, capacity, linked=gru > 0), 2 if gru else 0
-    return TrainingLoop(learner, replay, algorithm, TRAINING, shown, share, sequence_length=length, burn_in=3)
+    return TrainingLoop(
+        learner,
+        replay,
+        algorithm,
+        TRAINING,
+        shown,
+        share,
+        sequence_length=length,
+        burn_in=3,
+        draws_ahead=draws_ahead,
+    )
 
 
 def ingest_until(loop: TrainingLoop, log: list[LogRecord], offset: int) -> None:

@@ -171,7 +171,7 @@ ENTRIES = (
         "Time sampling",
         PACE,
         "",
-        "Share of the trainer's time that is spent on drawing batches from the replay memory.",
+        "Share of the trainer's time in which it waits for a batch; the next one is drawn while an update runs.",
         "A few per cent; much more asks for a smaller batch or a shorter history.",
         "lower",
     ),

@@ -180,6 +180,7 @@ class TrainerEngine:
             options.demonstration_share,
             sequence_length=options.sequence_length if gru else 0,
             burn_in=options.burn_in,
+            draws_ahead=True,
         )
 
     def _start_from_weights(self, loop: TrainingLoop) -> None:

@@ -26,6 +26,7 @@ from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import Algorithm
 from tmrld.rl.options import AlgorithmOptions
 from tmrld.rl.replay import Batch, Replay, joined
+from tmrld.trainer.drawing import Drawing
 from tmrld.trainer.options import TrainingOptions
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class TrainingLoop:
     With a ``sequence_length``, batches are made of windows of episodes (`Replay.sample_windows`), so many that about as many
     transitions are learned from as without.
 
-    Given the same state and the same order of calls it does the same, bit for bit (on a CPU).
+    Given the same state and the same order of calls it does the same, bit for bit (on a CPU), whether it ``draws_ahead`` (the next
+    batch while an update runs, see tmrld.trainer.drawing) or not.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class TrainingLoop:
         demonstration_share: float = 0.0,
         sequence_length: int = 0,
         burn_in: int = 0,
+        *,
+        draws_ahead: bool = False,
     ) -> None:
         self.algorithm = algorithm
         self.replay = replay
@@ -78,13 +82,15 @@ class TrainingLoop:
         self.counters = Counters()
         self._options = options
         self._training = training
-        self._random = np.random.default_rng([training.seed, 1])
+        self._drawing = Drawing(self._draw, np.random.default_rng([training.seed, 1]))
+        self._draws_ahead = draws_ahead
 
     def set_options(self, options: AlgorithmOptions, training: TrainingOptions) -> None:
         """Use other options from the next update on; networks, optimizers, memory and counters stay.
 
         Raises BadInput for a change that needs a new run.
         """
+        self._drawing.discard()
         self.algorithm.set_options(options)
         self._options, self._training = options, training
 
@@ -96,6 +102,8 @@ class TrainingLoop:
 
         Raises ProtocolError or BadInput for columns that do not fit the run's spaces; nothing is changed then.
         """
+        if chunk is not None:
+            self._drawing.discard()
         added = left_out if chunk is None else self.replay.append(chunk, offset)
         self.counters.transitions += added
         self.counters.offset = next_offset
@@ -103,8 +111,7 @@ class TrainingLoop:
     @property
     def update_is_due(self) -> bool:
         """Whether the update-to-data ratio asks for an update now."""
-        trained_on = self.counters.transitions - self._options.warm_up
-        return self.counters.updates < trained_on * self._options.update_to_data and len(self.replay) > 0
+        return self._is_due(self.counters.updates)
 
     @property
     def granted(self) -> int:
@@ -117,25 +124,12 @@ class TrainingLoop:
 
     def batch(self) -> Batch:
         """A fresh batch for `learn`."""
-        options = self._options
-        shown = round(self._demonstration_share * options.batch_size) if self.demonstrations is not None else 0
-        batches = [
-            self._drawn(memory, count)
-            for memory, count in ((self.replay, options.batch_size - shown), (self.demonstrations, shown))
-            if memory is not None and count
-        ]
-        return batches[0] if len(batches) == 1 else joined(*batches)
-
-    def _drawn(self, memory: Replay, count: int) -> Batch:
-        """So many transitions of this memory."""
-        options, length = self._options, self._sequence_length
-        if not length:
-            return memory.sample(count, self._random, options.n_step, options.gamma)
-        windows = max(1, round(count / length))
-        return memory.sample_windows(windows, self._random, length, self._burn_in, options.n_step, options.gamma)
+        return self._drawing.take()
 
     def learn(self, batch: Batch) -> None:
         """One update of all networks on this batch."""
+        if self._draws_ahead and self._is_due(self.counters.updates + 1):
+            self._drawing.begin()
         self.algorithm.update(batch)
         self.counters.updates += 1
 
@@ -144,7 +138,7 @@ class TrainingLoop:
         arrays, plain = self.algorithm.state()
         return arrays, {
             "algorithm": plain,
-            "random": json.dumps(self._random.bit_generator.state),
+            "random": json.dumps(self._drawing.state),
             "counters": vars(self.counters).copy(),
             "options": {
                 "algorithm": self._options.model_dump(mode="json"),
@@ -165,5 +159,29 @@ class TrainingLoop:
         except (KeyError, ValidationError) as error:
             log.warning("the options of the checkpoint cannot be used by this version, those of the run are: %s", error)
         self.algorithm.restore(arrays, plain["algorithm"])
-        self._random.bit_generator.state = json.loads(plain["random"])
+        self._drawing.state = json.loads(plain["random"])
         self.counters = Counters(**plain["counters"])
+
+    def _is_due(self, updates: int) -> bool:
+        """Whether an update is due after so many."""
+        trained_on = self.counters.transitions - self._options.warm_up
+        return updates < trained_on * self._options.update_to_data and len(self.replay) > 0
+
+    def _draw(self, random: np.random.Generator) -> Batch:
+        """A batch of this memory, and of the demonstrations besides."""
+        size = self._options.batch_size
+        shown = round(self._demonstration_share * size) if self.demonstrations is not None else 0
+        batches = [
+            self._drawn(memory, count, random)
+            for memory, count in ((self.replay, size - shown), (self.demonstrations, shown))
+            if memory is not None and count
+        ]
+        return batches[0] if len(batches) == 1 else joined(*batches)
+
+    def _drawn(self, memory: Replay, count: int, random: np.random.Generator) -> Batch:
+        """So many transitions of this memory."""
+        options, length = self._options, self._sequence_length
+        if not length:
+            return memory.sample(count, random, options.n_step, options.gamma)
+        windows = max(1, round(count / length))
+        return memory.sample_windows(windows, random, length, self._burn_in, options.n_step, options.gamma)
