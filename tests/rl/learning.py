@@ -17,8 +17,8 @@ from tmrld.rl.sac import SAC
 SMALL = NetworkOptions(hidden=(16, 16))
 
 
-def filled(spec: EnvSpec, steps: int = 60) -> Replay:
-    replay = Replay(spec, 1000)
+def filled(spec: EnvSpec, steps: int = 60, *, linked: bool = False) -> Replay:
+    replay = Replay(spec, 1000, linked=linked)
     for chunk in cut_all(make_episode(spec, steps, np.random.default_rng(0)), [20]):
         replay.append(chunk)
     return replay

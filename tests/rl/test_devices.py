@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from torch import Generator, Tensor
 
 from tests.rl.experience import lidar_spec, picture_spec
-from tests.rl.learning import SMALL, filled, train
+from tests.rl.learning import SMALL, assert_same_state, filled, train
 from tmrld.payloads import EnvSpec
 from tmrld.rl import devices, normaliser, sac, snapshots, temperature, tqc
 from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
 from tmrld.rl.optimizers import PlainDescent
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions, Precision
+from tmrld.rl.replay import Batch, Replay
 from tmrld.rl.sac import SAC
 
 ALL = pytest.mark.parametrize("name", ALGORITHMS)
@@ -115,6 +117,129 @@ def test_the_loss_of_tqc_is_right_without_float64(offset: float, narrow: pytest.
     here = loss_and_gradient()
 
     torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-5)
+
+
+# Hidden layers in bfloat16
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor as a device that computes in bfloat16."""
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
+
+
+def test_a_processor_and_apple_s_gpu_never_compute_in_bfloat16() -> None:
+    assert [devices.has_bfloat16(torch.device(kind)) for kind in ("cpu", "mps")] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_images", "lowered"),
+    [("auto", True, True), ("auto", False, False), ("bfloat16", False, True), ("float32", True, False)],
+)
+@pytest.mark.usefixtures("bfloat16")
+def test_which_layers_compute_in_bfloat16(asked: Precision, of_images: bool, lowered: bool) -> None:
+    ones = torch.ones(2, 2)
+    with devices.hidden_precision(asked, ones.device, of_images=of_images):
+        assert ((ones @ ones).dtype == torch.bfloat16) == lowered
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("spec", "network"),
+    [
+        (lidar_spec(), SMALL),
+        (lidar_spec(), NetworkOptions(hidden=(16, 16), trunk="simba")),
+        (lidar_spec(), NetworkOptions(hidden=(16, 16), trunk="simba2")),
+        (lidar_spec(), NetworkOptions(hidden=(16, 16), activation="silu", gru=8)),
+        (picture_spec((36, 36), history=2), NATURE),
+    ],
+)
+def test_all_but_hidden_layers_stays_in_float32(
+    name: str, spec: EnvSpec, network: NetworkOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = filled(spec, 30, linked=network.gru > 0)
+    exact, lowered = (made(name, network.model_copy(update={"precision": each}), spec) for each in ("float32", "bfloat16"))
+    learn(exact, replay, network)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
+    learn(lowered, replay, network)
+
+    arrays, _ = lowered.state()
+    assert {array.dtype.kind + str(array.itemsize) for array in arrays.values()} <= {"f4", "f8", "i8", "u1"}
+    there, here = lowered.stats(), exact.stats()
+    assert there != here, "hidden layers are rounded"
+    for metric in ("loss_critic", "q", "q_target", "entropy"):
+        assert there[metric] == pytest.approx(here[metric], rel=0.1, abs=0.1), metric
+
+
+def drawn(replay: Replay, network: NetworkOptions, size: int, rng: np.random.Generator) -> Batch:
+    """A batch as networks of this shape take it."""
+    return replay.sample_windows(size, rng, 4, 2) if network.gru else replay.sample(size, rng)
+
+
+def learn(algorithm: SAC, replay: Replay, network: NetworkOptions) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        algorithm.update(drawn(replay, network, 32, rng))
+
+
+# On the way to a device
+
+
+@pytest.mark.parametrize(
+    ("spec", "network"),
+    [(lidar_spec(), SMALL), (picture_spec((36, 36), history=2), NATURE), (lidar_spec(), NetworkOptions(hidden=(16,), gru=8))],
+)
+def test_batches_that_come_by_two_buffers_in_turn_are_the_same(
+    spec: EnvSpec, network: NetworkOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = filled(spec, 30, linked=network.gru > 0)
+    plain = made("sac", network, spec)
+    monkeypatch.setattr(sac, "make_carrier", devices.StreamCarrier)
+    by_buffers = made("sac", network, spec)
+
+    def batches() -> Iterator[Batch]:
+        rng = np.random.default_rng(0)
+        for size in (8, 8, 8, 12):
+            yield drawn(replay, network, size, rng)
+
+    for batch in batches():
+        plain.update(batch)
+    ahead: list[Any] = []
+    for batch in batches():
+        ahead.append(by_buffers.bring(batch))
+        if len(ahead) == 2:  # one is learned from while the next is on its way
+            by_buffers.update(ahead.pop(0))
+    by_buffers.update(ahead.pop())
+    assert_same_state(plain, by_buffers)
+
+
+def test_a_buffer_is_not_written_again_before_it_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Event:
+        """Tells when it is recorded, and when somebody waits for it."""
+
+        def __init__(self) -> None:
+            self.number = sum(each.startswith("sent") for each in told)
+
+        def record(self, stream: object) -> None:
+            told.append(f"sent {self.number}")
+
+        def synchronize(self) -> None:
+            told.append(f"waits for {self.number}")
+
+    monkeypatch.setattr(torch.cpu, "Event", Event)
+    carrier, replay = devices.StreamCarrier(torch.device("cpu")), filled(lidar_spec())
+    for _ in range(4):
+        carrier.bring(replay.sample(4, np.random.default_rng(0)))
+
+    assert told == ["sent 0", "sent 1", "waits for 0", "sent 2", "waits for 1", "sent 3"]
+
+
+def test_only_a_card_has_a_stream_to_itself() -> None:
+    algorithm, batch = made("sac"), filled(lidar_spec()).sample(4, np.random.default_rng(0))
+    assert algorithm.bring(batch) is batch
+    assert type(devices.make_carrier(torch.device("mps"))) is devices.Carrier
 
 
 # Another device

@@ -76,6 +76,15 @@ class StartsFromWeights(Protocol):
         ...
 
 
+@runtime_checkable
+class BringsAhead(Protocol):
+    """What an algorithm offers besides if a batch can come to its device while the update before it runs."""
+
+    def bring(self, batch: Batch) -> Any:
+        """What its `update` takes instead of this batch; another thread calls it, also while `update` runs."""
+        ...
+
+
 def make_algorithm(
     options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
 ) -> Algorithm:

@@ -48,6 +48,7 @@ class BatchRenorm(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, values: Tensor) -> Tensor:
+        values = values.float()
         if not self.training:
             return (values - self.mean) * torch.rsqrt(self.variance + EPSILON)
         mean = values.mean(dim=1, keepdim=True)

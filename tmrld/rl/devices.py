@@ -1,10 +1,157 @@
-"""What differs between the devices that tensors live on: the one place that knows."""
+"""What differs between the devices that tensors live on: the one place that knows.
+
+- Floats: Apple's GPU (mps) has no float64 (`widest_float`).
+- Precision: a CUDA card computes hidden layers several times as fast in bfloat16 (`hidden_precision`).  Heads, losses, log-densities,
+  targets, running means and optimizers stay in float32 in any case: bfloat16 has 8 bits, and a value of 100 may be off by 0.25.
+  TF32 is left as torch has it: on for convolutions, off for matrix products.
+- Transfer: batches come from the processor's memory (`Carrier`).  On a CUDA card they go by two pinned buffers and a stream of their
+  own, so that the next one is on its way while an update runs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar
+
 import torch
+from torch import Tensor
+
+from tmrld.payloads import Array
+from tmrld.rl.options import Precision
+from tmrld.rl.replay import Batch
 
 
 def widest_float(device: torch.device) -> torch.dtype:
     """The widest float of a device: float64, but on Apple's GPU (mps) float32."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+@cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it is faster in bfloat16: a CUDA card that computes in it by itself.  A processor is slower in it."""
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def hidden_precision(asked: Precision, device: torch.device, *, of_images: bool) -> AbstractContextManager[object]:
+    """In this context hidden layers, ``of_images`` convolutions, compute as `NetworkOptions.precision` asks for; parameters stay
+    float32.  What leaves it may be bfloat16: make it float32 before it goes on.
+    """
+    lowered = asked == "bfloat16" or (asked == "auto" and of_images)
+    return torch.autocast(device.type, torch.bfloat16) if lowered and has_bfloat16(device) else nullcontext()
+
+
+@dataclass(frozen=True)
+class BatchOnDevice:
+    """A `Batch` in the memory of a device: the same fields, as tensors."""
+
+    observation: dict[str, Tensor]
+    action: Tensor
+    reward: Tensor
+    next_observation: dict[str, Tensor]
+    terminated: Tensor
+    steps: Tensor
+    places: Tensor | None = None
+    next_places: Tensor | None = None
+    state: Tensor | None = None
+    arrival: Any = None
+    """An event of the stream that it comes by; None where it is here already."""
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that are in it."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, dict):
+                yield from value.values()
+            elif isinstance(value, Tensor):
+                yield value
+
+
+class Carrier:
+    """Brings batches to a device, straight away: on the processor that is no work at all."""
+
+    beside: ClassVar[bool] = False
+    """Whether it is of use to bring a batch while the device computes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def bring(self, batch: Batch) -> BatchOnDevice:
+        """Send it; one thread at a time may do so."""
+        return BatchOnDevice(**self._moved(batch, lambda name, array: torch.from_numpy(array).to(self.device)))
+
+    def received(self, batch: BatchOnDevice) -> BatchOnDevice:
+        """The same, ready for what this thread does next."""
+        return batch
+
+    def _moved(self, batch: Batch, move: Any) -> dict[str, Any]:
+        """All fields, by name, each array of them moved once."""
+        moved: dict[str, Any] = {}
+        for field in fields(batch):
+            value = getattr(batch, field.name)
+            if field.name == "next_observation" and value is batch.observation:  # of windows
+                moved[field.name] = moved["observation"]
+            elif isinstance(value, Mapping):
+                moved[field.name] = {name: move(f"{field.name}.{name}", array) for name, array in value.items()}
+            else:
+                moved[field.name] = None if value is None else move(field.name, value)
+        return moved
+
+
+class StreamCarrier(Carrier):
+    """Brings them beside what the device computes, by two buffers in turn: one is filled while the other is read by the device.
+
+    The buffers are pinned where the device is a card, or it could not read them by itself.  ``streams`` is the module of torch that
+    knows the device's streams.
+    """
+
+    beside: ClassVar[bool] = True
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._streams: Any = torch.get_device_module(device)
+        self._stream = self._streams.Stream()
+        self._buffers: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        self._left: list[Any] = [None, None]
+        """For each buffer, an event after which it may be written again."""
+        self._turn = 0
+
+    def bring(self, batch: Batch) -> BatchOnDevice:
+        """Start sending it; returns before it is there."""
+        self._turn = 1 - self._turn
+        if self._left[self._turn] is not None:
+            self._left[self._turn].synchronize()
+        with self._streams.stream(self._stream):
+            moved = self._moved(batch, lambda name, array: self._staged(name, array).to(self.device, non_blocking=True))
+            arrival = self._left[self._turn] = self._streams.Event()
+            arrival.record(self._stream)
+        return BatchOnDevice(**moved, arrival=arrival)
+
+    def received(self, batch: BatchOnDevice) -> BatchOnDevice:
+        """The same; what this thread has the device do next waits there until it has arrived."""
+        if batch.arrival is not None:
+            stream = self._streams.current_stream(self.device)
+            stream.wait_event(batch.arrival)
+            if self.device.type == "cuda":  # or the memory would be used again by the stream that it came by, while it is read
+                for tensor in batch.tensors():
+                    tensor.record_stream(stream)
+        return batch
+
+    def _staged(self, name: str, array: Array) -> Tensor:
+        """A copy in this turn's buffer."""
+        buffers, source = self._buffers[self._turn], torch.from_numpy(array)
+        buffer = buffers.get(name)
+        if buffer is None or buffer.shape != source.shape or buffer.dtype != source.dtype:
+            buffer = torch.empty(source.shape, dtype=source.dtype, pin_memory=self.device.type == "cuda")
+            buffers[name] = buffer
+        return buffer.copy_(source)
+
+
+def make_carrier(device: torch.device) -> Carrier:
+    """What brings batches there fastest."""
+    return StreamCarrier(device) if device.type == "cuda" else Carrier(device)

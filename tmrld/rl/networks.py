@@ -40,6 +40,7 @@ from torch.nn import functional
 
 from tmrld.payloads import EnvSpec, PartSpec
 from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images_size
+from tmrld.rl.devices import hidden_precision
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.optimizers import Optimizer
 from tmrld.rl.options import NetworkOptions
@@ -220,6 +221,7 @@ class ImageReader(nn.Module):
         self._colours_last = len(part.shape) == 3
         self._scale = part.scale
         self._activation = ACTIVATIONS[options.activation]
+        self._precision = options.precision
 
     def forward(self, image: Tensor) -> Tensor:
         if self._colours_last:
@@ -227,9 +229,10 @@ class ImageReader(nn.Module):
         values = (
             image.reshape(-1, *self._shape).to(torch.float32, memory_format=torch.channels_last) / self._scale
         )  # the faster one
-        for layer in self.layers:
-            values = self._activation(layer(values))
-        return values.flatten(1)
+        with hidden_precision(self._precision, values.device, of_images=True):
+            for layer in self.layers:
+                values = self._activation(layer(values))
+        return values.float().flatten(1)
 
 
 def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> nn.ModuleList:
@@ -390,9 +393,11 @@ class Trunk(nn.Module):
         self.size = trunk_size(options, options.hidden)
         self._trunk = options.trunk
         self._activation = ACTIVATIONS[options.activation]
+        self._precision = options.precision
 
     def forward(self, values: Tensor) -> Tensor:
-        return through(self.layers, self._trunk, values, lambda values, _: self._activation(values))
+        with hidden_precision(self._precision, values.device, of_images=False):
+            return through(self.layers, self._trunk, values, lambda values, _: self._activation(values)).float()
 
 
 class Critics(nn.Module):
@@ -419,9 +424,13 @@ class Critics(nn.Module):
         self._trunk = options.trunk
         self._activation = ACTIVATIONS[options.activation]
         self._layer_norm = options.critic_layer_norm and options.trunk == "mlp"
+        self._precision = options.precision
 
     def forward(self, observation: Observation, action: Tensor) -> Tensor:
-        return self.value(through(self.layers, self._trunk, self.encode(observation, action), self.between))  # type: ignore[no-any-return]
+        values = self.encode(observation, action)
+        with hidden_precision(self._precision, values.device, of_images=False):
+            values = through(self.layers, self._trunk, values, self.between).float()
+        return self.value(values)  # type: ignore[no-any-return]
 
     # What the critics of some algorithms replace
 

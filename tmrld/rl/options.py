@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tmrld.applies import live, new_run, restart
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def _optimizer(of: str, tmrl: str) -> Any:
@@ -309,6 +310,13 @@ class NetworkOptions(BaseModel):
         le=10.0,
         description="Highest logarithm of the policy's standard deviation.  TMRL's models.",
         json_schema_extra=new_run(),
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="What hidden layers are computed in where the trainer computes on a CUDA card that has bfloat16: float32; "
+        "bfloat16, which is faster for wide layers; or auto: convolutions in bfloat16, the others in float32.  Losses, heads and "
+        "parameters are float32 in any case, and all of it is on a processor and on Apple's GPU.",
+        json_schema_extra=restart(),
     )
 
 

@@ -37,6 +37,7 @@ from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
 from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
+from tmrld.rl.devices import BatchOnDevice, make_carrier
 from tmrld.rl.held import Hold
 from tmrld.rl.networks import Critics, Observation, descend, move_towards, project, settle
 from tmrld.rl.normaliser import Normaliser
@@ -99,6 +100,7 @@ class SAC:
         self.options = options
         self.updates = 0
         self._device = torch.device(device)
+        self._carrier = make_carrier(self._device)
         self._spec = spec
         self._network = network
         initial = Generator().manual_seed(seed)
@@ -121,15 +123,17 @@ class SAC:
         self._critic_averages = Averages(self.CRITIC_METRICS, self._device)
         self._policy_averages = Averages(("loss_actor", "entropy", "loss_temperature", "alpha"), self._device)
 
-    def update(self, batch: Batch) -> None:
+    def bring(self, batch: Batch) -> Batch | BatchOnDevice:
+        """What `update` takes instead; the batch comes to the device meanwhile where that is of use."""
+        return self._carrier.bring(batch) if self._carrier.beside else batch
+
+    def update(self, batch: Batch | BatchOnDevice) -> None:
         """One gradient step on the critics, one on policy and temperature when it is their turn, one move of the targets."""
         if self.options.schedule_updates:
             self._retune()
-        observation, next_observation = self._observations(batch)
-        action, reward, terminated, steps = (
-            torch.from_numpy(column).to(self._device) for column in (batch.action, batch.reward, batch.terminated, batch.steps)
-        )
-        self._update_critics(observation, action, reward, next_observation, terminated, steps)
+        here = self._carrier.received(batch if isinstance(batch, BatchOnDevice) else self._carrier.bring(batch))
+        observation, next_observation = self._observations(here)
+        self._update_critics(observation, here.action, here.reward, next_observation, here.terminated, here.steps)
         self.updates += 1
         if self._hold is None and self.updates % self.options.policy_interval == 0:
             self._update_policy(observation)
@@ -310,26 +314,22 @@ class SAC:
         self._critic_averages.count = int(values["critic_count"])
         self._policy_averages.count = int(values["policy_count"])
 
-    def _observations(self, batch: Batch) -> tuple[Observation, Observation]:
-        """Both observations on the device, their vectors normalised."""
-        observation = self._on_device(batch.observation)
+    def _observations(self, batch: BatchOnDevice) -> tuple[Observation, Observation]:
+        """Both observations, their vectors normalised."""
+        observation = dict(batch.observation)
         if batch.places is not None and batch.next_places is not None:  # of windows: they share what is seen
-            places, next_places = (torch.from_numpy(each).to(self._device) for each in (batch.places, batch.next_places))
-            self.normaliser.see(observation[VECTOR].flatten(0, 1).index_select(0, places))
+            self.normaliser.see(observation[VECTOR].flatten(0, 1).index_select(0, batch.places))
             if batch.state is not None:
-                observation[STATE] = torch.from_numpy(batch.state).to(self._device)
-            both = observation | {PLACES: places}, observation | {PLACES: next_places}
+                observation[STATE] = batch.state
+            both = observation | {PLACES: batch.places}, observation | {PLACES: batch.next_places}
         else:
-            both = observation, self._on_device(batch.next_observation)
+            both = observation, dict(batch.next_observation)
             self.normaliser.see(observation[VECTOR])
         if self._hold is not None:
             self._follow_normaliser(self._hold)
         for tensors in both:
             tensors[VECTOR] = self.normaliser(tensors[VECTOR])
         return both
-
-    def _on_device(self, arrays: Mapping[str, Array]) -> Observation:
-        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
     def _follow_normaliser(self, hold: Hold) -> None:
         """The policy and its average go on as they are, until the time of the hold is over."""

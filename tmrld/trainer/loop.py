@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tmrld.payloads import Array, Chunk
-from tmrld.rl.algorithm import Algorithm
+from tmrld.rl.algorithm import Algorithm, BringsAhead
 from tmrld.rl.options import AlgorithmOptions
 from tmrld.rl.replay import Batch, Replay, joined
 from tmrld.trainer.drawing import Drawing
@@ -122,12 +122,12 @@ class TrainingLoop:
         """One update of all networks on one fresh batch."""
         self.learn(self.batch())
 
-    def batch(self) -> Batch:
-        """A fresh batch for `learn`."""
+    def batch(self) -> Any:
+        """A fresh batch for `learn`: a `Batch`, or what the algorithm makes of one (tmrld.rl.algorithm.BringsAhead)."""
         return self._drawing.take()
 
-    def learn(self, batch: Batch) -> None:
-        """One update of all networks on this batch."""
+    def learn(self, batch: Any) -> None:
+        """One update of all networks on what `batch` gave."""
         if self._draws_ahead and self._is_due(self.counters.updates + 1):
             self._drawing.begin()
         self.algorithm.update(batch)
@@ -167,8 +167,8 @@ class TrainingLoop:
         trained_on = self.counters.transitions - self._options.warm_up
         return updates < trained_on * self._options.update_to_data and len(self.replay) > 0
 
-    def _draw(self, random: np.random.Generator) -> Batch:
-        """A batch of this memory, and of the demonstrations besides."""
+    def _draw(self, random: np.random.Generator) -> Any:
+        """A batch of this memory, and of the demonstrations besides, on its way to the device if the algorithm has it so."""
         size = self._options.batch_size
         shown = round(self._demonstration_share * size) if self.demonstrations is not None else 0
         batches = [
@@ -176,7 +176,8 @@ class TrainingLoop:
             for memory, count in ((self.replay, size - shown), (self.demonstrations, shown))
             if memory is not None and count
         ]
-        return batches[0] if len(batches) == 1 else joined(*batches)
+        batch = batches[0] if len(batches) == 1 else joined(*batches)
+        return self.algorithm.bring(batch) if isinstance(self.algorithm, BringsAhead) else batch
 
     def _drawn(self, memory: Replay, count: int, random: np.random.Generator) -> Batch:
         """So many transitions of this memory."""
