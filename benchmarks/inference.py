@@ -1,6 +1,7 @@
 """How long a worker takes to choose an action: observation in, action out, one at a time.
 
-Two policies: TMRL's MLP of 256, 256 on LIDAR inputs, and its VanillaCNN on four gray images of 64 by 64.  Peers, in the same turns:
+Three policies: TMRL's MLP of 256, 256 on LIDAR inputs, its VanillaCNN on four gray images of 64 by 64, and the convolutions that are
+our default in its place.  Peers, in the same turns:
 TMRL's own policies, from observation to action as its worker calls them, and what cannot be avoided in numpy, the policy's matrix
 products alone.  Times are the medians of single calls, each right after another of its kind.
 """
@@ -29,8 +30,9 @@ from tmrld.rl.observations import vector_size
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.weights import pack
 
-NETWORK = NetworkOptions(hidden=HIDDEN, cnn="tmrl")
-TARGETS = {"mlp_p50_ms": 0.04, "cnn_p50_ms": 1.2}
+TMRLS = NetworkOptions(hidden=HIDDEN, cnn="tmrl")
+OURS = NetworkOptions(hidden=HIDDEN)
+TARGETS = {"mlp_p50_ms": 0.04, "cnn_p50_ms": 1.2, "our_cnn_p50_ms": 0.3}
 Act = Callable[[], object]
 
 
@@ -40,22 +42,22 @@ def observed(spec: EnvSpec, rng: np.random.Generator) -> tuple[Array, ...]:
     return (*parts, *(rng.uniform(-1.0, 1.0, spec.action_size).astype(np.float32) for _ in range(spec.action_buffer)))
 
 
-def our_act(spec: EnvSpec, rng: np.random.Generator) -> Act:
+def our_act(spec: EnvSpec, network: NetworkOptions, rng: np.random.Generator) -> Act:
     """A policy of ours, exploring as in training."""
-    algorithm = make_algorithm(AlgorithmOptions(), NETWORK, spec, seed=0)
-    manifest = WeightsManifest("", 0, 0, 0, spec, NETWORK.model_dump(mode="json"), "sac", "")
+    algorithm = make_algorithm(AlgorithmOptions(), network, spec, seed=0)
+    manifest = WeightsManifest("", 0, 0, 0, spec, network.model_dump(mode="json"), "sac", "")
     actor = load_actor(pack(manifest, algorithm.policy_tensors()), spec)
     observation = observed(spec, rng)
     return lambda: actor.act(observation, False, rng)
 
 
-def products(spec: EnvSpec) -> Act:
+def products(spec: EnvSpec, network: NetworkOptions) -> Act:
     """The matrix products that the policy needs, with buffers made before, and nothing else."""
     pairs: list[tuple[Array, Array, Array]] = []
-    for layers in convolutions(spec, NETWORK):
+    for layers in convolutions(spec, network):
         for layer in layers:
             pairs.append(_matrices((layer.outputs, layer.fan_in), (layer.fan_in, layer.height * layer.width)))
-    for a, b in pairwise((vector_size(spec) + images_size(spec, NETWORK), *HIDDEN, 2 * spec.action_size)):
+    for a, b in pairwise((vector_size(spec) + images_size(spec, network), *HIDDEN, 2 * spec.action_size)):
         pairs.append(_matrices((b, a), (a,)))
 
     def run() -> None:
@@ -77,8 +79,16 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     results: list[dict[str, Any]] = []
-    for metric, spec, kind in (("mlp_p50_ms", LIDAR, "lidar"), ("cnn_p50_ms", IMAGES, "images")):
-        candidates = {"tmrld": our_act(spec, rng), "matrix products alone": products(spec), "TMRL": tmrl_act(kind)}
+    for metric, spec, network, kind in (
+        ("mlp_p50_ms", LIDAR, TMRLS, "lidar"),
+        ("cnn_p50_ms", IMAGES, TMRLS, "images"),
+        ("our_cnn_p50_ms", IMAGES, OURS, "images"),
+    ):
+        candidates = {
+            "tmrld": our_act(spec, network, rng),
+            "matrix products alone": products(spec, network),
+            "TMRL": tmrl_act(kind),
+        }
         times: dict[str, list[float]] = {name: [] for name, run in candidates.items() if run is not None}
         for _ in range(steps // 10 if spec is IMAGES else steps):
             for name, run in candidates.items():

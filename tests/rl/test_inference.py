@@ -77,6 +77,8 @@ def test_it_acts_as_the_torch_policy_does_with_a_residual_trunk(
 PICTURES = [
     (picture_spec(), "tmrl"),
     (picture_spec((50, 67, 3), history=2), "tmrl"),
+    (picture_spec(), "patches"),
+    (picture_spec((28, 45, 3), history=2), "patches"),
     (picture_spec((44, 36), history=0), "nature"),
     (picture_spec((37, 52, 3), history=0), "nature"),
     (
@@ -85,6 +87,13 @@ PICTURES = [
             parts=(PartSpec("left", (40, 36), "uint8", scale=255.0), PartSpec("depth", (36, 50), history=2, scale=255.0)),
         ),
         "nature",
+    ),
+    (
+        replace(
+            point_spec(),
+            parts=(PartSpec("left", (40, 36), "uint8", scale=255.0), PartSpec("depth", (36, 50), history=2, scale=255.0)),
+        ),
+        "patches",
     ),
     (replace(point_spec(), parts=(PartSpec("view", (36, 36), "uint8", history=3, scale=255.0),)), "nature"),
 ]

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from tests.rl.experience import lidar_spec
+from tests.rl.experience import lidar_spec, picture_spec
 from tmrld.errors import WeightsError
 from tmrld.payloads import EnvSpec, PartSpec, WeightsManifest
-from tmrld.rl.weights import check_fits, pack, unpack
+from tmrld.rl.options import NetworkOptions
+from tmrld.rl.weights import check_fits, open_policy, pack, policy_shapes, unpack
 
 MANIFEST = WeightsManifest(
     run="demo",
@@ -105,3 +106,13 @@ def test_the_first_difference_to_the_environment_is_named(spec: EnvSpec, complai
 
 def test_another_environment_with_the_same_spaces_fits() -> None:
     check_fits(MANIFEST, replace(lidar_spec(), id="another/Lidar-v1", step_s=0.1))
+
+
+def test_a_manifest_from_before_there_was_a_choice_means_tmrls_convolutions() -> None:
+    spec, network = picture_spec(), NetworkOptions(hidden=(8,), cnn="tmrl")
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in policy_shapes(spec, network).items()}
+
+    options, found = open_policy(pack(replace(MANIFEST, spec=spec, network={"hidden": [8]}), tensors).data, spec)
+
+    assert options == network
+    assert found.keys() == tensors.keys()

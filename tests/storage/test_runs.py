@@ -15,6 +15,7 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.lineages import Span
 from tmrld.storage.metrics import Metric
 from tmrld.storage.nodes import KnownNode
+from tmrld.storage.relay_schema import MIGRATIONS
 from tmrld.storage.runs import Revision, RunStore
 
 
@@ -188,6 +189,26 @@ def test_nodes_are_remembered_with_the_first_and_last_time(store: RunStore) -> N
     assert store.nodes.all() == [KnownNode("gpu", "trainer", 2.0, 2.0), KnownNode("pc", "worker", 1.0, 3.0)]
     store.nodes.forget("pc")
     assert [node.name for node in store.nodes.all()] == ["gpu"]
+
+
+def test_runs_from_before_keep_the_convolutions_that_were_the_default_then(tmp_path: Path) -> None:
+    older = next(number for number, script in enumerate(MIGRATIONS) if "network.cnn" in script)
+    database = Database(Layout(tmp_path).relay_db, MIGRATIONS[:older])
+    with database.transaction() as change:
+        change.execute("INSERT INTO runs (id, name, state, created, lineage) VALUES (1, 'run', 'stopped', 0.0, 0)")
+        for number, config in enumerate(('{"algorithm": {"tau": 0.1}}', '{"network": {"cnn": "nature", "gru": 8}}'), 1):
+            change.execute(
+                "INSERT INTO revisions (run, number, config, time, author) VALUES (1, ?, ?, 0.0, 'me')", (number, config)
+            )
+    database.close()
+
+    store = RunStore(Layout(tmp_path))
+
+    assert [each.config for each in store.revisions("run")] == [
+        {"algorithm": {"tau": 0.1}, "network": {"cnn": "tmrl"}},
+        {"network": {"cnn": "nature", "gru": 8}},
+    ]
+    store.close()
 
 
 def test_a_newer_schema_is_refused_politely(tmp_path: Path) -> None:

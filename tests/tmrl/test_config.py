@@ -94,7 +94,7 @@ def test_a_run_drives_and_learns_as_tmrl_does() -> None:
     assert environment["reward"]["end_of_track"] == 100.0
     assert (algorithm["tau"], algorithm["gamma"], algorithm["n_step"]) == (0.005, 0.995, 1)
     assert (algorithm["learn_alpha"], algorithm["update_to_data"]) == (False, 4.0)
-    assert config["network"]["hidden"] == [256, 256]
+    assert (config["network"]["hidden"], config["network"]["cnn"]) == ([256, 256], "tmrl")
     assert config["network"]["critic_layer_norm"] is False
     assert config["training"]["max_updates"] == 200_000_000
     assert config["training"]["checkpoint_interval_updates"] == 20_000

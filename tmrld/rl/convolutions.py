@@ -14,11 +14,15 @@ from tmrld.rl.observations import image_parts
 from tmrld.rl.options import NetworkOptions
 
 LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "patches": ((24, 4, 4), (32, 3, 2), (64, 3, 2)),
     "tmrl": ((64, 8, 2), (64, 4, 2), (128, 4, 2), (128, 4, 2)),
     "nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
 }
 """By `NetworkOptions.cnn`: channels, width of the square kernel and stride of each layer.  None is padded, and the activation
 follows each."""
+
+NORMALISED = ("patches",)
+"""Those whose last layer is normalised: all that is read of an image has mean 0 and deviation 1 (arXiv 1607.06450)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Convolution:
         """How many values it gives."""
         return self.outputs * self.height * self.width
 
+    @property
+    def multiply_adds(self) -> int:
+        """How many it takes for one observation."""
+        return self.size * self.fan_in
+
 
 def convolutions(spec: EnvSpec, options: NetworkOptions) -> tuple[tuple[Convolution, ...], ...]:
     """The layers for each image part of the spec, in its order; empty where nothing is seen in pictures.
@@ -52,7 +61,10 @@ def convolutions(spec: EnvSpec, options: NetworkOptions) -> tuple[tuple[Convolut
 
 
 def images_size(spec: EnvSpec, options: NetworkOptions) -> int:
-    """How many values the convolutions make of all images of an observation: 128 for TMRL's.  Raises BadInput like `convolutions`."""
+    """How many values the convolutions make of all images of an observation: 128 for TMRL's of 64 by 64 pixels.
+
+    Raises BadInput like `convolutions`.
+    """
     return sum(layers[-1].size for layers in convolutions(spec, options))
 
 

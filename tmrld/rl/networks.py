@@ -25,8 +25,9 @@ A policy's tensors, as a Weights file holds them, all float32:
 Both numbers count from 0; a policy without images and without `NetworkOptions.gru` has no encoder.  The activation follows each
 layer but the head, those of a trunk as tmrld.rl.trunks says, and of a recurrence the first.  What enters the first layer behind the
 convolutions, which is ``read`` where there is one, is the flat vector (tmrld.rl.observations: scaled parts, then the action buffer),
-then for each image part what its last convolution gives, flattened from (channels, height, width).  The first convolution reads the
-image divided by the part's ``scale``, as (history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
+then for each image part what its last convolution gives, flattened from (channels, height, width), and normalised where
+`NORMALISED` of tmrld.rl.convolutions says so.  The first convolution reads the image divided by the part's ``scale``, as
+(history · colours, height, width), oldest frame first (tmrld.rl.convolutions).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from tmrld.payloads import EnvSpec, PartSpec
-from tmrld.rl.convolutions import Convolution, convolutions, image_shape, images_size
+from tmrld.rl.convolutions import NORMALISED, Convolution, convolutions, image_shape, images_size
 from tmrld.rl.devices import hidden_precision
 from tmrld.rl.observations import VECTOR, image_parts, vector_size
 from tmrld.rl.optimizers import Optimizer
@@ -222,6 +223,8 @@ class ImageReader(nn.Module):
         self._scale = part.scale
         self._activation = ACTIVATIONS[options.activation]
         self._precision = options.precision
+        self._members = members
+        self._normalised = options.cnn in NORMALISED
 
     def forward(self, image: Tensor) -> Tensor:
         if self._colours_last:
@@ -232,7 +235,10 @@ class ImageReader(nn.Module):
         with hidden_precision(self._precision, values.device, of_images=True):
             for layer in self.layers:
                 values = self._activation(layer(values))
-        return values.float().flatten(1)
+        values = values.float()
+        if self._normalised:
+            values = normalised(values.reshape(len(values), self._members, -1))
+        return values.flatten(1)
 
 
 def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> nn.ModuleList:

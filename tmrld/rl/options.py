@@ -278,10 +278,12 @@ class NetworkOptions(BaseModel):
         description="What follows each hidden layer.  SAC, table 1; TMRL's MLP.",
         json_schema_extra=new_run(),
     )
-    cnn: Literal["tmrl", "nature"] = Field(
-        default="tmrl",
-        description="The convolutions that read images, where an environment shows any: `tmrl`, of TMRL's VanillaCNN, or `nature`, "
-        "of DQN (Nature 518, 529), which takes an eighth of the work.",
+    cnn: Literal["patches", "tmrl", "nature"] = Field(
+        default="patches",
+        description="The convolutions that read images, where an environment shows any: `patches`, whose first layer reads patches "
+        "of 4 by 4 pixels that do not overlap (arXiv 2010.11929, section 3.1), and whose last one is normalised; `tmrl`, of TMRL's "
+        "VanillaCNN, which takes 32 times the work; or `nature`, of DQN (Nature 518, 529), which takes 4 times.  "
+        "benchmarks/reading.py compares how well they read.",
         json_schema_extra=new_run(),
     )
     gru: Annotated[int, Field(ge=0, le=4096)] = Field(

@@ -29,6 +29,9 @@ FORMAT = "1"
 MAX_HEADER_BYTES = 16 * 2**20
 """Far above what thousands of tensors need; below what could exhaust memory while it is parsed."""
 
+EARLIER = {"cnn": "tmrl"}
+"""What a manifest means that leaves one of these options out: their default when it was written."""
+
 
 def pack(manifest: WeightsManifest, tensors: Mapping[str, Array]) -> Weights:
     """The tensors and their manifest as one file."""
@@ -94,7 +97,7 @@ def open_policy(data: bytes, spec: EnvSpec) -> tuple[NetworkOptions, dict[str, A
     check_fits(manifest, spec)
     name = f"weights {manifest.version} of the run '{manifest.run}'"
     try:
-        options = NetworkOptions(**manifest.network)
+        options = NetworkOptions(**{**EARLIER, **manifest.network})
     except (ValidationError, TypeError) as error:
         raise WeightsError(f"{name} name a network that this program does not know: use the same version of tmrld") from error
     try:

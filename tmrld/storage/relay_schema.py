@@ -149,6 +149,10 @@ CREATE TABLE evaluations (
 );
 CREATE INDEX evaluations_by_track ON evaluations (track, id)
 """,
+    # A configuration that left network.cnn out meant "tmrl", which was the default.
+    """
+UPDATE revisions SET config = json_set(config, '$.network.cnn', 'tmrl') WHERE json_extract(config, '$.network.cnn') IS NULL
+""",
 )
 
 

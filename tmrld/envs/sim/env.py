@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tmrld.envs.options import FULL_ID, EnvironmentOptions
 from tmrld.envs.sim.camera import camera
+from tmrld.envs.sim.ground import Ground
 from tmrld.envs.sim.images import ImageSensor
 from tmrld.envs.sim.painting import ground_of
 from tmrld.envs.sim.sensors import LidarSensor, Sensor
@@ -30,9 +31,12 @@ class SimInterface(TrackmaniaInterface):
 
     def picture(self, info: dict[str, Any]) -> NDArray[np.uint8]:
         """The frame seen from the place that ``info`` tells: RGB, the window's (height, width, 3)."""
+        return self._camera.render(self.ground(info), info["x"], info["z"], info["heading"], self._sim.appearance)
+
+    def ground(self, info: dict[str, Any]) -> Ground:
+        """What lies around the place that ``info`` tells."""
         track = self._sim.track
-        ground = ground_of(track, track.deck(info["progress"] * track.length))
-        return self._camera.render(ground, info["x"], info["z"], info["heading"], self._sim.appearance)
+        return ground_of(track, track.deck(info["progress"] * track.length))
 
 
 def sim_interface(options: EnvironmentOptions) -> SimInterface:
