@@ -40,7 +40,7 @@ from tmrld.commands import (
     tracks,
     weights,
 )
-from tmrld.commands.flags import add_settings_flags, load_settings
+from tmrld.commands.flags import add_profile_flag, add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
 from tmrld.settings import Settings, example, load
 
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="relay, trainer and worker in one daemon, driving the embedded simulator")
     add_settings_flags(up)
+    add_profile_flag(up)
     up.add_argument("--headless", action="store_true", help="plain lines instead of a live display")
     up.add_argument("--no-browser", action="store_true", help="do not open the page")
     up.add_argument("--until", metavar="WHEN", help="stop by itself: first-lap, updates=N or minutes=N")
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="one daemon with the roles that flags or settings name")
     add_settings_flags(serve)
+    add_profile_flag(serve)
     serve.add_argument("--role", action="append", choices=("relay", "trainer", "worker"), help="repeat it for several roles")
     serve.set_defaults(command=_serve)
 

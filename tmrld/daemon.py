@@ -228,7 +228,8 @@ class Daemon:
             raise SettingsError('a trainer needs torch, which is not installed here: run `pip install "tmrld[trainer]"`')
         from tmrld.trainer.trainer import TrainerRole
 
-        return TrainerRole(layout, self.settings.trainer.device, self.feed, self._doctor)
+        options = self.settings.trainer
+        return TrainerRole(layout, options.device, self.feed, self._doctor, options.profile_updates)
 
     async def _make_worker(self, layout: Layout, name: str) -> _PeerRole:
         from tmrld.storage.sample_log import SampleLog

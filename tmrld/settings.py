@@ -95,6 +95,13 @@ class TrainerSettings(BaseModel):
         description="Where to compute: cpu; cuda, cuda:1, mps; or auto: the first CUDA card, else Apple's GPU (mps), else the "
         "processor.  For images a card is what one wants; networks as small as the LIDAR's are as fast on the processor.",
     )
+    profile_updates: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Trace so many updates, each time an engine has started and warmed up: a file for Perfetto or chrome://tracing, "
+        "and a table, in trainer/runs/RUN/profiles of the data folder.  0: none.  As a flag: --profile.",
+    )
 
 
 class Settings(BaseSettings):

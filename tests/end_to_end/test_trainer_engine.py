@@ -5,9 +5,11 @@ The engine runs in a thread; the test is its daemon and its relay.
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import fields, replace
@@ -52,6 +54,7 @@ from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.storage.sample_log import SampleLog
 from tmrld.trainer.checkpoints import Journal, unpack
 from tmrld.trainer.engine import TrainerEngine
+from tmrld.trainer.profiling import WARM_UP
 from tmrld.worker.episode import Choice, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions
 
@@ -92,7 +95,12 @@ class Life:
     """One life of the engine, and this end of its pipe.  Leaving the block kills it, as far as a thread can be."""
 
     def __init__(
-        self, folder: Path, config: dict[str, Any] = CONFIG, revision: int = 1, files: dict[str, str] | None = None
+        self,
+        folder: Path,
+        config: dict[str, Any] = CONFIG,
+        revision: int = 1,
+        files: dict[str, str] | None = None,
+        profile_updates: int = 0,
     ) -> None:
         theirs, ours = wire_pair()
         self._port = EnginePort(ours, beat_s=1e9)
@@ -101,6 +109,7 @@ class Life:
         self._config = config
         self._revision = revision
         self._files = files
+        self._profile_updates = profile_updates
         self._thread = threading.Thread(target=self._run)
         self.heard: list[Message] = []
 
@@ -117,7 +126,14 @@ class Life:
     def _run(self) -> None:
         with suppress(DaemonGone):
             engine = TrainerEngine(
-                self._engine_port, "demo", self._config, self._revision, Layout(self._folder), "cpu", self._files
+                self._engine_port,
+                "demo",
+                self._config,
+                self._revision,
+                Layout(self._folder),
+                "cpu",
+                self._files,
+                self._profile_updates,
             )
             engine.run()
 
@@ -168,6 +184,23 @@ def test_a_device_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
         engine = TrainerEngine(port, "demo", CONFIG, 1, Layout(tmp_path), "cuda:99")
         with pytest.raises(BadInput, match=r"trainer\.device is 'cuda:99', and torch sees cpu"):
             engine.run()
+
+
+def test_a_profile_is_taken_while_the_run_goes_on_and_told_where_it_lies(tmp_path: Path, log: list[StoredRecord]) -> None:
+    config = {**CONFIG, "algorithm": {**CONFIG["algorithm"], "name": "sac"}, "network": {**CONFIG["network"], "hidden": [8]}}
+    with Life(tmp_path, config, profile_updates=3) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        status = life.hear(Status, lambda message: "a profile of 3 updates" in message.detail)
+        folder = Layout(tmp_path).trainer_profiles("demo")
+        trace = folder / f"update-{WARM_UP + 3}.json"
+        assert f"lies in {trace} (open it at https://ui.perfetto.dev" in status.detail
+        life.hear(WeightsMessage)
+    spans = Counter(event.get("name") for event in json.loads(trace.read_text())["traceEvents"])
+    assert spans["update"] == spans["critics"] == 3
+    assert "critics" in trace.with_suffix(".txt").read_text()
+    assert len(list(folder.iterdir())) == 2
 
 
 def steps(records: list[StoredRecord]) -> int:

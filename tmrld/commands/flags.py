@@ -25,8 +25,23 @@ def add_game_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+PROFILE_UPDATES = 20
+"""Enough to see what each takes, and a file of some megabytes."""
+
 GAMES: dict[str, dict[str, Any]] = {"sim": {"game": "sim"}, "trackmania": {"game": "trackmania", "clock": "realtime"}}
 """What ``--game`` says of a run's environment; the game waits for nobody."""
+
+
+def add_profile_flag(parser: argparse.ArgumentParser) -> None:
+    """``--profile``: have the trainer trace some of its updates."""
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const=PROFILE_UPDATES,
+        type=positive,
+        metavar="UPDATES",
+        help=f"trace so many updates of the trainer ({PROFILE_UPDATES}) into its data folder (setting trainer.profile_updates)",
+    )
 
 
 def load_settings(options: argparse.Namespace, **flags: Any) -> Settings:
@@ -36,6 +51,8 @@ def load_settings(options: argparse.Namespace, **flags: Any) -> Settings:
         tree["data"] = options.data
     if getattr(options, "game", None) is not None:
         tree = merged(tree, {"run": {"environment": GAMES[options.game]}})
+    if getattr(options, "profile", None) is not None:
+        tree = merged(tree, {"trainer": {"profile_updates": options.profile}})
     for text in options.set:
         tree = merged(tree, assignment(text))
     return load(options.config, tree)

@@ -44,6 +44,7 @@ from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.phases import phase
 from tmrld.rl.policy import Policy, first_layer
 from tmrld.rl.recurrence import PLACES, STATE
 from tmrld.rl.replay import Batch
@@ -139,6 +140,7 @@ class SAC:
             self._update_policy(observation)
         self._move_targets()
 
+    @phase("critics")
     def _update_critics(
         self,
         observation: Observation,
@@ -160,6 +162,7 @@ class SAC:
         project(self.critics.layers)
         self._critic_averages.add(*self._measured(loss.detach(), values.detach(), target))
 
+    @phase("policy")
     def _update_policy(self, observation: Observation) -> None:
         """Move the policy towards higher value plus entropy, then the temperature."""
         choice = self.policy(observation)
@@ -215,6 +218,7 @@ class SAC:
         value: Tensor = self.critics(observation, action).amin(dim=0)
         return value
 
+    @phase("targets")
     def _move_targets(self) -> None:
         """The target critics follow the critics."""
         move_towards(self._target_parameters, self._critic_parameters, self.options.tau)
@@ -314,6 +318,7 @@ class SAC:
         self._critic_averages.count = int(values["critic_count"])
         self._policy_averages.count = int(values["policy_count"])
 
+    @phase("inputs")
     def _observations(self, batch: BatchOnDevice) -> tuple[Observation, Observation]:
         """Both observations, their vectors normalised."""
         observation = dict(batch.observation)

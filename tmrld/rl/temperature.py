@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tmrld.rl.optimizers import Adam, Descent
+from tmrld.rl.phases import phase
 
 BETAS = (0.9, 0.999)
 """Adam's, as its paper has them."""
@@ -50,6 +51,7 @@ class LearnedTemperature:
         self.optimizer = Adam([self.log_alpha], Descent(learning_rate, BETAS, 0.0))
         self.alpha = self.log_alpha.detach().exp()
 
+    @phase("temperature")
     def update(self, log_prob: Tensor) -> Tensor:
         """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
         gradient = -(log_prob.detach().mean() + self.target_entropy)

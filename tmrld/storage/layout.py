@@ -149,6 +149,10 @@ class Layout:
         """Which data entered the replay memory before which update."""
         return self.trainer_run(run) / "journal"
 
+    def trainer_profiles(self, run: str) -> Path:
+        """Folder of the traces of updates that were asked for."""
+        return self.trainer_run(run) / "profiles"
+
     def trainer_revisions(self, run: str) -> Path:
         """Folder of the options that the journal's revisions train with."""
         return self.trainer_run(run) / "revisions"

@@ -61,6 +61,7 @@ from tmrld.trainer.health import DIVERGED, Health, Report, Verdict
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.memory import keep_freed_memory
 from tmrld.trainer.options import TrainingOptions
+from tmrld.trainer.profiling import Profiling
 from tmrld.trainer.revisions import Revisions
 from tmrld.trainer.symptoms import shown_by, values_of, without_number
 
@@ -90,6 +91,7 @@ class TrainerEngine:
         layout: Layout,
         device: str,
         files: Files | None = None,
+        profile_updates: int = 0,
     ) -> None:
         self._port = port
         self._run = run
@@ -106,6 +108,7 @@ class TrainerEngine:
         self._training = TrainingOptions.model_validate(config["training"])
         self._sends_state = bool(config.get("collection", {}).get("policy_state"))
         """Whether workers tell what the policy remembered."""
+        self._profiling = Profiling(layout.trainer_profiles(run), profile_updates)
         self._health = Health(self._algorithm_options)
         self._checkpoints = CheckpointFolder(layout.trainer_checkpoints(run))
         self._journal = Journal(layout.trainer_journal(run))
@@ -149,6 +152,7 @@ class TrainerEngine:
         except Stop:
             log.info("the training of %s stops as asked", self._run)
         finally:
+            self._profiling.end()
             self._writer.shutdown()
             self._journal.close()
             self._cache.close()
@@ -292,6 +296,7 @@ class TrainerEngine:
                 if self._state != "running" or self._finished(loop) or not loop.update_is_due:
                     self._idle(loop)
                     continue
+                self._profile(loop.counters.updates)
                 with self._pace.sampling():
                     batch = loop.batch()
                 with self._pace.updating():
@@ -306,6 +311,18 @@ class TrainerEngine:
         except Stop:
             self._checkpoint(loop, last=True)
             raise
+
+    def _profile(self, updates: int) -> None:
+        """Let the profile that was asked for begin or end, and say where it lies."""
+        try:
+            done = self._profiling.before(updates)
+        except StorageError as error:
+            self._port.send(Status(self._run, "problem", f"there is no profile: {error}"))
+            return
+        if done:
+            log.info("%s: %s", self._run, done)
+            self._where = f"{self._where}; {done}"
+            self._say("training", self._where)
 
     def _idle(self, loop: TrainingLoop) -> None:
         if self._state != "running":
@@ -630,7 +647,7 @@ def run(port: EnginePort, arguments: dict[str, Any]) -> None:
     """Entry point of the engine process.
 
     ``arguments``: run, config, revision, data (the data folder), device, files (where those of the relay's shelf lie here, see
-    `tmrld.trainer.given`).
+    `tmrld.trainer.given`), profile_updates (how many to trace, see `tmrld.trainer.profiling`).
     """
     engine = TrainerEngine(
         port,
@@ -640,5 +657,6 @@ def run(port: EnginePort, arguments: dict[str, Any]) -> None:
         Layout(Path(arguments["data"])),
         arguments["device"],
         arguments.get("files", {}),
+        arguments.get("profile_updates", 0),
     )
     engine.run()

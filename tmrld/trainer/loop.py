@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import Algorithm, BringsAhead
 from tmrld.rl.options import AlgorithmOptions
+from tmrld.rl.phases import phase
 from tmrld.rl.replay import Batch, Replay, joined
 from tmrld.trainer.drawing import Drawing
 from tmrld.trainer.options import TrainingOptions
@@ -126,6 +127,7 @@ class TrainingLoop:
         """A fresh batch for `learn`: a `Batch`, or what the algorithm makes of one (tmrld.rl.algorithm.BringsAhead)."""
         return self._drawing.take()
 
+    @phase("update")
     def learn(self, batch: Any) -> None:
         """One update of all networks on what `batch` gave."""
         if self._draws_ahead and self._is_due(self.counters.updates + 1):
@@ -167,6 +169,7 @@ class TrainingLoop:
         trained_on = self.counters.transitions - self._options.warm_up
         return updates < trained_on * self._options.update_to_data and len(self.replay) > 0
 
+    @phase("drawing")
     def _draw(self, random: np.random.Generator) -> Any:
         """A batch of this memory, and of the demonstrations besides, on its way to the device if the algorithm has it so."""
         size = self._options.batch_size

@@ -62,9 +62,10 @@ Doctor = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 class TrainerRole:
     """One trainer.  `serve` runs once per link; the engine lives on between links."""
 
-    def __init__(self, layout: Layout, device: str, feed: Feed, doctor: Doctor | None = None) -> None:
+    def __init__(self, layout: Layout, device: str, feed: Feed, doctor: Doctor | None = None, profile_updates: int = 0) -> None:
         self._layout = layout
         self._device = device
+        self._profile_updates = profile_updates
         self._feed = feed
         self._files = Fetching(layout.trainer_files, self._to_relay, self._start_when_equipped, "training")
         self._link: Link | None = None
@@ -281,6 +282,7 @@ class TrainerRole:
             "data": str(self._layout.root),
             "device": self._device,
             "files": self._files.paths(self._assigned.files),
+            "profile_updates": self._profile_updates,
         }
 
     async def _stop_engine(self) -> None:
