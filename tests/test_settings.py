@@ -133,7 +133,7 @@ def test_merging_goes_group_by_group_and_changes_neither_side() -> None:
         ("[run.algorithm]\ngama = 0.9\n", "run.algorithm.gama is not a setting: did you mean run.algorithm.gamma?"),
         ("gamma = 0.9\n", "gamma is not a setting: did you mean run.algorithm.gamma?"),
         ("host = ''\n", "host is not a setting: did you mean relay.host or control.host?"),
-        ("[trainer]\nxyz = 1\n", "trainer.xyz is not a setting: the keys there are device"),
+        ("[trainer]\nxyz = 1\n", "trainer.xyz is not a setting: the keys there are device, profile_updates"),
     ],
 )
 def test_an_unknown_key_in_the_file_names_the_nearest(toml: str, sentence: str, tmp_path: Path) -> None:
