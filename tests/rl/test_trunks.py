@@ -54,10 +54,12 @@ def test_a_residual_trunk_computes_what_the_paper_says() -> None:
 
 def norms(layer: SphericalLinear) -> Tensor:
     """Of the rows of a layer, with the weight of the constant, which is 3."""
-    weight = layer.weight.detach()
+    rows = layer.weight.detach()
+    if rows.dim() == 3:
+        rows = rows.mT
     if layer.bias is not None:
-        weight = torch.cat((weight, layer.bias.detach().reshape(*weight.shape[:-1], 1) / 3.0), dim=-1)
-    return weight.square().sum(dim=-1).sqrt()
+        rows = torch.cat((rows, layer.bias.detach().reshape(*rows.shape[:-1], 1) / 3.0), dim=-1)
+    return rows.square().sum(dim=-1).sqrt()
 
 
 def test_a_trunk_on_the_sphere_computes_what_the_paper_says() -> None:
@@ -105,7 +107,7 @@ def test_weights_on_the_sphere_stay_there_whatever_is_learned(name: str) -> None
 
     for layers in (algorithm.policy.trunk.layers, algorithm.averaged_policy.trunk.layers, algorithm.critics.layers):
         for layer in spherical(layers):
-            torch.testing.assert_close(norms(layer), torch.ones(layer.weight.shape[:-1]))
+            torch.testing.assert_close(norms(layer), torch.ones_like(layer.scale).reshape(norms(layer).shape))
     assert not torch.allclose(algorithm.policy.trunk.get_parameter("layers.1.weight"), before, atol=1e-3)
 
 

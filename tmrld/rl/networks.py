@@ -109,11 +109,11 @@ class EnsembleQuantiles(EnsembleLinear):
 
 
 class SphericalLinear(nn.Module):
-    """A layer whose rows of weights have norm 1 (simba2 in tmrld.rl.trunks), of one network or, the members first, of several.
+    """A layer whose rows of weights, what one output makes of all inputs, have norm 1 (simba2 in tmrld.rl.trunks).
 
-    (…, inputs) → (…, outputs), not scaled yet: `gain` is by how much.  The row of the ``first`` layer of a trunk goes on with the
-    weight of the constant beside its inputs; this weight, times the constant, is the bias.  Initial rows are orthogonal before they
-    are of norm 1.
+    Of one network, or of several at once, laid out as `Linear` and `EnsembleLinear` are: (…, inputs) → (…, outputs), not scaled yet,
+    `gain` is by how much.  A row of the ``first`` layer of a trunk goes on with the weight of the constant beside its inputs; this
+    weight, times the constant, is the bias.  Initial rows are orthogonal before they are of norm 1.
     """
 
     def __init__(
@@ -123,18 +123,17 @@ class SphericalLinear(nn.Module):
         rows = torch.empty(members or 1, outputs, inputs + first)
         for each in rows:
             nn.init.orthogonal_(each, generator=generator)
-        if members is None:
-            rows = rows[0]
-        vector = (outputs,) if members is None else (members, 1, outputs)
-        self.weight = nn.Parameter(rows[..., :inputs].clone())
+        weight, vector = (rows[0], (outputs,)) if members is None else (rows.mT, (members, 1, outputs))
+        self.weight = nn.Parameter(weight[:, :inputs].clone(memory_format=torch.contiguous_format))  # inputs are axis 1 of both
         self.bias = nn.Parameter(SHIFT * rows[..., inputs:].reshape(vector)) if first else None
         self.scale = nn.Parameter(torch.full(vector, scale.stored))
         self._unit = scale.unit
         self.project()
 
     def forward(self, values: Tensor) -> Tensor:
-        product: Tensor = values @ self.weight.mT
-        return product if self.bias is None else product + self.bias
+        if self.weight.dim() == 2:
+            return functional.linear(values, self.weight, self.bias)
+        return torch.bmm(values, self.weight) if self.bias is None else torch.baddbmm(self.bias, values, self.weight)
 
     @property
     def gain(self) -> Tensor:
@@ -154,8 +153,8 @@ class SphericalLinear(nn.Module):
         self.scale.mul_(norms.view_as(self.scale))
 
     def _norms(self) -> Tensor:
-        """Those of the rows: (…, outputs, 1)."""
-        norms: Tensor = torch.linalg.vector_norm(self.weight, dim=-1, keepdim=True)
+        """Those of the rows, one per output: (outputs, 1), or (members, 1, outputs)."""
+        norms: Tensor = torch.linalg.vector_norm(self.weight, dim=1, keepdim=True)
         if self.bias is not None:
             norms = torch.hypot(norms, self.bias.view_as(norms) / SHIFT)
         return norms.clamp_min(EPSILON)
