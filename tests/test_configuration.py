@@ -148,6 +148,12 @@ def test_only_the_engines_that_use_a_field_restart() -> None:
     assert not need_restart(changes(checked({}), checked({"algorithm": {"gamma": 0.5}})), TRAINER_GROUPS)
 
 
+def test_a_policy_that_remembers_cannot_have_a_prioritised_memory() -> None:
+    assert checked({"replay": {"prioritised": True}})["replay"]["prioritised"]
+    with pytest.raises(InvalidConfig, match=r"network.gru = 32.*: set prioritised to false, or network.gru to 0"):
+        checked({"network": {"gru": 32}, "replay": {"prioritised": True}})
+
+
 # Files on the shelf
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from tmrld.applies import KEY, Applies
@@ -42,6 +42,18 @@ class RunConfig(BaseModel):
     training: TrainingOptions = Field(TrainingOptions(), description="Pace and intervals of training.")
     collection: CollectionOptions = Field(CollectionOptions(), description="How samples are collected.")
     evaluation: EvaluationOptions = Field(EvaluationOptions(), description="From where evaluation episodes start.")
+
+    @field_validator("replay")
+    @classmethod
+    def _gives_windows(cls, replay: ReplayOptions, others: ValidationInfo) -> ReplayOptions:
+        """A policy that remembers learns from windows of episodes, which are drawn alike."""
+        network = others.data.get("network")
+        if replay.prioritised and network is not None and network.gru:
+            raise ValueError(
+                f"policies that remember (network.gru = {network.gru}) learn from windows of episodes, which are all drawn alike: "
+                "set prioritised to false, or network.gru to 0"
+            )
+        return replay
 
 
 class InvalidConfig(SettingsError):

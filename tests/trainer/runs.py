@@ -11,6 +11,7 @@ from tests.rl.experience import cut_all, make_episode, point_spec
 from tmrld.payloads import Array, Chunk
 from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.priorities import Prioritised
 from tmrld.rl.replay import Replay
 from tmrld.trainer.loop import TrainingLoop
 from tmrld.trainer.options import TrainingOptions
@@ -41,6 +42,7 @@ def a_loop(
     gru: int = 0,
     *,
     draws_ahead: bool = False,
+    prioritised: Prioritised | None = None,
     **options: float | str,
 ) -> TrainingLoop:
     """A loop at its beginning; ``share`` is that of the demonstrations, if there are any, ``gru`` how much the policy remembers."""
@@ -51,7 +53,7 @@ def a_loop(
     for record in demonstrations:
         assert shown is not None
         shown.append(record.chunk)
-    replay, length = Replay(SPEC, capacity, linked=gru > 0), 2 if gru else 0
+    replay, length = Replay(SPEC, capacity, linked=gru > 0, prioritised=prioritised), 2 if gru else 0
     return TrainingLoop(
         learner,
         replay,

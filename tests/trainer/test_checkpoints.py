@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.trainer.runs import LogRecord, a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import Damaged, DiskFull
 from tmrld.payloads import Array
+from tmrld.rl.priorities import Prioritised
 from tmrld.rl.sac import SAC
 from tmrld.storage.files import pack_arrays
 from tmrld.trainer.checkpoints import KEEP_LOCAL, Checkpoint, CheckpointFolder, Journal, JournalEntry, pack, unpack
@@ -257,12 +258,16 @@ def test_a_full_disk_leaves_no_half_entry_behind(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a run begins with: demonstrations, and weights, unless the policy that starts from them is held for 0 updates."""
+    """What a run begins with: demonstrations, and weights, unless the policy that starts from them is held for 0 updates.
+
+    With ``prioritised`` its memory is.
+    """
 
     demonstrations: list[LogRecord]
     hold: int
     gru: int = 0
     """How much the policy remembers."""
+    prioritised: Prioritised | None = None
 
 
 def a_policy(gru: int) -> dict[str, Array]:
@@ -282,7 +287,11 @@ class Life:
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.journal = Journal(folder / "journal")
         self.loop = a_loop(
-            capacity=capacity, demonstrations=beginning.demonstrations, policy_hold=beginning.hold, gru=beginning.gru
+            capacity,
+            beginning.demonstrations,
+            gru=beginning.gru,
+            prioritised=beginning.prioritised,
+            policy_hold=beginning.hold,
         )
         checkpoint = self.checkpoints.newest()
         if beginning.hold and checkpoint is None:
@@ -339,7 +348,13 @@ def schedules(draw: st.DrawFn) -> list[JournalEntry]:
     kills=st.lists(st.integers(0, 6), min_size=1, max_size=3),
     capacity=st.sampled_from([8, 14, 1000]),
     damage_newest=st.booleans(),
-    beginning=st.builds(Beginning, st.sampled_from([[], a_log(25)[20:]]), st.sampled_from([0, 4]), st.sampled_from([0, 3])),
+    beginning=st.builds(Beginning, st.sampled_from([[], a_log(25)[20:]]), st.sampled_from([0, 4]), st.sampled_from([0, 3]))
+    | st.builds(
+        Beginning,
+        st.sampled_from([[], a_log(25)[20:]]),
+        st.sampled_from([0, 4]),
+        prioritised=st.just(Prioritised(0.6, 0.4, 10)),
+    ),
 )
 def test_a_run_that_is_killed_and_resumed_ends_as_one_that_never_was(
     schedule: list[JournalEntry],

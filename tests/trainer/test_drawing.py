@@ -78,8 +78,8 @@ def test_a_batch_is_drawn_while_the_update_before_runs(monkeypatch: pytest.Monke
     drawn: Future[int] = Future()
     sample, update = loop.replay.sample, loop.algorithm.update
 
-    def sampled(size: int, random: np.random.Generator, n_step: int, gamma: float) -> Batch:
-        batch = sample(size, random, n_step, gamma)
+    def sampled(size: int, random: np.random.Generator, n_step: int, gamma: float, updates: int) -> Batch:
+        batch = sample(size, random, n_step, gamma, updates)
         if threading.current_thread() is not threading.main_thread():
             drawn.set_result(size)
         return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from tests.rl.experience import point_spec
 from tests.trainer.runs import SPEC, TRAINING, a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk
+from tmrld.rl.algorithm import Algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
-from tmrld.rl.replay import Replay
+from tmrld.rl.priorities import PRIORITIES, Prioritised
+from tmrld.rl.replay import NOWHERE, Batch, Replay
 from tmrld.rl.sac import SAC
 from tmrld.trainer.loop import Counters, TrainingLoop, granted_transitions
 from tmrld.trainer.options import TrainingOptions
@@ -188,6 +191,122 @@ def test_the_same_calls_with_demonstrations_lead_to_the_same_state_bit_for_bit()
     assert_same_state(*loops)
 
 
+# Prioritised replay
+
+
+PRIORITISED = Prioritised(alpha=0.6, beta=0.4, beta_updates=20)
+
+
+def test_what_was_foretold_badly_is_drawn_more_often_from_then_on() -> None:
+    loop = a_loop(prioritised=PRIORITISED, batch_size=32)
+    ingest_until(loop, a_log(5), 50)
+    before = loop.replay.state()[PRIORITIES]
+    for _ in range(20):
+        loop.update()
+    after = loop.replay.state()[PRIORITIES]
+    assert len(set(before)) == 1
+    assert len(set(after)) > 15, "nearly all of the 20 were learned from"
+    drawn = np.concatenate([batch.drawn for _ in range(100) if (batch := loop.batch()).drawn is not None])
+    often = np.bincount(drawn, minlength=20) / len(drawn)
+    np.testing.assert_allclose(often, after / after.sum(), atol=0.02)
+
+
+def test_importance_weights_follow_the_updates_that_were_made() -> None:
+    loop = a_loop(prioritised=Prioritised(1.0, 0.0, 20), batch_size=64)
+    ingest_until(loop, a_log(5), 50)
+    for _ in range(5):
+        loop.update()
+    loop.counters.updates = 0
+    assert set(weights(loop.batch())) == {1.0}
+    loop.counters.updates = 20
+    batch = loop.batch()
+    assert batch.drawn is not None
+    priority = loop.replay.state()[PRIORITIES][batch.drawn].astype(np.float64)
+    np.testing.assert_allclose(weights(batch), priority.min() / priority, rtol=1e-6)
+
+
+def test_demonstrations_are_drawn_alike_and_count_in_full_beside_prioritised_transitions() -> None:
+    log = a_log(6)
+    loop = a_loop(prioritised=PRIORITISED, demonstrations=log[4:], share=0.5, batch_size=64, n_step=3)
+    ingest_until(loop, log, 40)
+    for _ in range(10):
+        loop.update()
+    batch = loop.batch()
+    assert batch.drawn is not None
+    assert batch.drawn[:32].min() >= 0
+    assert set(batch.drawn[32:]) == {NOWHERE}
+    assert set(weights(batch)[32:]) == {1.0}
+    assert weights(batch)[:32].min() < 1.0
+
+
+def test_the_same_calls_with_priorities_lead_to_the_same_state_bit_for_bit() -> None:
+    log = a_log(8)
+    loops = a_loop(20, log[5:], prioritised=PRIORITISED), a_loop(20, log[5:], prioritised=PRIORITISED)
+    plain = a_loop(20, log[5:])
+    for loop in (*loops, plain):
+        for until in (30, 50):
+            ingest_until(loop, log, until)
+            updates_that_are_due(loop)
+    assert_same_state(*loops)
+    with pytest.raises(AssertionError):
+        assert_same_state(loops[0], plain)
+
+
+def test_a_prioritised_memory_is_not_drawn_from_ahead() -> None:
+    log = a_log(8)
+    loops = a_loop(20, prioritised=PRIORITISED), a_loop(20, prioritised=PRIORITISED, draws_ahead=True)
+    for loop in loops:
+        for until in (30, 50, 80):
+            ingest_until(loop, log, until)
+            updates_that_are_due(loop)
+    assert_same_state(*loops)
+
+
+class Mute:
+    """An algorithm that does not tell how far it was off."""
+
+    options = AlgorithmOptions(name="mine:Mute")
+
+    def update(self, batch: Batch) -> None:
+        """Learn nothing."""
+
+
+def test_an_algorithm_that_does_not_tell_its_errors_is_refused_a_prioritised_memory() -> None:
+    mute = cast(Algorithm, Mute())
+    TrainingLoop(mute, Replay(SPEC, 10), mute.options, TRAINING)
+    with pytest.raises(BadInput, match=r"'mine:Mute' cannot learn from a prioritised memory: set replay.prioritised = false"):
+        TrainingLoop(mute, Replay(SPEC, 10, prioritised=PRIORITISED), mute.options, TRAINING)
+
+
+def weights(batch: Batch) -> Array:
+    assert batch.weights is not None
+    return batch.weights
+
+
+@pytest.mark.parametrize("name", ["sac", "redq", "droq", "tqc", "crossq"])
+def test_a_prioritised_run_that_is_resumed_ends_as_one_that_never_stopped(name: str) -> None:
+    log = a_log(12)
+    unbroken = a_loop(22, prioritised=PRIORITISED, name=name, n_step=2)
+    ingest_until(unbroken, log, 80)
+    for _ in range(7):
+        unbroken.update()
+    arrays, plain = unbroken.state()
+    window = unbroken.replay.oldest_offset
+    assert window, "some have left the memory"
+
+    resumed = a_loop(22, prioritised=PRIORITISED, name=name, n_step=2)
+    resumed.restore(arrays, plain)
+    counters, resumed.counters = resumed.counters, Counters(offset=window)
+    ingest_until(resumed, log, counters.offset)
+    resumed.counters = counters
+    assert_same_state(resumed, unbroken)
+    for loop in (unbroken, resumed):
+        ingest_until(loop, log, 120)
+        for _ in range(7):
+            loop.update()
+    assert_same_state(resumed, unbroken)
+
+
 STEPS = 25
 
 
@@ -241,3 +360,24 @@ def test_from_a_driver_that_arrives_a_run_learns_what_chance_never_shows_it() ->
     assert value > 0.25, "ten steps ahead lies a reward of 1, discounted by 0.95 per step"
     _, value = learned(None)
     assert value < 0.15, "of which nothing is known without them"
+
+
+def test_a_prioritised_run_finds_the_rare_reward_sooner() -> None:
+    random = np.random.default_rng(1)
+    by_chance = [drive(lambda _: random.uniform(-1.0, 1.0), number)[0] for number in range(40)]
+    driven = drive(lambda _: 1.0, 40)[0]
+    options = AlgorithmOptions(batch_size=16, warm_up=1, gamma=0.9, tau=0.1, learn_alpha=False, alpha=1e-3, n_step=1)
+
+    def value_before_the_end(prioritised: Prioritised | None) -> float:
+        """What the critics come to think of the last step; one episode in forty shows that it earns 1."""
+        sac = SAC(options, NetworkOptions(hidden=(32,)), point_spec(), seed=1)
+        loop = TrainingLoop(sac, Replay(SPEC, 2000, prioritised=prioritised), options, TRAINING)
+        for number, chunk in enumerate([*by_chance, driven]):
+            loop.ingest(chunk, number, number + 1)
+        for _ in range(900):
+            loop.update()
+        seen = {"vector": sac.normaliser(torch.tensor([[0.9]]))}
+        return float(sac.critics(seen, torch.ones(1, 1)).detach().amin())
+
+    assert value_before_the_end(None) < 0.35
+    assert value_before_the_end(Prioritised(0.6, 0.4, 0)) > 0.5

@@ -85,6 +85,18 @@ class BringsAhead(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsErrors(Protocol):
+    """What an algorithm offers besides if it can learn from a prioritised memory (tmrld.rl.priorities).
+
+    It heeds `Batch.weights`: they are factors on what each transition adds to the critics' loss.
+    """
+
+    def errors(self) -> Array:
+        """How far the critics were off for each transition of the last batch with weights: (batch,) float32, at least 0."""
+        ...
+
+
 def make_algorithm(
     options: AlgorithmOptions, network: NetworkOptions, spec: EnvSpec, seed: int, device: str = "cpu"
 ) -> Algorithm:

@@ -48,7 +48,7 @@ def hidden_precision(asked: Precision, device: torch.device, *, of_images: bool)
 
 @dataclass(frozen=True)
 class BatchOnDevice:
-    """A `Batch` in the memory of a device: the same fields, as tensors."""
+    """A `Batch` in the memory of a device: the same fields, as tensors, but for ``drawn``, which the replay memory alone needs."""
 
     observation: dict[str, Tensor]
     action: Tensor
@@ -59,6 +59,7 @@ class BatchOnDevice:
     places: Tensor | None = None
     next_places: Tensor | None = None
     state: Tensor | None = None
+    weights: Tensor | None = None
     arrival: Any = None
     """An event of the stream that it comes by; None where it is here already."""
 
@@ -90,10 +91,12 @@ class Carrier:
         return batch
 
     def _moved(self, batch: Batch, move: Any) -> dict[str, Any]:
-        """All fields, by name, each array of them moved once."""
+        """All fields that a `BatchOnDevice` has, by name, each array of them moved once."""
         moved: dict[str, Any] = {}
         for field in fields(batch):
             value = getattr(batch, field.name)
+            if field.name == "drawn":
+                continue
             if field.name == "next_observation" and value is batch.observation:  # of windows
                 moved[field.name] = moved["observation"]
             elif isinstance(value, Mapping):

@@ -334,6 +334,36 @@ class ReplayOptions(BaseModel):
         description="Transitions kept; beyond that the oldest chunks go.  SAC, table 1; TMRL MEMORY_SIZE.",
         json_schema_extra=restart("transitions"),
     )
+    prioritised: bool = Field(
+        default=False,
+        description="Whether transitions are drawn the more often, the worse the critics foretold them last time, rather than all "
+        "alike: prioritised experience replay (arXiv 1511.05952), the proportional variant.",
+        json_schema_extra=restart(),
+    )
+    priority_alpha: float = Field(
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        description="With prioritised replay, the exponent of the errors: at 0 all are drawn alike, at 1 twice as often where the "
+        "error is twice as large.  arXiv 1511.05952, equation 1 (0.6).",
+        json_schema_extra=restart(),
+    )
+    priority_beta: float = Field(
+        default=0.4,
+        ge=0.0,
+        le=1.0,
+        description="With prioritised replay, the exponent of the importance-sampling weights when a run begins: at 1 what is drawn "
+        "more often counts so much less, at 0 all count alike.  arXiv 1511.05952, section 3.4 (0.4).",
+        json_schema_extra=restart(),
+    )
+    priority_beta_updates: int = Field(
+        default=100_000,
+        ge=0,
+        le=1_000_000_000,
+        description="Updates, from the first one on, over which that exponent rises to 1 in a straight line; 0: it stays.  "
+        "arXiv 1511.05952, section 3.4 (all of a training).",
+        json_schema_extra=restart("updates"),
+    )
     demonstrations: tuple[str, ...] = Field(
         default=(),
         max_length=32,

@@ -7,7 +7,8 @@ adjacent memory, which is most of the speed of sampling.  Images have a column e
 
 When it is full, whole chunks leave, oldest first.  A second ring lists the rows that are transitions in order of age, so what is
 drawn depends on the chunks inside and the random generator alone, not on where in memory they lie: a memory refilled with the same
-chunks in the same order draws the same batches.
+chunks in the same order draws the same batches.  A prioritised memory (tmrld.rl.priorities) keeps a priority for each place of that
+ring, which are part of the state of a training; the rest is refilled.
 
 A memory that is to give windows of episodes, longer than a chunk, knows besides which transition follows which, and which state of
 the policy came with each, if it came.
@@ -16,8 +17,8 @@ the policy came with each, if it came.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,9 @@ import psutil
 
 from tmrld.errors import BadInput
 from tmrld.payloads import POLICY, Array, Chunk, EnvSpec
-from tmrld.rl import sequences, windows
+from tmrld.rl import sequences, sum_tree, windows
 from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, scaled, vector_parts
+from tmrld.rl.priorities import Priorities, Prioritised
 
 ROWS_PER_TRANSITION = 1.2
 """Room for lead rows: enough while chunks hold five times as many steps as lead rows; beyond that fewer transitions fit."""
@@ -47,6 +49,9 @@ class Batch:
     ``next_observation`` is ``observation``.  ``places`` and ``next_places`` (batch,) int64 say which of all positions, window after
     window, each transition leads from and to.  ``state`` is what the policy remembered where each window begins, (windows, gru)
     float32, if that is known.
+
+    Of a prioritised memory, ``weights`` (batch,) float32 say how much each transition counts in the critics' loss, at most 1, and
+    ``drawn`` (batch,) int64 which ones they are, for `Replay.prioritise`.  Otherwise there are none, and all count alike.
     """
 
     observation: dict[str, Array]
@@ -58,6 +63,12 @@ class Batch:
     places: Array | None = None
     next_places: Array | None = None
     state: Array | None = None
+    weights: Array | None = None
+    drawn: Array | None = None
+
+
+NOWHERE = -1
+"""In `Batch.drawn`: of another memory, which keeps no priorities."""
 
 
 def joined(*batches: Batch) -> Batch:
@@ -78,6 +89,16 @@ def joined(*batches: Batch) -> Batch:
         return np.concatenate(found)
 
     states = [batch.state for batch in batches if batch.state is not None]
+
+    def told(kind: str, otherwise: float, dtype: type) -> Array | None:
+        found = [getattr(batch, kind) for batch in batches]
+        if all(each is None for each in found):
+            return None
+        sizes = [len(batch.reward) for batch in batches]
+        return np.concatenate(
+            [np.full(n, otherwise, dtype) if each is None else each for each, n in zip(found, sizes, strict=True)]
+        )
+
     return Batch(
         observation=observations("observation"),
         action=np.concatenate([batch.action for batch in batches]),
@@ -88,6 +109,8 @@ def joined(*batches: Batch) -> Batch:
         places=places("places"),
         next_places=places("next_places"),
         state=np.concatenate(states) if len(states) == len(batches) else None,
+        weights=told("weights", 1.0, np.float32),
+        drawn=told("drawn", NOWHERE, np.int64),
     )
 
 
@@ -105,11 +128,26 @@ class Replay:
     """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
     ``rows`` is for who knows what will come, so that none of it has to leave.  With ``linked``, `sample_windows` can be used, and
-    with ``state`` values per step that a policy remembers, they are kept.  Raises BadInput for a spec it cannot hold, and when the
-    columns would need more memory than the machine has free.
+    with ``state`` values per step that a policy remembers, they are kept.  With ``prioritised``, `sample` draws transitions by their
+    priorities.  Raises BadInput for a spec it cannot hold, for windows of a prioritised memory, and when the columns would need more
+    memory than the machine has free.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int, rows: int | None = None, *, linked: bool = False, state: int = 0) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        capacity: int,
+        rows: int | None = None,
+        *,
+        linked: bool = False,
+        state: int = 0,
+        prioritised: Prioritised | None = None,
+    ) -> None:
+        if linked and prioritised is not None:
+            raise BadInput(
+                "a prioritised replay memory gives no windows of episodes, which a policy that remembers learns from: set "
+                "replay.prioritised = false, or network.gru = 0"
+            )
         check_spec(spec)
         if capacity < 1:
             raise BadInput(f"the replay memory is to hold {capacity} transitions: it must hold at least 1")
@@ -131,7 +169,9 @@ class Replay:
 
         self._linked = linked
         self._state_size = state
+        self.prioritised = prioritised
         self._check_memory()
+        self._priorities = Priorities(capacity, prioritised) if prioritised is not None else None
         links = self._row_capacity if linked else 0
         self._previous = np.empty(links, self._row_type)
         self._following = np.empty(links, self._row_type)
@@ -148,6 +188,8 @@ class Replay:
         self._rows = 0
         self._oldest = 0
         self._count = 0
+        self._gone = 0
+        """How many transitions have left."""
 
     def __len__(self) -> int:
         """How many transitions are inside."""
@@ -164,7 +206,8 @@ class Replay:
         images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
         row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
         row += (2 * self._row_type.itemsize + 2 * self._state_size) if self._linked else 0
-        return self._row_capacity * row + self.capacity * self._row_type.itemsize
+        priorities = sum_tree.size_bytes(self.capacity) if self.prioritised is not None else 0
+        return self._row_capacity * row + self.capacity * self._row_type.itemsize + priorities
 
     def append(self, chunk: Chunk, offset: int = 0) -> int:
         """Copy a chunk in, letting the oldest ones go when there is no room; returns how many transitions it brought.
@@ -181,23 +224,53 @@ class Replay:
         start = self._next_row
         self._write(chunk, start, rows)
         places = (start + chunk.lead + np.arange(chunk.steps)) % self._row_capacity
-        self._transitions[(self._oldest + self._count + np.arange(chunk.steps)) % self.capacity] = places
+        ring = (self._oldest + self._count + np.arange(chunk.steps)) % self.capacity
+        self._transitions[ring] = places
         if self._linked:
             self._link(chunk, places)
+        if self._priorities is not None:
+            self._priorities.enter(ring, offset)
         self._next_row = (start + rows) % self._row_capacity
         self._rows += rows
         self._count += chunk.steps
         self._chunks.append(_Kept(rows, chunk.steps, offset, chunk.episode, int(places[-1])))
         return chunk.steps
 
-    def sample(self, batch_size: int, rng: np.random.Generator, n_step: int = 1, gamma: float = 1.0) -> Batch:
-        """Draw that many transitions, each as likely as any other, with replacement.  Raises BadInput on an empty memory.
+    def sample(self, batch_size: int, rng: np.random.Generator, n_step: int = 1, gamma: float = 1.0, updates: int = 0) -> Batch:
+        """Draw that many transitions, each as likely as any other or as its priority says, with replacement.
 
-        See `gather` for ``n_step`` and ``gamma``; what is drawn does not depend on them.
+        See `gather` for ``n_step`` and ``gamma``; what is drawn does not depend on them.  By the ``updates`` that were made, a
+        prioritised memory weights the transitions.  Raises BadInput on an empty memory.
         """
         if not self._count:
             raise BadInput("the replay memory is empty: append a chunk before sampling")
-        return self.gather(rng.integers(0, self._count, batch_size), n_step, gamma)
+        if self._priorities is None:
+            return self.gather(rng.integers(0, self._count, batch_size), n_step, gamma)
+        ring = self._priorities.draw(batch_size, self._oldest, rng)
+        which = (ring - self._oldest) % self.capacity
+        weights = self._priorities.weights(ring, updates)
+        return replace(self.gather(which, n_step, gamma), weights=weights, drawn=self._gone + which)
+
+    def prioritise(self, drawn: Array, errors: Array) -> None:
+        """By how much the critics were off for these transitions (batch,), `Batch.drawn`: their priorities from now on.
+
+        Those that have left since do not matter.  Without effect on a memory that is not prioritised.
+        """
+        if self._priorities is not None:
+            inside = drawn >= self._gone
+            self._priorities.prioritise((self._oldest + drawn[inside] - self._gone) % self.capacity, errors[inside])
+
+    def state(self) -> dict[str, Array]:
+        """What the chunks do not tell: the priorities, if there are any.  Copies."""
+        if self._priorities is None:
+            return {}
+        ring = (self._oldest + np.arange(self._count)) % self.capacity
+        return self._priorities.state(ring, [chunk.offset for chunk in self._chunks], [chunk.steps for chunk in self._chunks])
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """The inverse of `state`, called before the same chunks are appended again: then they get their priorities back."""
+        if self._priorities is not None:
+            self._priorities.restore(arrays)
 
     def gather(self, which: Array, n_step: int = 1, gamma: float = 1.0) -> Batch:
         """The transitions of these ages, 0 being the oldest inside: (batch,) integers below ``len(self)``.
@@ -365,9 +438,12 @@ class Replay:
                 self._previous[follows] = sequences.NONE
             elif self._unfinished.get(oldest.episode, (sequences.NONE, 0))[0] == oldest.last:
                 del self._unfinished[oldest.episode]
+        if self._priorities is not None:
+            self._priorities.leave((self._oldest + np.arange(oldest.steps)) % self.capacity)
         self._rows -= oldest.rows
         self._oldest = (self._oldest + oldest.steps) % self.capacity
         self._count -= oldest.steps
+        self._gone += oldest.steps
 
     def _check_memory(self) -> None:
         free = int(psutil.virtual_memory().available)

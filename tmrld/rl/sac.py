@@ -69,9 +69,14 @@ def soft_target(
     return reward + discount * (1.0 - terminated) * (next_value - alpha * next_log_prob)
 
 
-def critic_loss(values: Tensor, target: Tensor) -> Tensor:
+def weighted(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of losses (…, batch), each times the weight (batch,) of its transition, if they are weighted: ()."""
+    return losses.mean() if weights is None else (losses * weights).mean()
+
+
+def critic_loss(values: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared residual: (members, batch), (batch,) → ().  Equation 5, averaged over the critics (as in TMRL)."""
-    return (values - target).square().mean()
+    return weighted((values - target).square(), weights)
 
 
 def actor_loss(alpha: Tensor, log_prob: Tensor, value: Tensor) -> Tensor:
@@ -121,6 +126,7 @@ class SAC:
         self._started_from_weights = False
         self._hold: Hold | None = None
         """On a policy that is not to be changed yet."""
+        self._errors = torch.zeros(0)
         self._critic_averages = Averages(self.CRITIC_METRICS, self._device)
         self._policy_averages = Averages(("loss_actor", "entropy", "loss_temperature", "alpha"), self._device)
 
@@ -134,7 +140,8 @@ class SAC:
             self._retune()
         here = self._carrier.received(batch if isinstance(batch, BatchOnDevice) else self._carrier.bring(batch))
         observation, next_observation = self._observations(here)
-        self._update_critics(observation, here.action, here.reward, next_observation, here.terminated, here.steps)
+        reward, terminated, steps, weights = here.reward, here.terminated, here.steps, here.weights
+        self._update_critics(observation, here.action, reward, next_observation, terminated, steps, weights)
         self.updates += 1
         if self._hold is None and self.updates % self.options.policy_interval == 0:
             self._update_policy(observation)
@@ -149,6 +156,7 @@ class SAC:
         next_observation: Observation,
         terminated: Tensor,
         steps: Tensor,
+        weights: Tensor | None,
     ) -> None:
         """Draw the critics towards the soft Bellman target."""
         with torch.no_grad():
@@ -157,7 +165,9 @@ class SAC:
         discount = self.options.gamma**steps
         scaled_reward = reward * self.options.reward_scale
         target = soft_target(scaled_reward, discount, terminated, next_value, next_log_prob, self.temperature.alpha)
-        loss = self._critic_loss(values, target)
+        loss = self._critic_loss(values, target, weights)
+        if weights is not None:
+            self._errors = self._error(values.detach(), target)
         descend(self._critic_optimizer, self._critic_parameters, loss)
         project(self.critics.layers)
         self._critic_averages.add(*self._measured(loss.detach(), values.detach(), target))
@@ -205,9 +215,13 @@ class SAC:
         value: Tensor = self.target_critics(observation, action).amin(dim=0)
         return value
 
-    def _critic_loss(self, values: Tensor, target: Tensor) -> Tensor:
-        """From what `_now_and_next` and `soft_target` give to a loss, ()."""
-        return critic_loss(values, target)
+    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        """From what `_now_and_next` and `soft_target` give, and the weights of the transitions (batch,), to a loss, ()."""
+        return critic_loss(values, target, weights)
+
+    def _error(self, values: Tensor, target: Tensor) -> Tensor:
+        """How far the critics are off, in the mean over them: (batch,)."""
+        return (values - target).abs().mean(dim=0)
 
     def _measured(self, loss: Tensor, values: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         """A value () for each of `CRITIC_METRICS`."""
@@ -245,6 +259,10 @@ class SAC:
                 snapshots.fill(tensor, tensors, name)
         self._started_from_weights = True
         self._hold = Hold(self.policy, self._network)
+
+    def errors(self) -> Array:
+        """See `tmrld.rl.algorithm.TellsErrors`."""
+        return snapshots.to_array(self._errors)
 
     def stats(self) -> dict[str, float]:
         """The table at the top of this file."""

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from tmrld.rl.devices import widest_float
 from tmrld.rl.networks import Critics, Observation
-from tmrld.rl.sac import SAC
+from tmrld.rl.sac import SAC, weighted
 
 
 def truncated(values: Tensor, dropped: int) -> Tensor:
@@ -30,12 +30,12 @@ def truncated(values: Tensor, dropped: int) -> Tensor:
     return values.flatten(0, 1).T.sort(dim=1).values[:, :left].T
 
 
-def quantile_loss(values: Tensor, target: Tensor) -> Tensor:
+def quantile_loss(values: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Quantile Huber loss: (members, quantiles, batch), (atoms, batch) from the smallest to the largest → ().
 
     Quantile regression of each critic on all atoms (arXiv 1710.10044, equation 10): an atom above the quantile at the share τ pulls
     it up with the weight τ, one below pulls it down with 1 - τ, and those further than 1 away pull as hard as those that are 1 away.
-    Averaged over critics, quantiles, atoms and batch.
+    Averaged over critics, quantiles, atoms and batch, whose ``weights`` (batch,) are heeded if there are any.
 
     A quantile meets hundreds of atoms.  Rather than each with each, sums over all that are near or far, above or below, are taken,
     which are differences of running sums; in the widest float that there is (tmrld.rl.devices), and around the mean atom, as the
@@ -66,7 +66,7 @@ def quantile_loss(values: Tensor, target: Tensor) -> Tensor:
     (below, under), (above, over) = linear(least, near), linear(far, most)
     pull_down = -under - 0.5 * below + 0.5 * squared(near, here)
     pull_up = over - 0.5 * above + 0.5 * squared(here, far)
-    return ((1.0 - share) * pull_down + share * pull_up).mean().to(values.dtype) / atoms.shape[1]
+    return weighted(((1.0 - share) * pull_down + share * pull_up).T, weights).to(values.dtype) / atoms.shape[1]
 
 
 class TQC(SAC):
@@ -82,8 +82,12 @@ class TQC(SAC):
         """What may come after: (atoms, batch), and so the target becomes."""
         return truncated(self.target_critics(observation, action), self.options.dropped_quantiles)
 
-    def _critic_loss(self, values: Tensor, target: Tensor) -> Tensor:
-        return quantile_loss(values, target)
+    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        return quantile_loss(values, target, weights)
+
+    def _error(self, values: Tensor, target: Tensor) -> Tensor:
+        """Of the means of the distributions."""
+        return super()._error(values.mean(dim=1), target.mean(dim=0))
 
     def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:
         """The mean of all quantiles of all critics: (batch,)."""

@@ -50,6 +50,7 @@ from tmrld.protocol.messages import (
 from tmrld.rl import weights as weight_files
 from tmrld.rl.algorithm import StartsFromWeights, make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
+from tmrld.rl.priorities import Prioritised
 from tmrld.rl.replay import Replay
 from tmrld.storage.layout import Layout
 from tmrld.storage.records import Record
@@ -171,7 +172,13 @@ class TrainerEngine:
         options = self._replay_options
         gru = self._network_options.gru
         demonstrations = demonstrations_to_learn_from(self._files, options.demonstrations, spec, linked=gru > 0)
-        replay = Replay(spec, options.capacity, linked=gru > 0, state=gru if self._sends_state else 0)
+        replay = Replay(
+            spec,
+            options.capacity,
+            linked=gru > 0,
+            state=gru if self._sends_state else 0,
+            prioritised=Prioritised.of(options),
+        )
         if demonstrations is not None:
             for value in values_of(demonstrations, self._algorithm_options.gamma):
                 self._health.remember(value)

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk
-from tmrld.rl.algorithm import Algorithm, BringsAhead
+from tmrld.rl.algorithm import Algorithm, BringsAhead, TellsErrors
 from tmrld.rl.options import AlgorithmOptions
 from tmrld.rl.phases import phase
 from tmrld.rl.replay import Batch, Replay, joined
@@ -58,7 +59,8 @@ class TrainingLoop:
     transitions are learned from as without.
 
     Given the same state and the same order of calls it does the same, bit for bit (on a CPU), whether it ``draws_ahead`` (the next
-    batch while an update runs, see tmrld.trainer.drawing) or not.
+    batch while an update runs, see tmrld.trainer.drawing) or not.  A prioritised memory is not drawn from ahead: an update decides
+    what the next one learns from.  Raises BadInput for an algorithm that cannot learn from a prioritised memory.
     """
 
     def __init__(
@@ -74,6 +76,11 @@ class TrainingLoop:
         *,
         draws_ahead: bool = False,
     ) -> None:
+        if replay.prioritised is not None and not isinstance(algorithm, TellsErrors):
+            raise BadInput(
+                f"the algorithm '{options.name}' cannot learn from a prioritised memory: set replay.prioritised = false, or give "
+                "its class the method that tmrld.rl.algorithm describes"
+            )
         self.algorithm = algorithm
         self.replay = replay
         self.demonstrations = demonstrations
@@ -84,7 +91,7 @@ class TrainingLoop:
         self._options = options
         self._training = training
         self._drawing = Drawing(self._draw, np.random.default_rng([training.seed, 1]))
-        self._draws_ahead = draws_ahead
+        self._draws_ahead = draws_ahead and replay.prioritised is None
 
     def set_options(self, options: AlgorithmOptions, training: TrainingOptions) -> None:
         """Use other options from the next update on; networks, optimizers, memory and counters stay.
@@ -133,12 +140,14 @@ class TrainingLoop:
         if self._draws_ahead and self._is_due(self.counters.updates + 1):
             self._drawing.begin()
         self.algorithm.update(batch)
+        if self.replay.prioritised is not None and isinstance(self.algorithm, TellsErrors):
+            self.replay.prioritise(batch.drawn, self.algorithm.errors())
         self.counters.updates += 1
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Everything that a resume needs but the replay memory: arrays, and JSON-able values.  Copies; safe to write later."""
+        """Everything that a resume needs but the samples: arrays, and JSON-able values.  Copies; safe to write later."""
         arrays, plain = self.algorithm.state()
-        return arrays, {
+        return arrays | self.replay.state(), {
             "algorithm": plain,
             "random": json.dumps(self._drawing.state),
             "counters": vars(self.counters).copy(),
@@ -162,6 +171,7 @@ class TrainingLoop:
             log.warning("the options of the checkpoint cannot be used by this version, those of the run are: %s", error)
         self.algorithm.restore(arrays, plain["algorithm"])
         self._drawing.state = json.loads(plain["random"])
+        self.replay.restore(arrays)
         self.counters = Counters(**plain["counters"])
 
     def _is_due(self, updates: int) -> bool:
@@ -180,12 +190,14 @@ class TrainingLoop:
             if memory is not None and count
         ]
         batch = batches[0] if len(batches) == 1 else joined(*batches)
-        return self.algorithm.bring(batch) if isinstance(self.algorithm, BringsAhead) else batch
+        if self.replay.prioritised is None and isinstance(self.algorithm, BringsAhead):
+            return self.algorithm.bring(batch)
+        return batch
 
     def _drawn(self, memory: Replay, count: int, random: np.random.Generator) -> Batch:
         """So many transitions of this memory."""
         options, length = self._options, self._sequence_length
         if not length:
-            return memory.sample(count, random, options.n_step, options.gamma)
+            return memory.sample(count, random, options.n_step, options.gamma, self.counters.updates)
         windows = max(1, round(count / length))
         return memory.sample_windows(windows, random, length, self._burn_in, options.n_step, options.gamma)
