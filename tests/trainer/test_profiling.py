@@ -34,9 +34,10 @@ def test_the_updates_after_the_warm_up_are_traced_with_their_phases(tmp_path: Pa
     loop, profiling, plain = running(), Profiling(tmp_path / "profiles", 4), running()
     told = {}
     for update in range(WARM_UP + 10):
+        batch = loop.batch()
         if sentence := profiling.before(update):
             told[update] = sentence
-        loop.update()
+        loop.learn(batch)
 
     (path,) = (tmp_path / "profiles").glob("*.json")
     assert path.stem == f"update-{WARM_UP + 4}"
@@ -68,8 +69,9 @@ def test_a_training_that_stops_meanwhile_leaves_no_half_trace_and_the_next_can_b
     for name in ("stopped", "whole"):
         profiling = Profiling(tmp_path / name, 2)
         for update in range(WARM_UP + (1 if name == "stopped" else 3)):
+            batch = loop.batch()
             profiling.before(update)
-            loop.update()
+            loop.learn(batch)
         profiling.end()
         profiling.end()
     assert not torch.autograd.profiler._is_profiler_enabled

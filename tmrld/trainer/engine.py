@@ -303,9 +303,9 @@ class TrainerEngine:
                 if self._state != "running" or self._finished(loop) or not loop.update_is_due:
                     self._idle(loop)
                     continue
-                self._profile(loop.counters.updates)
                 with self._pace.sampling():
                     batch = loop.batch()
+                self._profile(loop.counters.updates)
                 with self._pace.updating():
                     loop.learn(batch)
                 updates, last = loop.counters.updates, self._finished(loop)

@@ -18,7 +18,10 @@ VIEWERS = "https://ui.perfetto.dev or chrome://tracing"
 
 
 class Profiling:
-    """Traces ``updates`` updates (0: none) into ``folder``; `before` is called before each update, `end` when there are no more."""
+    """Traces ``updates`` updates (0: none) into ``folder``; `before` is called before each update, `end` when there are no more.
+
+    Nothing is drawn ahead while `before` is called: a trace has as many drawings as updates.
+    """
 
     def __init__(self, folder: Path, updates: int) -> None:
         self._folder = folder
