@@ -33,7 +33,7 @@ class TanhGaussian:
     def sample(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Actions (batch, action_size) and their log-densities (batch,), differentiable in both fields."""
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
-        pre_tanh = self.mean + self.log_std.exp() * noise
+        pre_tanh = torch.addcmul(self.mean, self.log_std.exp(), noise)
         return torch.tanh(pre_tanh), self._log_density(noise, pre_tanh)
 
     def mode(self) -> Tensor:
@@ -52,9 +52,9 @@ class TanhGaussian:
 
     def _log_density(self, noise: Tensor, pre_tanh: Tensor) -> Tensor:
         """arXiv 1801.01290, eq. 21, with log(1 - tanh²u) = 2 (log 2 - u - softplus(-2u)), which does not overflow."""
-        gaussian = -0.5 * noise.square() - self.log_std - 0.5 * log(2.0 * pi)
-        squashing = 2.0 * (log(2.0) - pre_tanh - functional.softplus(-2.0 * pre_tanh))
-        return (gaussian - squashing).sum(dim=1)
+        squashing = 2.0 * (pre_tanh + functional.softplus(-2.0 * pre_tanh))
+        constant = noise.shape[1] * (2.0 * log(2.0) + 0.5 * log(2.0 * pi))
+        return (squashing - self.log_std - 0.5 * noise.square()).sum(dim=1) - constant
 
 
 class Policy(nn.Module):
