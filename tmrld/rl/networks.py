@@ -85,7 +85,7 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, values, self.weight)
+        return torch.bmm(values, self.weight).add_(self.bias)
 
 
 class EnsembleValue(nn.Module):
