@@ -399,6 +399,22 @@ def test_demonstrations_are_learned_from_and_told_of(tmp_path: Path, log: list[S
         assert life.stop()["transitions"] == steps(log[:20])
 
 
+# A training that cannot begin
+
+
+def test_a_training_that_cannot_begin_says_why_and_waits_for_somebody_to_mend_it(tmp_path: Path) -> None:
+    config = {**changed(name="sac"), "replay": {**CONFIG["replay"], "capacity_bytes": 1}}
+    with Life(tmp_path, config) as life:
+        problem = life.hear(Status, lambda status: status.state == "problem")
+        assert "the training cannot begin: a replay memory of one transition of" in problem.detail
+        assert "and replay.capacity_bytes is 1: raise it" in problem.detail
+        standing = life.hear(Status, lambda status: status.state == "refused")
+        assert standing.detail == problem.detail
+        life.tell(Command(0, "stop"))
+        life.ended()
+    assert not [message for message in life.heard if isinstance(message, Resume)]
+
+
 # A training that goes wrong
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.rl.experience import cut, cut_all, lidar_spec, make_episode, picture_spec, point_spec
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
+from tmrld.rl.priorities import Prioritised
 from tmrld.rl.replay import Batch, Replay, joined
 
 
@@ -117,8 +118,42 @@ def test_evaluation_is_never_trained_on() -> None:
 def test_a_capacity_beyond_the_memory_is_refused_with_one_that_fits() -> None:
     pictures = EnvSpec("test/Full-v0", (PartSpec("imgs", (64, 64), dtype="uint8", history=4),), 3, 2, (0.0, 0.0, 0.0))
 
-    with pytest.raises(BadInput, match=r"10,000,000,000 transitions of test/Full-v0 needs .* GiB .* choose a capacity below"):
+    with pytest.raises(BadInput, match=r"10,000,000,000 transitions of test/Full-v0 needs .* GiB .* set replay.capacity below"):
         Replay(pictures, 10_000_000_000)
+
+
+PICTURES = EnvSpec("test/Full-v0", (PartSpec("imgs", (64, 64), dtype="uint8", history=4),), 3, 2, (0.0, 0.0, 0.0))
+
+
+@given(st.integers(30_000, 10**12), st.integers(1, 10**9), st.booleans(), st.booleans())
+def test_as_many_transitions_are_kept_as_fit_into_so_many_bytes(
+    most_bytes: int, capacity: int, linked: bool, prioritised: bool
+) -> None:
+    priorities = Prioritised(0.6, 0.4, 0) if prioritised and not linked else None
+    replay = Replay(PICTURES, 1, linked=linked, state=8 if linked else 0, prioritised=priorities)
+    fitting = replay._fitting(capacity, most_bytes)
+    assert 1 <= fitting <= capacity
+    assert replay._bytes_for(fitting) <= most_bytes
+    assert fitting == capacity or replay._bytes_for(fitting + 1) > most_bytes
+
+
+def test_the_smaller_of_capacity_and_bytes_holds() -> None:
+    assert Replay(lidar_spec(), 1000, most_bytes=10**9).capacity == 1000
+    small = Replay(lidar_spec(), 1000, most_bytes=20_000)
+    assert 100 < small.capacity < 200
+    assert small.size_bytes <= 20_000
+    arrays = [value for value in vars(small).values() if isinstance(value, np.ndarray) and len(value) >= small.capacity]
+    assert sum(array.nbytes for array in arrays) == small.size_bytes
+    for chunk in chunks_of(lidar_spec(), [50] * 6):
+        small.append(chunk)
+    assert 50 < len(small) <= small.capacity
+
+
+def test_bytes_that_hold_no_transition_are_refused() -> None:
+    with pytest.raises(
+        BadInput, match=r"one transition of test/Full-v0 takes 2.,... bytes, and replay.capacity_bytes is 100: raise"
+    ):
+        Replay(PICTURES, 1000, most_bytes=100)
 
 
 def with_column(chunk: Chunk, name: str, values: Array | None) -> Chunk:

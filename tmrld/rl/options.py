@@ -334,6 +334,14 @@ class ReplayOptions(BaseModel):
         description="Transitions kept; beyond that the oldest chunks go.  SAC, table 1; TMRL MEMORY_SIZE.",
         json_schema_extra=restart("transitions"),
     )
+    capacity_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**50,
+        description="Memory that the replay memory may take, full: as many transitions are kept as fit into it, but no more than "
+        "`capacity`.  A trainer's log says how many that is, which depends on the environment; 0: `capacity` alone counts.",
+        json_schema_extra=restart("bytes"),
+    )
     prioritised: bool = Field(
         default=False,
         description="Whether transitions are drawn the more often, the worse the critics foretold them last time, rather than all "

@@ -16,6 +16,7 @@ the policy came with each, if it came.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -127,7 +128,8 @@ class _Kept(NamedTuple):
 class Replay:
     """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
-    ``rows`` is for who knows what will come, so that none of it has to leave.  With ``linked``, `sample_windows` can be used, and
+    ``rows`` is for who knows what will come, so that none of it has to leave.  With ``most_bytes``, the capacity is no more than
+    fits into them.  With ``linked``, `sample_windows` can be used, and
     with ``state`` values per step that a policy remembers, they are kept.  With ``prioritised``, `sample` draws transitions by their
     priorities.  Raises BadInput for a spec it cannot hold, for windows of a prioritised memory, and when the columns would need more
     memory than the machine has free.
@@ -142,6 +144,7 @@ class Replay:
         linked: bool = False,
         state: int = 0,
         prioritised: Prioritised | None = None,
+        most_bytes: int = 0,
     ) -> None:
         if linked and prioritised is not None:
             raise BadInput(
@@ -152,10 +155,7 @@ class Replay:
         if capacity < 1:
             raise BadInput(f"the replay memory is to hold {capacity} transitions: it must hold at least 1")
         self.spec = spec
-        self.capacity = capacity
         self._depth = spec.depth
-        self._row_capacity = int(capacity * ROWS_PER_TRANSITION) + self._depth + 1 if rows is None else rows
-        self._row_type = np.dtype(np.int32 if self._row_capacity <= np.iinfo(np.int32).max else np.int64)
         self._vector_parts = vector_parts(spec)
         self._image_parts = image_parts(spec)
 
@@ -170,6 +170,10 @@ class Replay:
         self._linked = linked
         self._state_size = state
         self.prioritised = prioritised
+        self._rows_asked = rows
+        self.capacity = capacity = self._fitting(capacity, most_bytes) if most_bytes else capacity
+        self._row_capacity = self._rows_for(capacity)
+        self._row_type = self._type_of(self._row_capacity)
         self._check_memory()
         self._priorities = Priorities(capacity, prioritised) if prioritised is not None else None
         links = self._row_capacity if linked else 0
@@ -203,11 +207,7 @@ class Replay:
     @property
     def size_bytes(self) -> int:
         """What the columns take when they are full."""
-        images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
-        row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
-        row += (2 * self._row_type.itemsize + 2 * self._state_size) if self._linked else 0
-        priorities = sum_tree.size_bytes(self.capacity) if self.prioritised is not None else 0
-        return self._row_capacity * row + self.capacity * self._row_type.itemsize + priorities
+        return self._bytes_for(self.capacity)
 
     def append(self, chunk: Chunk, offset: int = 0) -> int:
         """Copy a chunk in, letting the oldest ones go when there is no room; returns how many transitions it brought.
@@ -445,13 +445,45 @@ class Replay:
         self._count -= oldest.steps
         self._gone += oldest.steps
 
+    def _rows_for(self, capacity: int) -> int:
+        """How many rows a memory of this capacity has."""
+        return int(capacity * ROWS_PER_TRANSITION) + self._depth + 1 if self._rows_asked is None else self._rows_asked
+
+    @staticmethod
+    def _type_of(rows: int) -> np.dtype[np.int32] | np.dtype[np.int64]:
+        """What a row of so many is named by."""
+        return np.dtype(np.int32) if rows <= np.iinfo(np.int32).max else np.dtype(np.int64)
+
+    def _bytes_for(self, capacity: int) -> int:
+        """What the columns of a memory of this capacity take."""
+        rows = self._rows_for(capacity)
+        place = self._type_of(rows).itemsize
+        images = sum(frame_size(part) * np.dtype(part.dtype).itemsize for part in self._image_parts)
+        row = self._width * 4 + images + np.min_scalar_type(self._depth).itemsize + 1
+        row += (2 * place + 2 * self._state_size) if self._linked else 0
+        priorities = sum_tree.size_bytes(capacity) if self.prioritised is not None else 0
+        return rows * row + capacity * place + priorities
+
+    def _most_within(self, capacity: int, most_bytes: int) -> int:
+        """The largest capacity up to this one that takes no more than so many bytes; 0 if there is none."""
+        return bisect_right(range(1, capacity + 1), most_bytes, key=self._bytes_for)
+
+    def _fitting(self, capacity: int, most_bytes: int) -> int:
+        if fitting := self._most_within(capacity, most_bytes):
+            return fitting
+        raise BadInput(
+            f"a replay memory of one transition of {self.spec.id} takes {self._bytes_for(1):,} bytes, and replay.capacity_bytes is "
+            f"{most_bytes:,}: raise it, or set it to 0 to have replay.capacity alone count"
+        )
+
     def _check_memory(self) -> None:
         free = int(psutil.virtual_memory().available)
         if self.size_bytes > free:
-            fitting = int(self.capacity * free / self.size_bytes)
+            fitting = self._most_within(self.capacity, free)
             raise BadInput(
                 f"a replay memory of {self.capacity:,} transitions of {self.spec.id} needs {self.size_bytes / 2**30:.1f} GiB and "
-                f"{free / 2**30:.1f} GiB are free: choose a capacity below {fitting:,}"
+                f"{free / 2**30:.1f} GiB are free: set replay.capacity below {fitting:,} or replay.capacity_bytes below {free:,}, or "
+                "close other programs"
             )
 
     def _check(self, chunk: Chunk) -> None:
@@ -467,7 +499,10 @@ class Replay:
             )
         rows = chunk.lead + chunk.steps
         if chunk.steps > self.capacity or rows > self._row_capacity:
-            raise BadInput(f"{name} has {chunk.steps} steps and the replay memory holds {self.capacity}: raise replay.capacity")
+            raise BadInput(
+                f"{name} has {chunk.steps} steps and the replay memory holds {self.capacity}: raise replay.capacity, or "
+                "replay.capacity_bytes if it is set"
+            )
         expected = {part.name: (part.shape, part.dtype) for part in self.spec.parts}
         expected |= {
             "action": ((self.spec.action_size,), "float32"),

@@ -72,6 +72,8 @@ CREDIT_BYTES = 8 * MIB
 """How much of the log may be under way to this engine, unconsumed."""
 READ_BYTES = 4 * MIB
 IDLE_WAIT_S = 0.5
+SET_UP_AGAIN_S = 30.0
+"""How long an engine that cannot begin waits before it looks again whether it can."""
 GRANT_STEP_SHARE = 0.1
 """A new grant is sent when it has grown by this share of the slack."""
 
@@ -141,10 +143,7 @@ class TrainerEngine:
         try:
             self._choose_device()  # importing torch takes seconds, in which workers collect what was just granted
             self._wait_until(lambda: self._spec is not None, "waits for a worker to describe the environment")
-            assert self._spec is not None
-            loop = self._make_loop(self._spec)
-            if begins_with_weights:
-                self._start_from_weights(loop)
+            loop = self._set_up(begins_with_weights)
             self._resume(loop, checkpoint)
             if begins_with_weights and not loop.counters.updates:
                 self._evaluated_at = -self._training.evaluation_interval_updates  # due: how good is it to begin with?
@@ -157,6 +156,27 @@ class TrainerEngine:
             self._writer.shutdown()
             self._journal.close()
             self._cache.close()
+
+    def _set_up(self, begins_with_weights: bool) -> TrainingLoop:
+        """Make what trains.  While something forbids that, say so, and try again now and then: memory may become free.
+
+        What else may be wrong, people mend: for a configuration that needs it, the daemon starts another engine.
+        """
+        assert self._spec is not None
+        told = False
+        while True:
+            try:
+                loop = self._make_loop(self._spec)
+                if begins_with_weights:
+                    self._start_from_weights(loop)
+            except BadInput as error:
+                detail = f"the training cannot begin: {error}"
+            else:
+                return loop
+            if not told:
+                self._port.send(Status(self._run, "problem", detail))
+                told = True
+            self._wait_s(SET_UP_AGAIN_S, detail, "refused")
 
     def _choose_device(self) -> None:
         """Find out where to compute, and say it.  Raises BadInput where the device that is asked for is not there."""
@@ -178,6 +198,13 @@ class TrainerEngine:
             linked=gru > 0,
             state=gru if self._sends_state else 0,
             prioritised=Prioritised.of(options),
+            most_bytes=options.capacity_bytes,
+        )
+        log.info(
+            "the replay memory of %s holds up to %s transitions, in %.2f GiB",
+            self._run,
+            f"{replay.capacity:,}",
+            replay.size_bytes / 2**30,
         )
         if demonstrations is not None:
             for value in values_of(demonstrations, self._algorithm_options.gamma):
@@ -282,9 +309,13 @@ class TrainerEngine:
         before = self._complete_to
         self._wait_until(lambda: self._complete_to > before, detail)
 
-    def _wait_until(self, condition: Callable[[], bool], detail: str) -> None:
+    def _wait_s(self, duration_s: float, detail: str, state: str) -> None:
+        end = time.monotonic() + duration_s
+        self._wait_until(lambda: time.monotonic() >= end, detail, state)
+
+    def _wait_until(self, condition: Callable[[], bool], detail: str, state: str = "waiting") -> None:
         while not condition():
-            self._say("waiting", detail)
+            self._say(state, detail)
             message = self._port.wait(IDLE_WAIT_S)
             if message is not None:
                 self._take(message)
