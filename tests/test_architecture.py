@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "scoreboard": ("scores", "storage", "events"),
     "steering": ("storage", "configuration", "validation", "presets"),
     "node": ("", "events", "storage", "results", "scoreboard", "steering", "stock"),
-    "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "events", "configuration"),
+    "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "stock", "events", "configuration"),
     "worker": (
         "envs",
         "rl",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
 from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView
 from tmrld.payloads import EpisodeSummary
-from tmrld.storage.episodes import Episode
+from tmrld.stock import MakingView
+from tmrld.storage.episodes import Choice, Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
 from tmrld.storage.runs import Revision, RunStore
@@ -83,6 +84,15 @@ class Role:
 
     def shelf_changed(self) -> None:
         self.moves.append(("shelf", "changed"))
+
+    async def make_demonstrations(
+        self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]
+    ) -> MakingView:
+        await put(f"{choice.last} of {run}".encode())
+        return MakingView(run, name, "made")
+
+    def making(self, run: str) -> MakingView | None:
+        return None
 
     async def examine(self, name: str) -> dict[str, Any]:
         self.reports[name] = {"time": 1002.0, "diagnoses": [DIAGNOSIS], "picture": b"jpeg"}

@@ -6,7 +6,7 @@ Everything is read and written in threads.  ``kind`` is one of `tmrld.storage.sh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tmrld.configuration import references
 from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
+from tmrld.storage.episodes import Choice
 from tmrld.storage.runs import RunStore
 from tmrld.storage.shelf import Item, Shelf, check_name, check_size
 from tmrld.storage.tracks import Track, thinned
@@ -25,11 +26,36 @@ WORKING = ("running", "paused", "queued")
 """States of runs that cannot do without their files."""
 
 
+@dataclass(frozen=True)
+class MakingView:
+    """Demonstrations that are made of a run: ``state`` is "making", "made" or "failed", with ``detail`` saying why.
+
+    ``done`` is the share of the work that is done, from 0 to 1; ``episodes`` are those in the file, in the end; ``missing`` were
+    chosen, and are not whole in the sample log any more.
+    """
+
+    run: str
+    name: str
+    state: str
+    done: float = 0.0
+    episodes: int = 0
+    missing: int = 0
+    detail: str = ""
+
+
 class ShelfRole(Protocol):
     """What this module asks of the relay role."""
 
     def shelf_changed(self) -> None:
         """Let the runs that refer to a file notice."""
+
+    async def make_demonstrations(
+        self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]
+    ) -> MakingView:
+        """Begin to make a file of training episodes of a run, which ``put`` puts on the shelf in the end."""
+
+    def making(self, run: str) -> MakingView | None:
+        """What the newest demonstrations of a run have come to since this relay began; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +122,28 @@ class Stock:
         item = await asyncio.to_thread(work)
         self._changed(kind, name)
         return await self.item(kind, item.name)
+
+    async def make_demonstrations(self, run: str, name: str, choice: Choice, *, replace: bool = False) -> MakingView:
+        """Begin to make demonstrations of training episodes that a run has driven; `making` says what comes of it.
+
+        Raises NotFound for a run that does not exist, BadInput for a name that cannot be, and Conflict for one that is taken unless
+        ``replace``, for a run that has driven no such episode, and while others are made of it.
+        """
+        kind = "demonstrations"
+        check_name(kind, name)
+        if not replace and any(item.name == name for item in await asyncio.to_thread(self._shelf.items, kind)):
+            raise Conflict(f"there are {kind} called {name!r} already: choose another name, or replace them (--force)")
+        return await self._relay.make_demonstrations(
+            run, name, choice, lambda data: self.put(kind, name, data, {"run": run}, replace=replace)
+        )
+
+    async def making(self, run: str) -> MakingView:
+        """The newest demonstrations that were made of a run, or are.  Raises NotFound."""
+        await asyncio.to_thread(self._store.get, run)
+        found = self._relay.making(run)
+        if found is None:
+            raise NotFound(f"no demonstrations were made of the run {run} since this relay began")
+        return found
 
     async def delete(self, kind: str, name: str) -> None:
         """Take a file away.  Raises Conflict while a run that is not stopped refers to it, or when tmrld brings it."""

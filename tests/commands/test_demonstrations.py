@@ -11,6 +11,8 @@ import pytest
 
 from tests.protocol.test_demonstrations import SPEC
 from tmrld.cli import main
+from tmrld.client import Client
+from tmrld.commands import demonstrations
 from tmrld.commands.env import driving
 from tmrld.commands.env.flags import told
 from tmrld.local import shelf_of
@@ -160,3 +162,48 @@ def test_what_is_no_such_file_is_not_imported(capsys: pytest.CaptureFixture[str]
     assert "not a safetensors file" in run(capsys, "weights", "import", "x", status=2)
     assert "not a file of demonstrations" in run(capsys, "demonstration", "import", "x", status=2)
     assert "does not exist" in run(capsys, "weights", "import", "y", status=1)
+
+
+# From a run
+
+MADE = {"run": "demo", "name": "earlier", "state": "made", "done": 1.0, "episodes": 5, "missing": 2, "detail": ""}
+
+
+@pytest.fixture
+def views(monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict[str, Any]], list[Any]]:
+    """What the relay will answer, one view after the other, and what it was asked."""
+    views: list[dict[str, Any]] = []
+    asked: list[Any] = []
+
+    def answer(self: Client, method: str, path: tuple[str, ...], body: Any = None, query: Any = None) -> Any:
+        asked.append((method, "/".join(path), body))
+        return {"name": "earlier", "about": {"transitions": 1234}} if path[0] == "demonstrations" else views.pop(0)
+
+    monkeypatch.setattr(Client, "ask", answer)
+    monkeypatch.setattr(demonstrations, "POLL_S", 0.0)
+    monkeypatch.setenv("TMRLD_TOKEN", "secret")
+    return views, asked
+
+
+def test_what_a_run_has_driven_is_put_on_the_relays_shelf(
+    capsys: pytest.CaptureFixture[str], views: tuple[list[Any], list[Any]]
+) -> None:
+    making = {**MADE, "state": "making"}
+    views[0][:] = [{**making, "done": done} for done in (0.0, 0.04, 0.25, 0.3, 0.9)] + [MADE]
+    assert main(["demonstration", "from-run", "demo", "earlier", "--last", "7", "--finished-only"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "25% of the samples are read",
+        "90% of the samples are read",
+        "1,234 transitions of 5 episodes of demo (2 more are not whole in its sample log any more)",
+        'earlier is on the relay\'s shelf: a run learns from them with replay.demonstrations = ["earlier"]',
+    ]
+    body = {"name": "earlier", "replace": False, "first": None, "last": 7, "best_laps": None, "finished_only": True}
+    assert views[1][0] == ("POST", "runs/demo/demonstrations", body)
+    views[0].append(MADE)
+    assert run(capsys, "demonstration", "from-run", "demo", "earlier", "--best-laps", "3", "--force")["missing"] == 2
+    assert views[1][-2][2] == {**body, "replace": True, "last": None, "best_laps": 3, "finished_only": False}
+
+
+def test_why_they_cannot_be_made_is_said(capsys: pytest.CaptureFixture[str], views: tuple[list[Any], list[Any]]) -> None:
+    views[0].append({**MADE, "state": "failed", "detail": "choose fewer: --last 3"})
+    assert run(capsys, "demonstration", "from-run", "demo", "earlier", status=1) == "tmrld: choose fewer: --last 3\n"

@@ -91,6 +91,8 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
             )
         ),
         "GET tracks/{name}/line",
+        "POST runs/{run}/demonstrations",
+        "GET runs/{run}/demonstrations",
         "GET nodes/{name}/log",
         "GET runs/{run}/log",
         "GET live",

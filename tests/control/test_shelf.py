@@ -143,6 +143,29 @@ def test_whoever_watches_is_told(desk: Desk) -> None:
     assert told == [{"kind": "tracks", "name": "monza"}] * 2
 
 
+# What a run has driven
+
+
+def test_of_which_run_and_episodes_demonstrations_are_made_is_checked_at_once(desk: Desk) -> None:
+    desk.ask("POST", "runs", json={"name": "a"}, status=201)
+    desk.put("demonstrations")
+    path = "runs/a/demonstrations"
+    for run, body, status, sentence in (
+        ("b", {"name": "x"}, 404, "There is no run 'b'"),
+        ("a", {"name": "x"}, 409, "the run a has driven no training episode to its end yet"),
+        ("a", {"name": "x", "best_laps": 3}, 409, "the run a has driven no finished training episode to its end yet"),
+        ("a", {"name": "monza"}, 409, "there are demonstrations called 'monza' already"),
+        ("a", {"name": "X"}, 400, "'X' cannot be the name"),
+        ("a", {"name": "x", "first": 1, "last": 2}, 422, "first, last and best_laps exclude each other"),
+        ("a", {"name": "x", "last": 0}, 422, "last"),
+    ):
+        refusal = desk.ask("POST", f"runs/{run}/demonstrations", json=body, status=status).json()
+        assert sentence in refusal["detail"] + str(refusal["errors"])
+    desk.ask("POST", path, json={"name": "x"}, status=403, token="viewer")
+    assert "no demonstrations were made of the run a" in desk.ask("GET", path, status=404).json()["detail"]
+    desk.ask("GET", "runs/b/demonstrations", status=404)
+
+
 # Runs that refer to files
 
 

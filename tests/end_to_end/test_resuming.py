@@ -7,13 +7,12 @@ training takes in the same data between the same updates.  The slow test has rea
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,9 +26,8 @@ from tests.support.cluster import LEDGER_ENV, Cluster, await_that
 from tests.support.ledger_env import LedgerEnv
 from tmrld.client import Client
 from tmrld.configuration import run_config
-from tmrld.payloads import Array
 from tmrld.protocol.codec import encode, seal_chunk
-from tmrld.protocol.messages import CheckpointMessage, Metrics, Resume, Resumed, WeightsMessage
+from tmrld.protocol.messages import CheckpointMessage, Command, Consumed, Metrics, Resume, Resumed, WeightsMessage
 from tmrld.rl.weights import unpack as unpack_weights
 from tmrld.storage.layout import Layout
 from tmrld.storage.records import Record, StoredRecord
@@ -45,8 +43,6 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 """REDQ draws the critics of each target at random: a random state of its own to be kept."""
 WARM_UP = 20
-State = tuple[Checkpoint, dict[str, Array]]
-"""The last checkpoint, and the tensors of the policy that was published last."""
 
 
 def a_log(folder: Path, records: int) -> list[StoredRecord]:
@@ -98,18 +94,28 @@ def due(records: list[StoredRecord]) -> int:
     return max(0, steps(records) - WARM_UP)
 
 
+def at(update: int) -> Callable[[Metrics], bool]:
+    return lambda metrics: metrics.update == update
+
+
+def up_to(offset: int) -> Callable[[Consumed], bool]:
+    return lambda consumed: consumed.offset == offset
+
+
 def feed_one_by_one(life: Life, log: list[StoredRecord], begin: int, end: int) -> None:
     """Hand over records ``begin`` to ``end``, each when all updates were made that are due with those before it."""
     for index in range(begin, end):
         life.feed(log[index : index + 1])
         if (wanted := due(log[: index + 1])) > due(log[:index]):
-            life.hear(Metrics, lambda metrics, wanted=wanted: metrics.update == wanted)
+            life.hear(Metrics, at(wanted))
 
 
 def end(life: Life) -> Checkpoint:
     """Stop it, and return its last checkpoint."""
-    life.stop()
-    return unpack(next(m for m in reversed(life.heard) if isinstance(m, CheckpointMessage)).payload, "the last")
+    life.tell(Command(0, "stop"))
+    life.ended()
+    sent = [message for message in life.heard if isinstance(message, CheckpointMessage)]
+    return unpack(sent[-1].payload, "the last checkpoint")
 
 
 @pytest.fixture(scope="module")
@@ -153,40 +159,36 @@ def test_killed_and_sent_the_log_again_in_other_pieces_it_ends_as_it_would_have(
     right = undisturbed(tmp_path / "undisturbed", log, algorithm)
     folder, config, chance = tmp_path / "disturbed", configuration(algorithm), random.Random(f"{algorithm} {cache.__name__}")
     cuts = sorted(chance.sample(range(10, len(log) - 1), 3))
-    with Life(folder, config) as life:
-        life.hear(Resume)
-        life.tell(Resumed("demo", 0, 0))
-        feed_one_by_one(life, log, 0, cuts[0])
-        life.feed(log[cuts[0] : cuts[0] + 1])  # and in the midst of the updates that it brings, the end comes
-        life.hear(Metrics, lambda metrics: metrics.update > due(log[: cuts[0]]) - 3)
-    for index, cut in enumerate([*cuts[1:], len(log)]):
-        known = cuts[index] + 1
-        cache(folder, log[:known])
+    begin = 0
+    for life_number, cut in enumerate([*cuts, len(log)]):
+        if life_number:
+            cache(folder, log[:begin])
         with Life(folder, config) as life:
-            resume = life.hear(Resume)
-            life.tell(Resumed("demo", 0, 100 * index))
-            begin = next((at for at, record in enumerate(log) if record.offset >= resume.offset), known)
-            while begin < known:
-                piece = chance.randint(1, 6)
-                life.feed(log[begin : min(begin + piece, known)])
-                begin += chance.randint(1, piece)  # some come twice
-            feed_on(life, log, known, cut)
+            offset = life.hear(Resume).offset
+            life.tell(Resumed("demo", 0, 100 * life_number))
+            if life_number:
+                feed_again(life, [record for record in log[:begin] if record.offset >= offset], chance)
+                wanted = due(log[:begin])
+                if life.hear(WeightsMessage).update < wanted:  # published when it has resumed
+                    life.hear(Metrics, at(wanted))
+            feed_one_by_one(life, log, begin, cut)
             if cut == len(log):
-                found = end(life)
-            else:
-                life.feed(log[cut : cut + 1])
-                life.hear(WeightsMessage if chance.random() < 0.1 else Metrics)
-    assert_same(found, right)
+                assert_same(end(life), right)
+                return
+            life.feed(log[cut : cut + 1])  # and in the midst of the updates that it brings, the end comes
+            life.hear(Consumed, up_to(log[cut].next_offset))
+            for _ in range(chance.randint(0, due(log[: cut + 1]) - due(log[:cut]))):
+                life.hear(Metrics)
+            begin = cut + 1
 
 
-def feed_on(life: Life, log: list[StoredRecord], begin: int, end: int) -> None:
-    """When it has caught up with what was there before, go on record by record."""
-    life.hear(WeightsMessage)  # it has resumed
-    if not any(isinstance(message, Metrics) and message.update >= due(log[:begin]) for message in life.heard):
-        reached = max((m.update for m in life.heard if isinstance(m, WeightsMessage)), default=0)
-        if reached < due(log[:begin]):
-            life.hear(Metrics, lambda metrics: metrics.update >= due(log[:begin]))
-    feed_one_by_one(life, log, begin, end)
+def feed_again(life: Life, log: list[StoredRecord], chance: random.Random) -> None:
+    """All of these in pieces of random sizes, some records twice."""
+    begin = 0
+    while begin < len(log):
+        piece = chance.randint(1, 6)
+        life.feed(log[begin : begin + piece])
+        begin += chance.randint(1, piece)
 
 
 def assert_same(found: Checkpoint, right: Checkpoint) -> None:
@@ -198,3 +200,78 @@ def assert_same(found: Checkpoint, right: Checkpoint) -> None:
     assert found.arrays.keys() == right.arrays.keys()
     for name, array in right.arrays.items():
         assert found.arrays[name].tobytes() == array.tobytes(), name
+
+
+# Real processes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_with_engine_trainer_and_relay_killed_at_work_the_final_weights_are_the_same_bytes(
+    tmp_path: Path, log: list[StoredRecord], algorithm: str
+) -> None:
+    chance = random.Random(algorithm)
+    moments = sorted(chance.sample(range(200, UPDATES - 400), 2))
+
+    def kill_engine_and_relay(cluster: Cluster) -> None:
+        os.kill(cluster.programs["t"].engine(), signal.SIGKILL)
+        cluster.programs["relay"].kill()
+        cluster.start_relay()
+
+    def kill_trainer_and_its_cache(cluster: Cluster) -> None:
+        cluster.programs["t"].kill()
+        cluster.programs["relay"].kill()
+        shutil.rmtree(Layout(cluster.data("t")).trainer_cache("demo"))
+        cluster.start_relay()
+        cluster.start("trainer", "t")
+
+    strikes = list(zip(moments, (kill_engine_and_relay, kill_trainer_and_its_cache), strict=True))
+    right, right_weights = trained(tmp_path / "undisturbed", log, algorithm, [])
+    found, found_weights = trained(tmp_path / "disturbed", log, algorithm, strikes)
+    assert found.update == UPDATES
+    assert_same(found, right)
+    assert found_weights == right_weights
+
+
+UPDATES = 3003
+
+
+def trained(
+    folder: Path, log: list[StoredRecord], algorithm: str, strikes: Sequence[tuple[int, Callable[[Cluster], None]]]
+) -> tuple[Checkpoint, dict[str, bytes]]:
+    """Train from this log to the end, and strike when so many updates have been checkpointed.
+
+    All that is in the log is taken in before the first update: so the schedule is the same whoever trains.
+    """
+    folder.mkdir()
+    config = configuration(algorithm)
+    config["algorithm"] |= {"warm_up": steps(log) - UPDATES // 40 - 1, "update_to_data": 40.0}
+    config["training"] |= {"max_updates": UPDATES, "checkpoint_interval_updates": 100, "metrics_interval_updates": 100}
+    config["replay"]["capacity"] = steps(log)
+    with Cluster(folder, config) as cluster:
+        layout = Layout(cluster.data("relay"))
+        layout.relay.mkdir(parents=True, mode=0o700)
+        store = RunStore(layout)
+        store.create("demo", config, "test", time.time(), "running")
+        store.set_spec("demo", LedgerEnv.tmrld_spec.to_plain())
+        store.close()
+        sample_log = SampleLog(layout.run_log("demo"))
+        sample_log.append([Record(**vars_of(record.facts), body=record.body) for record in log])
+        sample_log.close()
+        cluster.start_relay()
+        cluster.start("trainer", "t")
+        checkpoints = Layout(cluster.data("t")).trainer_checkpoints("demo")
+        for moment, strike in strikes:
+            reached = partial(lambda least: any(int(path.stem) >= least for path in checkpoints.glob("*.checkpoint")), moment)
+            await_that(reached, f"{moment} updates are made")
+            strike(cluster)
+        client = Client(
+            cluster.programs["relay"].said("control"), (cluster.data("relay") / "control.token").read_text().strip()
+        )
+        await_that(lambda: client.get("runs", "demo")["state"] == "finished", "the run is finished", 200.0)
+        data, _ = client.download("runs", "demo", "weights", "latest")
+        cluster.programs["t"].stop()
+        last = CheckpointFolder(checkpoints).newest()
+        assert last is not None
+        return last, {name: tensor.tobytes() for name, tensor in unpack_weights(data)[1].items()}

@@ -18,7 +18,7 @@ import zstandard
 from tmrld.errors import BadInput, ProtocolError
 from tmrld.payloads import Chunk, EnvSpec
 from tmrld.protocol.codec import decode, encode, open_chunk, seal_chunk
-from tmrld.protocol.messages import MAX_HEADER_BYTES, MIB, ChunkMessage
+from tmrld.protocol.messages import MAX_HEADER_BYTES, MIB, ChunkMessage, Plain
 
 FORMAT = 1
 MAX_RAW_BYTES = 2048 * MIB
@@ -49,9 +49,18 @@ class Demonstrations:
 def pack(name: str, track: str, spec: EnvSpec, chunks: Sequence[Chunk]) -> bytes:
     """Whole episodes as one file; they count as training.  Raises BadInput for an episode that is not whole."""
     chunks = list(_whole(spec, chunks, len(chunks)))
-    header = {"format": FORMAT, "name": name, "track": track, "spec": spec.to_plain(), "chunks": len(chunks)}
-    values = [msgpack.packb(header), *(msgpack.packb(encode(seal_chunk(chunk))) for chunk in chunks)]
-    return zstandard.ZstdCompressor(level=9, write_checksum=True).compress(b"".join(values))
+    bodies = (encode(seal_chunk(chunk)) for chunk in chunks)
+    return b"".join(packed(name, track, spec.to_plain(), len(chunks), bodies))
+
+
+def packed(name: str, track: str, spec: Plain, count: int, bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """The same file piece by piece, of ``count`` chunks as they travel, episode after episode; whether they are is not checked."""
+    header = {"format": FORMAT, "name": name, "track": track, "spec": spec, "chunks": count}
+    frame = zstandard.ZstdCompressor(level=9, write_checksum=True).compressobj()
+    yield frame.compress(msgpack.packb(header))
+    for body in bodies:
+        yield frame.compress(msgpack.packb(body))
+    yield frame.flush()
 
 
 def unpack(data: bytes) -> Demonstrations:

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError
+from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError, TmrldError
 from tmrld.events import Feed
 from tmrld.node import LogLineView, NodeView
 from tmrld.peers.channel import GOING_AWAY, POLICY
@@ -29,6 +29,7 @@ from tmrld.protocol.messages import (
     Grant,
     LogLines,
     Metrics,
+    Plain,
     Preview,
     Result,
     Resume,
@@ -36,12 +37,15 @@ from tmrld.protocol.messages import (
     TrackLine,
     WeightsMessage,
 )
+from tmrld.relay.excerpts import excerpt
 from tmrld.relay.hub import Hub, Member
 from tmrld.relay.log_tails import OWN, LogTails
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
 from tmrld.relay.supplies import Supplies
+from tmrld.stock import MakingView
+from tmrld.storage.episodes import Choice
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import Revision, RunStore
 from tmrld.storage.shelf import Shelf
@@ -94,6 +98,7 @@ class Relay:
         self._tails = LogTails()
         self._reports: dict[str, dict[str, Any]] = {}
         """The newest examination of each node."""
+        self._making: dict[str, MakingView] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._promoting = False
 
@@ -433,6 +438,58 @@ class Relay:
         hub = self._hubs.get(run)
         return hub.log.transitions("train") if hub else 0
 
+    async def make_demonstrations(
+        self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]
+    ) -> MakingView:
+        """Begin to make a file of training episodes of a run, which ``put`` puts on the shelf in the end.
+
+        Raises NotFound, and Conflict for a run that has driven no such episode, and while others are made of it.
+        """
+        spec = self._store.get(run).spec
+        if (before := self._making.get(run)) is not None and before.state == "making":
+            raise Conflict(f"demonstrations are made of the run {run} already, called {before.name!r}: wait until they are")
+        episodes = await asyncio.to_thread(self._store.episodes.chosen, run, choice)
+        if spec is None or not episodes:
+            kind = "finished " if choice.finished_only or choice.best_laps is not None else ""
+            raise Conflict(f"the run {run} has driven no {kind}training episode to its end yet: let it drive some first")
+        hub = self._hubs.get(run) or await self._open(run)
+        assert self._tasks is not None
+        self._making[run] = made = MakingView(run, name, "making")
+        self._tasks.create_task(self._make(hub, made, spec, episodes, put), name=f"demonstrations of {run}")
+        return made
+
+    async def _make(
+        self, hub: Hub, view: MakingView, spec: Plain, episodes: Sequence[str], put: Callable[[bytes], Awaitable[object]]
+    ) -> None:
+        """Make the file, and tell how far that is."""
+        loop = asyncio.get_running_loop()
+
+        def progress(done: float) -> None:
+            loop.call_soon_threadsafe(self._made_further, replace(view, done=done))
+
+        try:
+            track = self._store.revision(view.run).config["environment"]["track"]
+            made = await asyncio.to_thread(excerpt, hub.log, view.name, track, spec, episodes, progress)
+            await put(made.data)
+        except TmrldError as error:
+            log.error("no demonstrations were made of the run %s: %s", view.run, error)
+            self._making[view.run] = replace(view, state="failed", detail=str(error))
+        except Exception as error:  # whatever it is, the relay goes on
+            log.exception("no demonstrations were made of the run %s", view.run)
+            self._making[view.run] = replace(view, state="failed", detail=f"something unforeseen went wrong: {error!r}")
+        else:
+            self._making[view.run] = replace(view, state="made", done=1.0, episodes=made.episodes, missing=made.missing)
+        state = self._making[view.run].state
+        self._feed.publish("shelf", {"kind": "demonstrations", "name": view.name, "state": state}, view.run)
+
+    def _made_further(self, view: MakingView) -> None:
+        if self._making[view.run].state == "making":
+            self._making[view.run] = view
+
+    def making(self, run: str) -> MakingView | None:
+        """What the newest demonstrations of a run have come to since this relay began; None where there are none."""
+        return self._making.get(run)
+
     async def create_run(self, name: str, config: Mapping[str, Any], author: str, start: str = "no") -> None:
         """Make a run, and start it "now", "queue" it, or leave it stopped ("no").
 
@@ -453,6 +510,9 @@ class Relay:
             state = self._store.get(name).state
             if state in ACTIVE:
                 raise Conflict(f"the run {name} is {state}: stop it before you delete it")
+            if name in self._making and self._making[name].state == "making":
+                raise Conflict(f"demonstrations are made of the run {name}: delete it when they are")
+            self._making.pop(name, None)
             hub = self._hubs.pop(name, None)
             if hub is not None:
                 await hub.close()

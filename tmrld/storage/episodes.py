@@ -63,6 +63,16 @@ class Evaluation:
         return self.finishes / self.episodes, -lap, mean
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Some of a run's training episodes: all, or (one of them not None) so many of the first, the last, or those of the best laps."""
+
+    first: int | None = None
+    last: int | None = None
+    best_laps: int | None = None
+    finished_only: bool = False
+
+
 class Episodes:
     """The episodes of all runs.  Thread-safe."""
 
@@ -114,6 +124,24 @@ class Episodes:
         if row is None:
             raise NotFound(f"The run {run!r} has no episode {episode!r}.")
         return np.frombuffer(row[0], "<f4").reshape(-1, _TRAJECTORY_COLUMNS).astype(np.float32)
+
+    def chosen(self, run: str, choice: Choice) -> list[str]:
+        """The ids of these training episodes, in the order in which they ended, or of their laps, the fastest first."""
+        order, limit = "id", -1  # to SQLite no limit
+        if choice.first is not None:
+            limit = choice.first
+        elif choice.last is not None:
+            order, limit = "id DESC", choice.last
+        elif choice.best_laps is not None:
+            order, limit = "lap_time_s, id", choice.best_laps
+        query = f"""
+            SELECT episode FROM episodes WHERE run = ? AND purpose = 'train' AND finished >= ? AND (lap_time_s IS NOT NULL) >= ?
+            ORDER BY {order} LIMIT ?
+        """  # noqa: S608 - the order is one of three that stand here
+        with self._database.reading() as view:
+            wanted = run_id(view, run), int(choice.finished_only), int(choice.best_laps is not None), limit
+            found = [episode for (episode,) in view.execute(query, wanted)]
+        return found[::-1] if choice.last is not None else found
 
     def returns(self, run: str, limit: int) -> list[float]:
         """The returns of the newest training episodes, at most ``limit``, oldest first."""

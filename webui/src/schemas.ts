@@ -801,6 +801,48 @@ export interface components {
             warning: string | null;
         };
         /**
+         * Making
+         * @description Demonstrations that are made of a run.
+         */
+        Making: {
+            /**
+             * Run
+             * @description The run.
+             */
+            run: string;
+            /**
+             * Name
+             * @description What runs are to call them.
+             */
+            name: string;
+            /**
+             * State
+             * @description Whether they are being made, on the shelf, or neither.
+             * @enum {string}
+             */
+            state: "making" | "made" | "failed";
+            /**
+             * Done
+             * @description The share of the work that is done, from 0 to 1.
+             */
+            done: number;
+            /**
+             * Episodes
+             * @description Episodes in the file, once it is made.
+             */
+            episodes: number;
+            /**
+             * Missing
+             * @description Episodes that were chosen, but are not whole in the sample log any more.
+             */
+            missing: number;
+            /**
+             * Detail
+             * @description Where that failed: why, and what to do.
+             */
+            detail: string;
+        };
+        /**
          * MetricInfo
          * @description What a metric means.
          */
@@ -892,6 +934,44 @@ export interface components {
              * @enum {string}
              */
             start: "now" | "queue" | "no";
+        };
+        /**
+         * NewDemonstrations
+         * @description Training episodes of a run that are to be demonstrations: all, or some of them.
+         */
+        NewDemonstrations: {
+            /**
+             * Name
+             * @description What runs are to call them.
+             */
+            name: string;
+            /**
+             * First
+             * @description So many of the first episodes.
+             */
+            first?: number | null;
+            /**
+             * Last
+             * @description So many of the last episodes.
+             */
+            last?: number | null;
+            /**
+             * Best Laps
+             * @description So many episodes with the fastest laps.
+             */
+            best_laps?: number | null;
+            /**
+             * Finished Only
+             * @description Whether episodes that did not reach the finish are left out.
+             * @default false
+             */
+            finished_only: boolean;
+            /**
+             * Replace
+             * @description Whether they may take the place of others of that name.
+             * @default false
+             */
+            replace: boolean;
         };
         /**
          * NewEvaluatedEpisode
@@ -1611,7 +1691,7 @@ export interface components {
             bundled: boolean;
             /**
              * About
-             * @description Its facts. Tracks: `length_m`, `points`, `source`, `lap_time_s`; weights: `environment`, `update`, `run`, `version`; demonstrations: `environment`, `track`, `episodes`, `transitions`, `finished`.
+             * @description Its facts. Tracks: `length_m`, `points`, `source`, `lap_time_s`; weights: `environment`, `update`, `run`, `version`; demonstrations: `environment`, `track`, `episodes`, `transitions`, `finished`, and `run` where they are a run's.
              */
             about: {
                 [key: string]: unknown;

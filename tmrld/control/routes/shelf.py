@@ -11,10 +11,11 @@ from starlette.responses import Response
 from tmrld.control.auth import Operator
 from tmrld.control.downloads import BINARY, Conditions, file_response
 from tmrld.control.problems import Code, ProblemError, documented
-from tmrld.control.routes.common import TheNode, router
+from tmrld.control.routes.common import COMMAND, OF_RUN, RunName, TheNode, router
 from tmrld.control.schemas.results import Track
-from tmrld.control.schemas.shelf import ShelfItem, ShelfItems
+from tmrld.control.schemas.shelf import Making, NewDemonstrations, ShelfItem, ShelfItems
 from tmrld.security.tokens import Grant
+from tmrld.storage.episodes import Choice
 from tmrld.storage.shelf import KINDS, MAX_BYTES, MIB
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,23 @@ async def track_line(
     """The line of a track on the shelf, for a map."""
     line = await node.stock.line(name, max_points)
     return Track(name=name, x=line.points[:, 0].tolist(), z=line.points[:, 1].tolist(), width_m=line.width_m)
+
+
+@routes.post("/runs/{run}/demonstrations", tags=["shelf"], status_code=202, responses=documented(*COMMAND, Code.BAD_INPUT))
+async def make_demonstrations(node: TheNode, grant: Operator, run: RunName, body: NewDemonstrations) -> Making:
+    """Begin to put training episodes of a run on the shelf as demonstrations, for other runs to learn from.
+
+    GET says how far that is.  A file has at most 256 MiB, and 2,048 when it is opened.  Needs the scope operator.
+    """
+    log.info("%s makes the demonstrations %r of the run %s", grant.name, body.name[:80], run)
+    choice = Choice(body.first, body.last, body.best_laps, body.finished_only)
+    return Making.model_validate(await node.stock.make_demonstrations(run, body.name, choice, replace=body.replace))
+
+
+@routes.get("/runs/{run}/demonstrations", tags=["shelf"], responses=documented(*OF_RUN))
+async def making(node: TheNode, run: RunName) -> Making:
+    """What has become of the newest demonstrations that were made of a run; 404 where none were since the relay began."""
+    return Making.model_validate(await node.stock.making(run))
 
 
 async def _received(request: Request, kind: str, name: str, grant: Grant) -> bytes:
