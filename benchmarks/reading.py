@@ -10,6 +10,9 @@ Beside the error after all updates stands that after as much processor time as t
 the convolutions, for one observation of four gray or colour frames of 64 by 64.
 
     python benchmarks/reading.py --csv benchmarks/results/reading.csv
+
+The results are those of this command: on both seeds the default is less far off than the others after all updates, and after an
+eighth of them about as far as TMRL's is after half.  Single points scatter by some 2 pixels, now and then by 8.
 """
 
 from __future__ import annotations
