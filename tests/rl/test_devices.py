@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from tests.rl.experience import lidar_spec, picture_spec
+from tests.rl.experience import cut_all, lidar_spec, make_episode, picture_spec
 from tests.rl.learning import SMALL, assert_same_state, filled, train
 from tmrld.payloads import EnvSpec
 from tmrld.rl import devices, normaliser, sac, snapshots, temperature, tqc
@@ -256,3 +256,56 @@ def test_the_random_state_of_another_kind_of_device_seeds_what_is_here(caplog: p
     assert "made on another kind of device" in caplog.text
     snapshots.restore_generator(second, there + 1)
     assert not torch.equal(torch.randn(5, generator=first), torch.randn(5, generator=second))
+
+
+# Images in a device's own memory
+
+
+@pytest.mark.parametrize("history", [0, 2])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_images_on_a_device_are_those_that_numpy_keeps(history: int, n_step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 2**30)
+    spec = picture_spec((6, 5), history)
+    memories = Replay(spec, 50, linked=True), Replay(spec, 50, linked=True, make_images=devices.ImagePlaces("cpu"))
+    for chunk in cut_all(make_episode(spec, 120, np.random.default_rng(0)), [7, 12]):
+        for memory in memories:
+            memory.append(chunk)
+
+    def draw(memory: Replay, windows: bool) -> Batch:
+        random = np.random.default_rng(1)
+        return memory.sample_windows(9, random, 4, 2, n_step, 0.9) if windows else memory.sample(40, random, n_step, 0.9)
+
+    for windows in (False, True):
+        ours, theirs = (draw(memory, windows) for memory in memories)
+        for kind in ("observation", "next_observation"):
+            images = getattr(theirs, kind)["images"]
+            assert isinstance(images, Tensor)
+            np.testing.assert_array_equal(images.numpy(), getattr(ours, kind)["images"])
+            np.testing.assert_array_equal(getattr(theirs, kind)["vector"], getattr(ours, kind)["vector"])
+
+
+def test_an_update_is_the_same_wherever_its_images_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 2**30)
+    spec = picture_spec((36, 36), 2)
+    chunks = cut_all(make_episode(spec, 40, np.random.default_rng(0)), [9])
+    learners = []
+    for places in (np.empty, devices.ImagePlaces("cpu")):
+        memory, learner = Replay(spec, 60, make_images=places), made("sac", NATURE, spec)
+        for chunk in chunks:
+            memory.append(chunk)
+        train(learner, memory, 3, np.random.default_rng(2))
+        learners.append(learner)
+    assert_same_state(*learners)
+
+
+def test_images_that_do_not_fit_on_a_card_lie_elsewhere_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
+    assert isinstance(devices.ImagePlaces("cuda:1")((20, 6, 6), "uint8"), np.ndarray)
+    assert "do not fit on cuda:1" in caplog.text
+    assert "replay.capacity" in caplog.text
+
+
+def test_a_processor_has_no_memory_besides_its_own() -> None:
+    assert isinstance(devices.ImagePlaces("cpu")((20, 6, 6), "uint8"), np.ndarray)

@@ -4,24 +4,31 @@
 - Precision: a CUDA card computes hidden layers several times as fast in bfloat16 (`hidden_precision`).  Heads, losses, log-densities,
   targets, running means and optimizers stay in float32 in any case: bfloat16 has 8 bits, and a value of 100 may be off by 0.25.
   TF32 is left as torch has it: on for convolutions, off for matrix products.
+- Images in the replay memory: on a CUDA card they lie in its own memory if they fit (`ImagePlaces`), so that a batch of them does not
+  have to come from anywhere.
 - Transfer: batches come from the processor's memory (`Carrier`).  On a CUDA card they go by two pinned buffers and a stream of their
   own, so that the next one is on its way while an update runs.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
+from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tmrld.payloads import Array
 from tmrld.rl.options import Precision
-from tmrld.rl.replay import Batch
+from tmrld.rl.replay import Batch, ImageColumn
+
+log = logging.getLogger(__name__)
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -100,7 +107,10 @@ class Carrier:
             if field.name == "next_observation" and value is batch.observation:  # of windows
                 moved[field.name] = moved["observation"]
             elif isinstance(value, Mapping):
-                moved[field.name] = {name: move(f"{field.name}.{name}", array) for name, array in value.items()}
+                moved[field.name] = {
+                    name: array if isinstance(array, Tensor) else move(f"{field.name}.{name}", array)
+                    for name, array in value.items()
+                }
             else:
                 moved[field.name] = None if value is None else move(field.name, value)
         return moved
@@ -158,3 +168,48 @@ class StreamCarrier(Carrier):
 def make_carrier(device: torch.device) -> Carrier:
     """What brings batches there fastest."""
     return StreamCarrier(device) if device.type == "cuda" else Carrier(device)
+
+
+class ImagesOnDevice:
+    """A `tmrld.rl.replay.ImageColumn` in the memory of a device: gives tensors."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, device: torch.device) -> None:
+        self._frames = torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, device=device)
+
+    def __setitem__(self, rows: slice, frames: Array) -> None:
+        self._frames[rows] = torch.from_numpy(np.array(frames)).to(self._frames.device)
+
+    def take(self, rows: Array, axis: int = 0) -> Tensor:
+        """The frames of these rows."""
+        return self._frames.index_select(axis, torch.from_numpy(rows.reshape(-1)).to(self._frames.device)).reshape(
+            *rows.shape, *self._frames.shape[1:]
+        )
+
+
+class ImagePlaces:
+    """Makes columns for images where there is room for them: on a CUDA card up to `SHARE` of what is free there, or else where the
+    rest of the replay memory lies.
+    """
+
+    SHARE: ClassVar[float] = 0.7
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+
+    def __call__(self, shape: tuple[int, ...], dtype: str) -> ImageColumn:
+        size, free = prod(shape) * np.dtype(dtype).itemsize, free_bytes(self._device)
+        if size <= self.SHARE * free:
+            log.info("images of the replay memory, %.2f GiB, lie on %s", size / 2**30, self._device)
+            return ImagesOnDevice(shape, dtype, self._device)
+        if self._device.type == "cuda":
+            log.warning(
+                "images of the replay memory, %.2f GiB, do not fit on %s, where %.2f GiB are free: they come from the processor's "
+                "memory batch by batch; a smaller replay.capacity or replay.capacity_bytes makes them fit",
+                *(size / 2**30, self._device, free / 2**30),
+            )
+        return np.empty(shape, dtype)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Of a CUDA card's own memory; others have none."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0

@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import psutil
@@ -115,6 +115,15 @@ def joined(*batches: Batch) -> Batch:
     )
 
 
+class ImageColumn(Protocol):
+    """The frames of an image part, by row; numpy's arrays are such, and so may be memory elsewhere."""
+
+    def __setitem__(self, rows: slice, frames: Array) -> None: ...
+
+    def take(self, rows: Array, axis: int) -> Any:
+        """The frames of these rows, any shape, as an array: (*rows, *frame)."""
+
+
 class _Kept(NamedTuple):
     """A chunk inside the memory; ``last`` is the row of its last transition."""
 
@@ -129,10 +138,10 @@ class Replay:
     """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
     ``rows`` is for who knows what will come, so that none of it has to leave.  With ``most_bytes``, the capacity is no more than
-    fits into them.  With ``linked``, `sample_windows` can be used, and
-    with ``state`` values per step that a policy remembers, they are kept.  With ``prioritised``, `sample` draws transitions by their
-    priorities.  Raises BadInput for a spec it cannot hold, for windows of a prioritised memory, and when the columns would need more
-    memory than the machine has free.
+    fits into them.  With ``linked``, `sample_windows` can be used, and with ``state`` values per step that a policy remembers, they
+    are kept.  With ``prioritised``, `sample` draws transitions by their priorities.  ``make_images`` makes a column for images, of
+    that shape and dtype; what such a column gives is what batches have.  Raises BadInput for a spec it cannot hold, for windows of a
+    prioritised memory, and when the columns would need more memory than the machine has free.
     """
 
     def __init__(
@@ -145,6 +154,7 @@ class Replay:
         state: int = 0,
         prioritised: Prioritised | None = None,
         most_bytes: int = 0,
+        make_images: Callable[[tuple[int, ...], str], ImageColumn] = np.empty,
     ) -> None:
         if linked and prioritised is not None:
             raise BadInput(
@@ -183,7 +193,7 @@ class Replay:
         self._unfinished: dict[str, tuple[int, int]] = {}
         """Of episodes that may go on: the row of the last transition that is known, and how many steps went before the next."""
         self._records = np.empty((self._row_capacity, self._width), np.float32)
-        self._images = {part.name: np.empty((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
+        self._images = {part.name: make_images((self._row_capacity, *part.shape), part.dtype) for part in self._image_parts}
         self._ages = np.empty(self._row_capacity, np.min_scalar_type(self._depth))
         self._rows_ahead = np.empty(self._row_capacity, np.uint8)
         self._transitions = np.empty(capacity, self._row_type)  # rows, oldest first, starting at self._oldest

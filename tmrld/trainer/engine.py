@@ -199,6 +199,7 @@ class TrainerEngine:
             state=gru if self._sends_state else 0,
             prioritised=Prioritised.of(options),
             most_bytes=options.capacity_bytes,
+            **self._image_places(demonstrations),
         )
         log.info(
             "the replay memory of %s holds up to %s transitions, in %.2f GiB",
@@ -220,6 +221,12 @@ class TrainerEngine:
             burn_in=options.burn_in,
             draws_ahead=True,
         )
+
+    def _image_places(self, demonstrations: Replay | None) -> dict[str, Any]:
+        """Where the replay memory has its images, which batches that are joined with demonstrations have to hand to numpy."""
+        from tmrld.rl.devices import ImagePlaces  # torch
+
+        return {} if demonstrations is not None else {"make_images": ImagePlaces(self._device)}
 
     def _start_from_weights(self, loop: TrainingLoop) -> None:
         name = self._training.start_from
