@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -228,6 +229,59 @@ def test_the_actions_of_a_batch_are_not_overwritten_by_the_next() -> None:
     actor.act_many(observations, True, np.random.default_rng(0))
 
     np.testing.assert_array_equal(kept, copy)
+
+
+WIDTH = 1024
+"""Of hidden layers whose outputs would show among what one action takes."""
+
+
+@pytest.mark.parametrize("together", [1, 8])
+@pytest.mark.parametrize(
+    ("spec", "network"),
+    [
+        (lidar_spec(), NetworkOptions(hidden=(WIDTH, WIDTH))),
+        (lidar_spec(), NetworkOptions(hidden=(WIDTH, WIDTH), gru=8)),
+        (picture_spec((36, 36), history=2), NetworkOptions(hidden=(16,), cnn="nature")),
+    ],
+)
+def test_acting_again_and_again_takes_no_more_memory(spec: EnvSpec, network: NetworkOptions, together: int) -> None:
+    sac = SAC(AlgorithmOptions(), network, spec, seed=0)
+    actor, rng = load_actor(weights_of(sac, spec, network), spec), np.random.default_rng(0)
+    observations = make_episode(spec, together, rng).observations[:together]
+    states = [actor.begin() for _ in observations]
+
+    def act() -> None:
+        if together == 1:
+            actor.act(observations[0], False, rng, None, states[0])
+        else:
+            actor.act_many(observations, False, rng, None, states)
+
+    act()  # buffers for so many are made here, once
+    tracemalloc.start()
+    try:
+        act()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(300):
+            act()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1000, "bytes, of what Python itself keeps"
+
+
+@pytest.mark.parametrize("together", [1, 8])
+def test_what_layers_make_is_written_to_the_same_buffers_each_time(together: int) -> None:
+    spec, network = lidar_spec(), NetworkOptions(hidden=(WIDTH, WIDTH))
+    actor = load_actor(weights_of(SAC(AlgorithmOptions(), network, spec, seed=0), spec, network), spec)
+    observations, rng = make_episode(spec, together, np.random.default_rng(0)).observations[:together], np.random.default_rng(0)
+    actor.act_many(observations, False, rng)
+    tracemalloc.start()
+    try:
+        actor.act_many(observations, False, rng)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * together * WIDTH * 4, "less than what two layers make"
 
 
 def test_a_single_part_may_come_without_a_tuple() -> None:

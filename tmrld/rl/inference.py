@@ -31,7 +31,11 @@ def _tanh(values: Array) -> None:
 
 
 def _silu(values: Array) -> None:
-    values *= 0.5 * (1.0 + np.tanh(0.5 * values))  # x · sigmoid(x), in a form that cannot overflow
+    gate = 0.5 * values  # x · sigmoid(x), the sigmoid in a form that cannot overflow: 0.5 · (1 + tanh(0.5 · x))
+    np.tanh(gate, out=gate)
+    gate += 1.0
+    gate *= 0.5
+    values *= gate
 
 
 ACTIVATIONS: dict[str, Callable[[Array], None]] = {"relu": _relu, "tanh": _tanh, "silu": _silu}
