@@ -138,6 +138,20 @@ def test_equal_configurations_do_not_differ_and_others_do(first: dict[str, Any],
     assert bool(changes(before, after)) == (before != after)
 
 
+@pytest.mark.parametrize(
+    "path", ["network.gru", "collection.policy_state", "environment.reward.end_of_track", "network", "replay"]
+)
+def test_what_was_stored_before_there_was_a_field_has_its_default_there(path: str) -> None:
+    stored = checked({"algorithm": {"gamma": 0.5}})
+    *groups, name = path.split(".")
+    group = stored
+    for each in groups:
+        group = group[each]
+    del group[name]
+    assert changes(stored, checked({"algorithm": {"gamma": 0.5}})) == []
+    assert [change.path for change in changes(stored, checked({}))] == ["algorithm.gamma"]
+
+
 def test_only_the_engines_that_use_a_field_restart() -> None:
     track = changes(checked({}), checked({"environment": {"track": "long"}}))
     assert need_restart(track, WORKER_GROUPS)

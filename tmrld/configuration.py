@@ -111,7 +111,10 @@ def patched(plain: Mapping[str, Any], patch: Mapping[str, Any]) -> Plain:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Every field in which two configurations differ, in the order of the groups."""
+    """Every field in which two configurations differ, in the order of the groups.
+
+    A field that one of them lacks, because it was stored before there was such a field, has its default there.
+    """
     return list(_changes(RunConfig, "", before, after))
 
 
@@ -136,8 +139,9 @@ def references(config: Mapping[str, Any], role: str = "") -> list[Reference]:
 
 
 def _changes(model: type[BaseModel], prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    default = model().model_dump(mode="json")
     for name, field in model.model_fields.items():
-        old, new = before.get(name), after.get(name)
+        old, new = (plain.get(name, default[name]) for plain in (before, after))
         group = field.annotation
         if isinstance(group, type) and issubclass(group, BaseModel):
             yield from _changes(group, f"{prefix}{name}.", old or {}, new or {})
