@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "tqc": {"algorithm.name": "tqc"},
     "crossq": {"algorithm.name": "crossq", "algorithm.policy_interval": 3},
     "simba": {"network.trunk": "simba"},
-    "gru": {"environment.history": 1, "environment.action_buffer": 1, "network.gru": 64},
+    "gru": {"environment.history": 1, "environment.action_buffer": 1, "network.gru": 64, "algorithm.batch_size": 512},
     "images": {"environment.id": FULL},
     "wrapped": {"replay.capacity": 30_000},
 }
