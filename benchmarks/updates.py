@@ -3,12 +3,14 @@
 An update is everything that training does for one: drawing a batch of 256 from the replay memory, critics, policy, temperature,
 target critics, measurements.  The limit is the same matrix products and convolutions alone, without anything around them.  The
 network is the one that all have: TMRL's MLP of 256, 256 on LIDAR inputs, or its VanillaCNN on gray images, without tmrld's layer norm
-in the critics; what that costs stands beside it.  One thread of torch each; see turns.py for what is timed.
+in the critics; what that costs stands beside it.  One thread of torch each, and each peer in a process of its own;
+see turns.py for what is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from experience import IMAGES, LIDAR, filled
 from peers import HIDDEN, Update, baselines_update, tmrl_update
 from report import print_report
-from turns import Times, median_s, one_thread, ratio, taking_turns
+from turns import Apart, Times, median_s, one_thread, ratio, taking_turns
 
 from tmrld.payloads import EnvSpec
 from tmrld.rl.algorithm import make_algorithm
@@ -54,6 +56,12 @@ def our_update(replay: Replay, network: NetworkOptions, rng: np.random.Generator
     return lambda: algorithm.update(replay.sample(BATCH, rng))
 
 
+def of_a_peer(make: Callable[..., Update | None], *arguments: object) -> Update | None:
+    """An update as the peer's own users have it, in a process of its own; None where the peer is not installed."""
+    update = Apart(make, *arguments)
+    return update if update.present else None
+
+
 def several(update: Update | None, times: int = REDQ.policy_interval) -> Update | None:
     """So many updates, after which the policy had its turn."""
     if update is None:
@@ -64,6 +72,11 @@ def several(update: Update | None, times: int = REDQ.policy_interval) -> Update 
             update()
 
     return run
+
+
+def several_of_tmrl(kind: str, batch: int, rng: np.random.Generator) -> Update | None:
+    """The same of `tmrl_update`."""
+    return several(tmrl_update(kind, batch, rng))
 
 
 def products(spec: EnvSpec, network: NetworkOptions, critics: int = 2, believed: int = 2, updates: int = 1) -> Update:
@@ -177,9 +190,9 @@ def mlp(rng: np.random.Generator, turns: int, turn_s: float) -> list[dict[str, A
         OURS: our_update(replay, PLAIN, rng),
         LIMIT: products(LIDAR, PLAIN),
         "tmrld with layer norm": our_update(replay, NetworkOptions(hidden=HIDDEN), rng),
-        "SBX": baselines_update("sbx", BATCH, rng),
-        "Stable-Baselines3": baselines_update("stable_baselines3", BATCH, rng),
-        "TMRL": tmrl_update("lidar", BATCH, rng),
+        "SBX": of_a_peer(baselines_update, "sbx", BATCH, rng),
+        "Stable-Baselines3": of_a_peer(baselines_update, "stable_baselines3", BATCH, rng),
+        "TMRL": of_a_peer(tmrl_update, "lidar", BATCH, rng),
     }
     times, speeds = compared(candidates, turns, turn_s)
     return results("sac_mlp", "gemm_share", times, speeds, {"SBX": "sbx", "Stable-Baselines3": "sb3", "TMRL": "tmrl"})
@@ -191,7 +204,7 @@ def redq(rng: np.random.Generator, turns: int) -> list[dict[str, Any]]:
     candidates: dict[str, Update | None] = {
         OURS: several(our_update(replay, PLAIN, rng, REDQ)),
         LIMIT: products(LIDAR, PLAIN, critics=10, believed=2, updates=REDQ.policy_interval),
-        "TMRL": several(tmrl_update("redq", BATCH, rng)),
+        "TMRL": of_a_peer(several_of_tmrl, "redq", BATCH, rng),
     }
     times, speeds = compared(candidates, turns, 0.0)
     speeds = {name: None if speed is None else REDQ.policy_interval * speed for name, speed in speeds.items()}
@@ -205,7 +218,7 @@ def cnn(rng: np.random.Generator, turns: int) -> list[dict[str, Any]]:
     candidates: dict[str, Update | None] = {
         OURS: our_update(replay, network, rng),
         LIMIT: products(IMAGES, network),
-        "TMRL": tmrl_update("images", BATCH, rng),
+        "TMRL": of_a_peer(tmrl_update, "images", BATCH, rng),
     }
     times, speeds = compared(candidates, turns, 0.0)
     return results("sac_cnn", "conv_share", times, speeds, {"TMRL": "tmrl"})
@@ -222,7 +235,7 @@ def main() -> None:
     one_thread()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    keep_freed_memory()  # as the trainer does; here, the others have it too
+    keep_freed_memory()  # as the trainer does; the limit has it, too
     rng = np.random.default_rng(0)
     rows = mlp(rng, arguments.turns, arguments.seconds)
     rows += redq(rng, arguments.turns // 2 + 1)
