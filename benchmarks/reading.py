@@ -43,7 +43,7 @@ from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.sim.sensors import LidarSensor
 from tmrld.payloads import EnvSpec
 from tmrld.rl.convolutions import LAYERS, convolutions
-from tmrld.rl.networks import ImageReader, Linear, Trunk
+from tmrld.rl.networks import ImageReader, Linear, Trunk, readable
 from tmrld.rl.observations import image_parts
 from tmrld.rl.options import NetworkOptions
 
@@ -112,13 +112,14 @@ class Reader(nn.Module):
     def __init__(self, spec: EnvSpec, options: NetworkOptions, seed: int) -> None:
         super().__init__()
         generator = Generator().manual_seed(seed)
-        ((part,), (layers,)) = image_parts(spec), convolutions(spec, options)
-        self.images = ImageReader(part, layers, options, 1, generator)
+        ((self._part,), (layers,)) = image_parts(spec), convolutions(spec, options)
+        self._spec = spec
+        self.images = ImageReader(layers, options, 1, generator)
         self.trunk = Trunk(layers[-1].size, options, generator)
         self.head = Linear(self.trunk.size, BEAMS, generator)
 
     def forward(self, frames: Tensor) -> Tensor:
-        beams: Tensor = self.head(self.trunk(self.images(frames)))
+        beams: Tensor = self.head(self.trunk(self.images(readable(self._spec, {self._part.name: frames})[self._part.name])))
         return beams
 
 

@@ -12,7 +12,7 @@ from tests.rl.experience import lidar_spec, picture_spec
 from tmrld.errors import BadInput
 from tmrld.payloads import PartSpec
 from tmrld.rl.convolutions import convolutions, image_shape, images_size
-from tmrld.rl.networks import image_readers
+from tmrld.rl.networks import image_readers, readable
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.sac import SAC
 from tmrld.rl.weights import policy_shapes
@@ -67,7 +67,7 @@ def test_what_each_critic_reads_of_an_image_is_normalised_by_itself() -> None:
     images = torch.randint(0, 256, (5, 2, 40, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
     with torch.no_grad():
-        read = reader(images).reshape(5, members, images_size(spec, OURS))
+        read = reader(readable(spec, {"images": images})["images"]).reshape(5, members, images_size(spec, OURS))
 
     torch.testing.assert_close(read.mean(dim=2), torch.zeros(5, members), rtol=0, atol=1e-5)
     torch.testing.assert_close(read.std(dim=2, correction=0), torch.ones(5, members), rtol=0, atol=0.05)

@@ -18,6 +18,7 @@ from tests.rl.experience import cut_all, flat, lidar_spec, make_episode, picture
 from tmrld.errors import BadInput, WeightsError
 from tmrld.payloads import Array, EnvSpec, PartSpec, Weights, WeightsManifest
 from tmrld.rl.inference import load_actor
+from tmrld.rl.networks import readable
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC
@@ -69,7 +70,7 @@ def test_it_acts_as_the_torch_policy_does_with_a_residual_trunk(
     for index, part in enumerate(spec.parts):
         seen[part.name] = torch.from_numpy(np.stack([obs[index] for obs in episode.observations]))
     with torch.no_grad():
-        expected = sac.averaged_policy(seen).mode().numpy()
+        expected = sac.averaged_policy(readable(spec, seen)).mode().numpy()
     np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
     assert np.all(np.ptp(expected, axis=0) > 1e-4), "what it does depends on what it sees"
@@ -120,7 +121,7 @@ def test_it_sees_in_images_what_the_torch_policy_sees(spec: EnvSpec, cnn: Any) -
     for index, part in enumerate(spec.parts):
         seen[part.name] = torch.from_numpy(np.stack([obs[index] for obs in episode.observations]))
     with torch.no_grad():
-        expected = sac.averaged_policy(seen).mode().numpy()
+        expected = sac.averaged_policy(readable(spec, seen)).mode().numpy()
     np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
     assert np.all(np.ptp(expected, axis=0) > 1e-3), "what it does depends on what it sees"

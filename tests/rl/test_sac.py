@@ -12,7 +12,7 @@ from tests.rl.experience import lidar_spec, picture_spec, point_spec
 from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
-from tmrld.rl.networks import move_towards
+from tmrld.rl.networks import move_towards, readable
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC, actor_loss, average_horizon, critic_loss, soft_target
@@ -262,7 +262,7 @@ def test_it_learns_to_steer_towards_what_it_sees() -> None:
     for place in range(3):
         views[place, :, :, 12 * place : 12 * place + 12] += 150
     with torch.no_grad():
-        action = sac.policy({"vector": torch.zeros(3, 0), "view": torch.from_numpy(views)}).mode()[:, 0]
+        action = sac.policy(readable(spec, {"vector": torch.zeros(3, 0), "view": torch.from_numpy(views)})).mode()[:, 0]
     torch.testing.assert_close(action, torch.tensor([-0.5, 0.0, 0.5]), atol=0.3, rtol=0.0)
 
 
@@ -279,7 +279,7 @@ def learned(spec: EnvSpec, network: NetworkOptions) -> dict[str, Array]:
 def driven(sac: SAC, replay: Replay) -> torch.Tensor:
     """What the policy does with what is in the memory."""
     raw = replay.gather(np.arange(len(replay))).observation
-    observation = {name: torch.from_numpy(array) for name, array in raw.items()}
+    observation = readable(replay.spec, {name: torch.from_numpy(array) for name, array in raw.items()})
     observation["vector"] = sac.normaliser(observation["vector"])
     with torch.no_grad():
         mode: torch.Tensor = sac.policy(observation).mode()

@@ -49,6 +49,7 @@ from tmrld.rl.recurrence import PLACES, STATE, Recurrence
 from tmrld.rl.trunks import SHIFT, Scale, trunk_layers, trunk_scales, trunk_size
 
 Observation = dict[str, Tensor]
+"""What networks see: the flat vector, normalised, under `VECTOR`, and each image part, made `readable`, under its name."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu_,
@@ -200,15 +201,30 @@ class EnsembleConvolutionLayer(nn.Module):
         return functional.conv2d(values, weight, bias, self._stride, groups=self._groups)
 
 
+def readable(spec: EnvSpec, seen: Observation) -> Observation:
+    """The same with its images as networks read them: (…, *observed_shape) in their own dtype → (…, channels, height, width) float32.
+
+    An update reads each several times, so it is done once: memory that is new costs more than the arithmetic.
+    """
+    return seen | {part.name: _readable_image(part, seen[part.name]) for part in image_parts(spec)}
+
+
+def _readable_image(part: PartSpec, images: Tensor) -> Tensor:
+    leading = images.shape[: images.dim() - len(part.observed_shape)]
+    values = images.reshape(-1, *part.observed_shape)
+    if len(part.shape) == 3:
+        values = values.movedim(-1, -3)
+    values = values.reshape(-1, *image_shape(part)).to(torch.float32, memory_format=torch.channels_last) / part.scale
+    return values if len(leading) == 1 else values.reshape(*leading, *image_shape(part))
+
+
 class ImageReader(nn.Module):
-    """What convolutions make of one image part: (batch, *observed_shape) in its own dtype → (batch, members · size).
+    """What convolutions make of one image part, made `readable`: (batch, channels, height, width) → (batch, members · size).
 
     A policy's has one member, and plain layers; the values of critics lie member after member.
     """
 
-    def __init__(
-        self, part: PartSpec, shapes: Sequence[Convolution], options: NetworkOptions, members: int, generator: Generator
-    ) -> None:
+    def __init__(self, shapes: Sequence[Convolution], options: NetworkOptions, members: int, generator: Generator) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for index, shape in enumerate(shapes):
@@ -217,20 +233,12 @@ class ImageReader(nn.Module):
             else:
                 layers.append(EnsembleConvolutionLayer(members, shape, index == 0, generator))
         self.layers = nn.ModuleList(layers)
-        self._shape = image_shape(part)
-        self._colours_last = len(part.shape) == 3
-        self._scale = part.scale
         self._activation = ACTIVATIONS[options.activation]
         self._precision = options.precision
         self._members = members
         self._normalised = options.cnn in NORMALISED
 
-    def forward(self, image: Tensor) -> Tensor:
-        if self._colours_last:
-            image = image.movedim(-1, -3)
-        values = (
-            image.reshape(-1, *self._shape).to(torch.float32, memory_format=torch.channels_last) / self._scale
-        )  # the faster one
+    def forward(self, values: Tensor) -> Tensor:
         with hidden_precision(self._precision, values.device, of_images=True):
             for layer in self.layers:
                 values = self._activation(layer(values))
@@ -242,8 +250,7 @@ class ImageReader(nn.Module):
 
 def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> nn.ModuleList:
     """One `ImageReader` for each image part.  Raises BadInput for images that cannot be read."""
-    parts = zip(image_parts(spec), convolutions(spec, options), strict=True)
-    return nn.ModuleList(ImageReader(part, shapes, options, members, generator) for part, shapes in parts)
+    return nn.ModuleList(ImageReader(shapes, options, members, generator) for shapes in convolutions(spec, options))
 
 
 class Encoder(nn.Module):

@@ -39,7 +39,7 @@ from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
 from tmrld.rl.devices import BatchOnDevice, make_carrier
 from tmrld.rl.held import Hold
-from tmrld.rl.networks import Critics, Observation, descend, move_towards, project, settle
+from tmrld.rl.networks import Critics, Observation, descend, move_towards, project, readable, settle
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
@@ -338,15 +338,15 @@ class SAC:
 
     @phase("inputs")
     def _observations(self, batch: BatchOnDevice) -> tuple[Observation, Observation]:
-        """Both observations, their vectors normalised."""
-        observation = dict(batch.observation)
+        """Both observations, their vectors normalised, their images readable."""
+        observation = readable(self._spec, batch.observation)
         if batch.places is not None and batch.next_places is not None:  # of windows: they share what is seen
             self.normaliser.see(observation[VECTOR].flatten(0, 1).index_select(0, batch.places))
             if batch.state is not None:
                 observation[STATE] = batch.state
             both = observation | {PLACES: batch.places}, observation | {PLACES: batch.next_places}
         else:
-            both = observation, dict(batch.next_observation)
+            both = observation, readable(self._spec, batch.next_observation)
             self.normaliser.see(observation[VECTOR])
         if self._hold is not None:
             self._follow_normaliser(self._hold)
