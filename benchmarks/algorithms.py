@@ -40,15 +40,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def rounds_of(name: str, data: Path, updates: int, rounds: int, seed: int) -> list[dict[str, Any]]:
-    """Train in rounds, and drive after each; the CSV grows with them."""
+def rounds_of(name: str, data: Path, updates: int, every: int, seed: int) -> list[dict[str, Any]]:
+    """Train in rounds, and drive after each; the CSV grows with them.  What a run in ``data`` has done already is not done again."""
     settings = {"environment.track": TRACK, "training.seed": seed, **RECIPES[name]}
     reference = reference_lap_s(TRACK)
-    rows: list[dict[str, Any]] = []
+    path = RESULTS / f"{name}.csv"
+    rows = read(path) if path.exists() and any(data.glob("relay/runs/*")) else []
     environment = {path: value for path, value in settings.items() if path.startswith("environment.")}
     print(f"{'updates':>8} {'transitions':>12} {'updates/s':>10} {'finished':>9} {'lap ratio':>10}")
-    for number in range(1, rounds + 1):
-        summary = train(data, f"updates={number * updates // rounds}", settings)
+    for target in range(every, updates + 1, every):
+        if rows and target <= int(rows[-1]["updates"]):
+            continue
+        summary = train(data, f"updates={target}", settings)
         drives = drive(newest_weights(data), TRACK, EPISODES, environment)
         lap_s = drives["median_lap_s"]
         row = {
@@ -61,16 +64,21 @@ def rounds_of(name: str, data: Path, updates: int, rounds: int, seed: int) -> li
         rows.append(row)
         counts = f"{row['updates']:8,d} {row['transitions']:12,d} {row['updates_per_s']:10.1f}"
         print(f"{counts} {row['finished']:>6}/{EPISODES} {row['lap_ratio']:>10}", flush=True)
-        keep(RESULTS / f"{name}.csv", rows)
+        keep(path, rows)
     return rows
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV that `keep` wrote."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def plot() -> None:
     """The share of finished laps over the updates, of all recipes that have results."""
     lines = {}
     for path in sorted(RESULTS.glob("*.csv")):
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read(path)
         places = [0.0, *(float(row["updates"]) for row in rows)]
         lines[path.stem] = [(places, [0.0, *(float(row["finished"]) for row in rows)])]
     curves(RESULTS / "finished.png", lines, {}, "updates", f"laps finished of {EPISODES}")
@@ -80,20 +88,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("--updates", type=int, default=12_000, help="of training altogether (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=4, help="how often to look (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=2_000, help="updates between two looks (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="data folder to train in, or to go on in (default: a new one)")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tmrld-algorithms-") as folder:
-        rows = rounds_of(options.recipe, options.data or Path(folder), options.updates, options.rounds, options.seed)
+        rows = rounds_of(options.recipe, options.data or Path(folder), options.updates, options.every, options.seed)
     plot()
-    best, last = max(row["finished"] for row in rows), rows[-1]
-    ratio = None if last["lap_ratio"] == "" else last["lap_ratio"]
+    best, last = max(int(row["finished"]) for row in rows), rows[-1]
+    ratio = None if last["lap_ratio"] == "" else float(last["lap_ratio"])
     print_report(
         "algorithms",
         [
-            {"metric": f"{options.recipe}_finished", "value": last["finished"], "unit": "laps", "peers": {"best round": best}},
+            {
+                "metric": f"{options.recipe}_finished",
+                "value": int(last["finished"]),
+                "unit": "laps",
+                "peers": {"best round": best},
+            },
             {"metric": f"{options.recipe}_lap_ratio", "value": ratio, "unit": "", "peers": {}},
         ],
     )
