@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tests.rl.experience import lidar_spec
 from tests.rl.learning import SMALL, assert_same_state, filled, train
@@ -66,6 +67,21 @@ def test_many_steps_are_those_of_torch(name: OptimizerName, peer: Callable[..., 
         theirs.step()
 
     torch.testing.assert_close(parameters, copies)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_each_weight_of_a_convolution_goes_down_its_own_gradient(name: OptimizerName) -> None:
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(5, 3, 16, 16, generator=random).to(memory_format=torch.channels_last)
+    weight = nn.Parameter(torch.randn(6, 3, 4, 4, generator=random))
+    before, loss = weight.detach().clone(), functional.conv2d(images, weight, stride=4).square().sum()
+    (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
+    assert gradient.stride() != weight.stride()  # they lie in memory in different orders
+
+    descend(make_optimizer(name, [weight], Descent(0.1, (0.9, 0.999), 0.0)), [weight], loss)
+
+    step = gradient if name == "sgd" else gradient.sign()
+    torch.testing.assert_close(weight.detach(), before - 0.1 * step)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

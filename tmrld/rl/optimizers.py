@@ -59,7 +59,7 @@ class Adam:
             self._steps += 1.0
             self._kernel(
                 self._parameters,
-                list(gradients),
+                [_laid_out(gradient, parameter) for gradient, parameter in zip(gradients, self._parameters, strict=True)],
                 self._means,
                 self._squares,
                 [],
@@ -79,6 +79,14 @@ class Adam:
             {"step": self._steps, "exp_avg": mean, "exp_avg_sq": square}
             for mean, square in zip(self._means, self._squares, strict=True)
         ]
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient in the order in which its parameter lies in memory, the only one that the kernel knows.
+
+    Those of convolutions come in another: their images have the channels last.
+    """
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
 class PlainDescent:
