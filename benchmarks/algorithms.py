@@ -32,7 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "redq": {"algorithm.name": "redq"},
     "droq": {"algorithm.name": "droq"},
     "tqc": {"algorithm.name": "tqc"},
-    "crossq": {"algorithm.name": "crossq", "algorithm.policy_interval": 3},
+    "crossq": {"algorithm.name": "crossq"},
     "simba": {"network.trunk": "simba"},
     "gru": {"environment.history": 1, "environment.action_buffer": 1, "network.gru": 64, "algorithm.batch_size": 512},
     "images": {"environment.id": FULL},
