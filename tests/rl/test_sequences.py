@@ -203,3 +203,17 @@ def test_batches_of_windows_are_joined_with_their_places() -> None:
     both = joined(*parts)
     assert both.observation["vector"].shape[0] == 7
     assert_as_driven(both, episodes, 2)
+    assert both.next_observation is both.observation, "which a device gets once"
+    assert both.state is None
+
+
+def test_windows_of_demonstrations_begin_with_nothing_beside_those_that_begin_with_a_state() -> None:
+    rng = np.random.default_rng(0)
+    driven, shown = Replay(point_spec(), 100, linked=True, state=2), Replay(point_spec(), 100, linked=True)
+    (chunk,) = chunks_of(told_apart(point_spec(), (9,), rng), [9], rng)
+    driven.append(replace(chunk, state={POLICY: np.ones((9, 2), np.float16)}))
+    shown.append(chunk)
+    both = joined(driven.sample_windows(3, rng, 4, 2), shown.sample_windows(2, rng, 4, 2))
+    assert both.state is not None
+    assert both.state.dtype == np.float32
+    assert both.state.tolist() == [[1.0, 1.0]] * 3 + [[0.0, 0.0]] * 2

@@ -239,6 +239,15 @@ def test_demonstrations_are_drawn_alike_and_count_in_full_beside_prioritised_tra
     assert weights(batch)[:32].min() < 1.0
 
 
+def test_a_batch_of_demonstrations_alone_leaves_priorities_as_they_are() -> None:
+    log = a_log(6)
+    loop = a_loop(prioritised=PRIORITISED, demonstrations=log[4:], share=1.0)
+    ingest_until(loop, log, 40)
+    before = loop.replay.state()[PRIORITIES]
+    loop.update()
+    np.testing.assert_array_equal(loop.replay.state()[PRIORITIES], before)
+
+
 def test_the_same_calls_with_priorities_lead_to_the_same_state_bit_for_bit() -> None:
     log = a_log(8)
     loops = a_loop(20, log[5:], prioritised=PRIORITISED), a_loop(20, log[5:], prioritised=PRIORITISED)

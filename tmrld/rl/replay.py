@@ -73,7 +73,10 @@ NOWHERE = -1
 
 
 def joined(*batches: Batch) -> Batch:
-    """These batches of one environment as one, in this order."""
+    """These batches of one environment as one, in this order.
+
+    Where some windows have states and others none, as those of demonstrations, nothing is remembered where the others begin.
+    """
 
     def observations(kind: str) -> dict[str, Array]:
         first, *_ = found = [getattr(batch, kind) for batch in batches]
@@ -89,7 +92,14 @@ def joined(*batches: Batch) -> Batch:
             before += windows * positions
         return np.concatenate(found)
 
-    states = [batch.state for batch in batches if batch.state is not None]
+    def states() -> Array | None:
+        known = next((batch.state for batch in batches if batch.state is not None), None)
+        if known is None:
+            return None
+        nothing = [np.zeros((len(batch.observation[VECTOR]), known.shape[1]), np.float32) for batch in batches]
+        return np.concatenate(
+            [none if batch.state is None else batch.state for batch, none in zip(batches, nothing, strict=True)]
+        )
 
     def told(kind: str, otherwise: float, dtype: type) -> Array | None:
         found = [getattr(batch, kind) for batch in batches]
@@ -100,16 +110,18 @@ def joined(*batches: Batch) -> Batch:
             [np.full(n, otherwise, dtype) if each is None else each for each, n in zip(found, sizes, strict=True)]
         )
 
+    observation = observations("observation")
+    of_windows = all(batch.places is not None for batch in batches)
     return Batch(
-        observation=observations("observation"),
+        observation=observation,
         action=np.concatenate([batch.action for batch in batches]),
         reward=np.concatenate([batch.reward for batch in batches]),
-        next_observation=observations("next_observation"),
+        next_observation=observation if of_windows else observations("next_observation"),
         terminated=np.concatenate([batch.terminated for batch in batches]),
         steps=np.concatenate([batch.steps for batch in batches]),
         places=places("places"),
         next_places=places("next_places"),
-        state=np.concatenate(states) if len(states) == len(batches) else None,
+        state=states(),
         weights=told("weights", 1.0, np.float32),
         drawn=told("drawn", NOWHERE, np.int64),
     )

@@ -140,8 +140,8 @@ class TrainingLoop:
         if self._draws_ahead and self._is_due(self.counters.updates + 1):
             self._drawing.begin()
         self.algorithm.update(batch)
-        if self.replay.prioritised is not None and isinstance(self.algorithm, TellsErrors):
-            self.replay.prioritise(batch.drawn, self.algorithm.errors())
+        if self.replay.prioritised is not None and isinstance(self.algorithm, TellsErrors) and batch.drawn is not None:
+            self.replay.prioritise(batch.drawn, self.algorithm.errors())  # a batch of demonstrations alone was drawn from none
         self.counters.updates += 1
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
