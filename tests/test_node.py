@@ -17,6 +17,7 @@ from tmrld.events import Feed
 from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView
 from tmrld.payloads import EpisodeSummary
 from tmrld.stock import MakingView
+from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Choice, Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
@@ -72,6 +73,10 @@ class Role:
         if verb == "pause":
             raise Conflict(f"the run {name} is queued")
         self.moves.append((name, verb))
+
+    async def go_back(self, name: str, update: int, fewer_samples: bool) -> CheckpointInfo:
+        self.moves.append((name, f"back to {update}{' with fewer samples' if fewer_samples else ''}"))
+        return CheckpointInfo(update, 1, 0, 0, 10, "5f", 1000.0)
 
     def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
         return None
@@ -307,3 +312,9 @@ def test_a_node_that_answers_something_else_is_to_be_upgraded(node: Node, role: 
     role.reports["gamer"] = report
     with pytest.raises(Conflict, match="gamer answered with what is no report: upgrade tmrld"):
         answer(node.examination("gamer"))
+
+
+def test_a_run_is_led_back_to_a_checkpoint(node: Node, role: Role) -> None:
+    assert answer(node.resume_checkpoint(RUN, 40, True)).lineage == 1
+    assert answer(node.resume_checkpoint(RUN, 40, False)).update == 40
+    assert role.moves == [(RUN, "back to 40 with fewer samples"), (RUN, "back to 40")]

@@ -62,9 +62,9 @@ class Client:
         """What there is at a path, given part by part; a query of None is left out."""
         return self.ask("GET", path, query=query)
 
-    def post(self, *path: str, body: Any = None) -> Any:
+    def post(self, *path: str, body: Any = None, **query: Any) -> Any:
         """Have something done."""
-        return self.ask("POST", path, body)
+        return self.ask("POST", path, body, query)
 
     def put(self, *path: str, body: Any) -> Any:
         """Set something."""

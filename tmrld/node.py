@@ -17,10 +17,11 @@ from typing import Any, Protocol
 from tmrld import __version__
 from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.results import Results
+from tmrld.results import CheckpointView, Results, checkpoint_view
 from tmrld.scoreboard import Scoreboard
 from tmrld.steering import RunsRole, Steering
 from tmrld.stock import Accept, ShelfRole, Stock
+from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
 from tmrld.storage.shelf import Shelf
@@ -60,6 +61,9 @@ class RelayRole(RunsRole, ShelfRole, Protocol):
 
     async def move(self, name: str, verb: str) -> None:
         """Start, pause, resume, stop or queue a run."""
+
+    async def go_back(self, name: str, update: int, fewer_samples: bool) -> CheckpointInfo:
+        """Lead a run back to one of its checkpoints, in a new lineage."""
 
     def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
         """The newest log lines of a node, or of the relay itself; None where there never were any."""
@@ -251,6 +255,14 @@ class Node:
             raise BadInput(f"a run cannot be told to {verb!r}: the words are {', '.join(VERBS)}")
         await self._relay.move(name, verb)
         return await self.run(name)
+
+    async def resume_checkpoint(self, run: str, update: int, fewer_samples: bool) -> CheckpointView:
+        """Lead a run back to one of its checkpoints: it is returned as the newest, of a new lineage, and trainers go on from it.
+
+        What came after it is hidden, not deleted.  Raises NotFound, and Conflict where it is damaged, too few of its samples are
+        left, or (without ``fewer_samples``) not all.
+        """
+        return checkpoint_view(await self._relay.go_back(run, update, fewer_samples))
 
     async def log(self, name: str, limit: int) -> list[LogLineView]:
         """The newest log lines of a node, oldest first; "relay" is this daemon itself.  Raises NotFound."""

@@ -234,7 +234,7 @@ class Results:
 
     async def checkpoints(self, run: str) -> list[CheckpointView]:
         """The checkpoints that are kept, the last stored first."""
-        return [_checkpoint_view(info) for info in await asyncio.to_thread(self._store.checkpoints.all, run)]
+        return [checkpoint_view(info) for info in await asyncio.to_thread(self._store.checkpoints.all, run)]
 
     async def pin_checkpoint(self, run: str, update: int, pinned: bool) -> CheckpointView:
         """Keep the checkpoint at an update for good, or no longer.  Raises NotFound."""
@@ -243,7 +243,7 @@ class Results:
             self._store.checkpoints.pin(run, update, pinned)
             return next(info for info in self._store.checkpoints.all(run) if info.update == update)
 
-        return _checkpoint_view(await asyncio.to_thread(work))
+        return checkpoint_view(await asyncio.to_thread(work))
 
 
 def _episode_view(episode: Episode) -> EpisodeView:
@@ -278,7 +278,8 @@ def _weights_view(info: WeightsInfo) -> WeightsView:
     )
 
 
-def _checkpoint_view(info: CheckpointInfo) -> CheckpointView:
+def checkpoint_view(info: CheckpointInfo) -> CheckpointView:
+    """As it is shown."""
     return CheckpointView(
         update=info.update,
         lineage=info.lineage,

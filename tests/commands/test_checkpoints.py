@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, st
     asked: list[tuple[str, str]] = []
 
     def answer(self: Client, method: str, path: tuple[str, ...], body: Any = None, query: Any = None) -> Any:
-        asked.append((method, "/".join(path)))
+        asked.append((method, "/".join(path) + ("?fewer_samples" if query and query["fewer_samples"] else "")))
         return BEST if method == "POST" else {"items": [] if "new" in path else [NEWEST, BEST]}
 
     monkeypatch.setattr(Client, "ask", answer)
@@ -62,3 +62,16 @@ def test_a_checkpoint_is_kept_for_good_or_no_longer(asked: list[Any], verb: str,
     assert capsys.readouterr().out == f"the checkpoint at update 12,000 is {verb}ned\n"
     assert main(["checkpoint", verb, "demo", "12000", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == BEST
+
+
+def test_a_run_is_led_back_to_a_checkpoint(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoint", "resume", "demo", "12000"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "demo goes on from its checkpoint at update 12,000, in lineage 1, as soon as it runs and has a trainer"
+    )
+    assert "hidden, not deleted" in told
+    assert main(["checkpoint", "resume", "demo", "12000", "--fewer-samples", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == BEST
+    asked_for = "runs/demo/checkpoints/12000/resume"
+    assert asked == [("POST", asked_for), ("POST", f"{asked_for}?fewer_samples")]

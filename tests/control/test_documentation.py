@@ -75,6 +75,7 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
         "GET runs/{run}/checkpoints",
         "POST runs/{run}/checkpoints/{update}/pin",
         "POST runs/{run}/checkpoints/{update}/unpin",
+        "POST runs/{run}/checkpoints/{update}/resume",
         "GET evaluations",
         "POST evaluations",
         "DELETE evaluations/{id}",

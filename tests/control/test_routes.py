@@ -127,6 +127,13 @@ def test_an_operator_pins_and_unpins_checkpoints(api: Api, verb: str, pinned: bo
     assert api.post(f"runs/demo/checkpoints/20/{verb}", token="viewer").status_code == 403
 
 
+def test_an_operator_leads_a_run_back_to_a_checkpoint(api: Api) -> None:
+    assert api.post("runs/demo/checkpoints/20/resume?fewer_samples=true").json()["lineage"] == 1
+    assert api.post("runs/demo/checkpoints/20/resume").status_code == 409
+    assert api.node.asked == [("demo", 20, True), ("demo", 20, False)]
+    assert api.post("runs/demo/checkpoints/20/resume", token="viewer").status_code == 403
+
+
 def test_weights_are_downloaded_as_a_file(api: Api) -> None:
     response = api.get("runs/demo/weights/latest")
     assert response.content == DATA

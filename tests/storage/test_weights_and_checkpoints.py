@@ -14,6 +14,7 @@ from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode, EpisodeTotals, Evaluation
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
+from tmrld.storage.lineages import Span
 from tmrld.storage.runs import RunStore
 
 
@@ -285,3 +286,45 @@ def test_checkpoints_of_hidden_branches_are_passed_over_but_not_lost_at_once(sto
     assert store.checkpoints.load("run", 20)[1] == b"1 20"
     add_checkpoints(store, 30, lineage=1)
     assert stored_updates(store) == [(1, 20), (1, 30)]
+
+
+def test_a_run_that_goes_back_to_a_checkpoint_has_a_copy_of_it_as_the_newest_of_a_new_lineage(store: RunStore) -> None:
+    add_checkpoints(store, 10)
+    store.checkpoints.pin("run", 10)
+    add_checkpoints(store, 20, 30)
+    resumed = store.checkpoints.go_back("run", store.checkpoints.find("run", 20), 7.0)
+    assert (resumed.update, resumed.lineage, resumed.offset, resumed.window, resumed.received_at) == (20, 1, 1020, 520, 7.0)
+    assert store.checkpoints.newest("run") == resumed
+    assert store.checkpoints.load("run", 20) == (resumed, b"0 20")
+    assert store.lineages.visible("run") == [Span(1, None), Span(0, 20)]
+    assert stored_updates(store) == [(0, 10), (0, 20), (0, 30), (1, 20)], "nothing is deleted"
+    assert store.checkpoints.go_back("run", store.checkpoints.find("run", 20), 8.0) == resumed, (
+        "nothing came after: nothing is new"
+    )
+    add_checkpoints(store, 25, lineage=1)
+    again = store.checkpoints.go_back("run", store.checkpoints.find("run", 20), 9.0)
+    assert (again.update, again.lineage) == (20, 2)
+    assert store.lineages.visible("run") == [Span(2, None), Span(1, 20), Span(0, 20)]
+
+
+def test_a_run_goes_back_to_a_superseded_checkpoint_too(store: RunStore) -> None:
+    add_checkpoints(store, 10, 20)
+    store.checkpoints.go_back("run", store.checkpoints.find("run", 10), 0.0)
+    resumed = store.checkpoints.go_back("run", store.checkpoints.find("run", 20), 0.0)
+    assert (resumed.update, resumed.lineage) == (20, 2)
+    assert store.lineages.visible("run") == [Span(2, None), Span(0, 20)]
+
+
+def test_the_nearest_checkpoints_are_named_and_a_damaged_one_changes_nothing(store: RunStore, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="None is kept that could be used"):
+        store.checkpoints.find("run", 10)
+    add_checkpoints(store, 10, 20)
+    with pytest.raises(NotFound, match=r"no checkpoint at update 14.*nearest that are kept: 10 and 20"):
+        store.checkpoints.find("run", 14)
+    info = store.checkpoints.find("run", 20)
+    max(Layout(tmp_path).run_checkpoints("run").iterdir()).write_bytes(b"rubbish")
+    with pytest.raises(Damaged):
+        store.checkpoints.go_back("run", info, 0.0)
+    with pytest.raises(Damaged, match=r"at update 20 is damaged.*nearest that are kept: 10\."):
+        store.checkpoints.find("run", 20)
+    assert len(store.lineages.all("run")) == 1

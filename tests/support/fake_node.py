@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.fake_results import FakeResults
+from tests.support.fake_results import CHECKPOINT, FakeResults
 from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
 from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView, RunView
+from tmrld.results import CheckpointView
 
 RUN = RunView("demo", "running", 1000.0, 1, {"algorithm": {"gamma": 0.995}}, 0, 20, 400, 2, None, 2)
 EXAMINATION = ExaminationView(
@@ -80,6 +81,13 @@ class FakeNode(Node):
             raise Conflict("the run demo is running: it cannot be started")
         self.moves.append((name, verb))
         return RUN
+
+    async def resume_checkpoint(self, run: str, update: int, fewer_samples: bool) -> CheckpointView:
+        self._find(run)
+        self.asked.append((run, update, fewer_samples))
+        if not fewer_samples:
+            raise Conflict(f"the checkpoint of the run {run} at update {update} can be gone on from with fewer samples only")
+        return dataclasses.replace(CHECKPOINT, lineage=1)
 
     async def log(self, name: str, limit: int) -> list[LogLineView]:
         self.asked.append((name, limit))

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     """Add `tmrld checkpoint` to the command line."""
     checkpoint = commands.add_parser(
         "checkpoint",
-        help="states of a run's training: list, pin, unpin",
+        help="states of a run's training: list, pin, unpin, resume",
         description="The checkpoints of a run that its relay keeps: the newest few (relay.keep_checkpoints), the best, which is the "
         "one nearest to the weights that did best in evaluation, and those that are pinned.",
     )
@@ -26,6 +26,19 @@ def add(commands: Any) -> None:
         parser = add_action(actions, verb, _told(verb), help=help)
         parser.add_argument("run", metavar="RUN", help="name of the run")
         parser.add_argument("update", type=int, metavar="UPDATE", help="the update at which it was taken")
+    resume = add_action(
+        actions,
+        "resume",
+        _resume,
+        help="lead the run back to a checkpoint: the training goes on from it; what came after it is hidden, not deleted",
+    )
+    resume.add_argument("run", metavar="RUN", help="name of the run")
+    resume.add_argument("update", type=int, metavar="UPDATE", help="the update at which it was taken")
+    resume.add_argument(
+        "--fewer-samples",
+        action="store_true",
+        help="also when the sample log no longer has all that the replay memory held at this checkpoint",
+    )
 
 
 def _list(client: Client, options: argparse.Namespace) -> int:
@@ -44,6 +57,19 @@ def _list(client: Client, options: argparse.Namespace) -> int:
         for each in answer["items"]
     ]
     print_table(("update", "is", "lineage", "size", "received"), rows, f"{options.run} has no checkpoint yet")
+    return 0
+
+
+def _resume(client: Client, options: argparse.Namespace) -> int:
+    fewer = options.fewer_samples or None
+    answer = client.post("runs", options.run, "checkpoints", str(options.update), "resume", fewer_samples=fewer)
+    if options.json:
+        print_json(answer)
+    else:
+        print(
+            f"{options.run} goes on from its checkpoint at update {answer['update']:,}, in lineage {answer['lineage']}, as "
+            "soon as it runs and has a trainer; what came after it is hidden, not deleted"
+        )
     return 0
 
 

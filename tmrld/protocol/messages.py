@@ -65,6 +65,7 @@ class Assign:
     ``config`` is the run's configuration at ``revision``; ``state`` is "running", "paused" or "stopped".
     For a worker: ``evaluates`` says that it is the one that drives evaluation episodes.
     For a trainer: ``checkpoint_update`` and ``checkpoint_lineage`` name the newest checkpoint that the relay holds (-1: none).
+    A lineage beyond that in which the trainer is at work says that the run was led back to it: the trainer goes on from there.
     ``created`` is when the run was made: another run of the same name has another.
     ``files`` are those of the relay's shelf that the node needs, ``[kind, name, sha256, size_bytes]`` each.
     """

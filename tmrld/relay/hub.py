@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tmrld.errors import BadInput, Damaged, LinkError, NotFound, ProtocolError, Refused, StorageError
+from tmrld.errors import BadInput, Conflict, Damaged, LinkError, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
 from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
@@ -48,6 +48,7 @@ from tmrld.relay.driven import Driven, metrics_event
 from tmrld.relay.mailbox import Mailbox, MailboxFull
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.roster import Seat
+from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
@@ -183,6 +184,8 @@ class Hub:
         self._closing = False
         self._committed = asyncio.Event()
         self._grown = asyncio.Event()
+        self._turning = asyncio.Lock()
+        """Held while the lineage may change, or must not."""
         self._members: list[Member] = []
         self._spec = store.get(run).spec
         self._granted = 0
@@ -347,15 +350,23 @@ class Hub:
         self._allow()
 
     async def resume(self, member: Member, message: Resume) -> None:
-        """A trainer begins: it gets its lineage, and then, never before, the log from its offset on.  Raises Refused."""
+        """A trainer begins: it gets its lineage, and then, never before, the log from its offset on.  Raises Refused.
+
+        One that would go on from a lineage which was left since is told from where instead: a person may just have led the run back.
+        """
         self._check_offset(member, message.offset)
         made_by = message.lineage if message.lineage >= 0 else None
-        try:
-            lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time(), made_by)
-        except BadInput as error:
-            raise Refused(
-                f"{member.name} goes on from a checkpoint of another run of this name: {error}  {self._start_over}"
-            ) from error
+        async with self._turning:
+            checkpoint = self.newest_checkpoint()
+            if checkpoint[1] > max(message.lineage, 0):
+                member.point_to_checkpoint(*checkpoint)
+                return
+            try:
+                lineage = await asyncio.to_thread(self._store.lineages.open, self.run, message.update, time.time(), made_by)
+            except BadInput as error:
+                raise Refused(
+                    f"{member.name} goes on from a checkpoint of another run of this name: {error}  {self._start_over}"
+                ) from error
         newest = self._store.weights.newest(self.run)
         self._stop_feeding(member)
         await member.link.send(Resumed(self.run, lineage, newest.version if newest else 0))
@@ -416,9 +427,15 @@ class Hub:
         feeding.sent = records[-1].next_offset if records else end  # nothing to read: what was there is damaged
 
     async def publish(self, message: WeightsMessage) -> None:
-        """Store a version of the policy, then send it to the run's workers."""
+        """Store a version of the policy, then send it to the run's workers; one of a lineage that was left is let go."""
         m = message
-        await asyncio.to_thread(self._store.weights.add, m.run, m.version, m.update, m.lineage, m.payload, time.time())
+        async with self._turning:
+            if m.lineage < self.newest_checkpoint()[1]:
+                log.info(
+                    "run %s: the weights of version %d are of a lineage that was left: they are let go", self.run, m.version
+                )
+                return
+            await asyncio.to_thread(self._store.weights.add, m.run, m.version, m.update, m.lineage, m.payload, time.time())
         self._newest = message
         self._driven.publish(m.version, m.lineage, m.update)
         for member in self._members:
@@ -445,7 +462,43 @@ class Hub:
             received_at=time.time(),
         )
         self._feed.publish("checkpoint", {"update": m.update}, self.run)
-        await asyncio.to_thread(self._prune)
+        async with self._turning:
+            await asyncio.to_thread(self._prune)
+
+    async def go_back(self, update: int, fewer_samples: bool) -> CheckpointInfo:
+        """Lead the run back to a checkpoint: from now on it is the newest, of a new lineage, and trainers go on from it.
+
+        Raises NotFound, and Conflict where it is damaged, too few samples are left, or (without ``fewer_samples``) not all.
+        """
+        checkpoints = self._store.checkpoints
+        async with self._turning:
+            try:
+                info = await asyncio.to_thread(checkpoints.find, self.run, update)
+                self._check_samples(info, fewer_samples)
+                info = await asyncio.to_thread(checkpoints.go_back, self.run, info, time.time())
+            except Damaged as error:
+                raise Conflict(f"the run {self.run} cannot go back to update {update}: {error}") from error
+            for member in self._members:
+                if member.role == "trainer":
+                    member.point_to_checkpoint(info.update, info.lineage)
+        return info
+
+    def _check_samples(self, info: CheckpointInfo, fewer_samples: bool) -> None:
+        """Raises Conflict where the log no longer has what the replay memory held at this checkpoint."""
+        begin, what = self.log.begin, f"the checkpoint of the run {self.run} at update {info.update}"
+        if info.offset < begin:
+            raise Conflict(
+                f"{what} cannot be gone on from: the samples up to it, and some that came after, are no longer in the log, so that "
+                "its training would wait for ever for those that it counts on. Make a new run that starts from the weights of "
+                "that time (training.start_from)"
+            )
+        if info.window < begin and not fewer_samples:
+            left = (info.offset - begin) / (info.offset - info.window)
+            raise Conflict(
+                f"{what} can be gone on from with fewer samples only: of those that its replay memory held, the log has {left:.0%} "
+                "left. The training would begin with these, and take in what was collected after. If that is good enough, ask for it "
+                "with fewer samples (tmrld checkpoint resume --fewer-samples)"
+            )
 
     async def fetch_checkpoint(self, member: Member, update: int) -> None:
         """Send a trainer the checkpoint that it asks for; if that is gone or damaged, point it to the newest that is left."""

@@ -45,6 +45,7 @@ from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
 from tmrld.relay.supplies import Supplies
 from tmrld.stock import MakingView
+from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Choice
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import Revision, RunStore
@@ -532,6 +533,17 @@ class Relay:
         self._feed.publish("run", {"revision": revision.number}, name)
         self._deal()
         return revision
+
+    async def go_back(self, name: str, update: int, fewer_samples: bool) -> CheckpointInfo:
+        """Lead a run back to one of its checkpoints, in a new lineage; a trainer that is away goes on from there when it comes.
+
+        Raises NotFound, and Conflict where it is damaged, or samples that it needs are gone (`Hub.go_back`).
+        """
+        self._store.get(name)
+        hub = self._hubs.get(name) or await self._open(name)
+        info = await hub.go_back(update, fewer_samples)
+        self._feed.publish("run", {"lineage": info.lineage}, name)
+        return info
 
     async def assign(self, node: str, run: str | None) -> None:
         """Give a node to a run, or (None) leave it to the relay.  Raises NotFound for a run that does not exist."""

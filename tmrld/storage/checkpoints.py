@@ -4,6 +4,8 @@ Kept are the newest that are whole, the best, which is the one nearest to the we
 ones; when another one comes, the rest goes.  The newest and the pinned hold the sample log, too, from their window on; the best
 may outlive its samples, or a run whose best is long ago would keep its whole log: it is networks and optimizers, and whoever goes
 on from it learns from what the log still has.  A damaged one is found out when it is read, reported, and passed over.
+
+A run that is led back to a checkpoint gets a copy of it in a new lineage (`CheckpointStore.go_back`), which is then the newest.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tmrld.storage.blobs import keep_only, read_blob, write_blob
 from tmrld.storage.database import Database
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
-from tmrld.storage.lineages import reached, visible_chain
+from tmrld.storage.lineages import fork, has_only_begun, reached, visible_chain
 from tmrld.storage.relay_schema import run_id
 from tmrld.storage.weights import best_weights
 
@@ -68,16 +70,7 @@ class CheckpointStore:
             write_blob(self._path(run, info), data)
             with self._database.transaction() as change:
                 key = run_id(change, run)
-                reached(change, key, lineage, update)
-                change.execute(
-                    """
-                    INSERT INTO checkpoints (run, at_update, lineage, offset, window, size, sha256, received_at)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (run, lineage, at_update) DO UPDATE SET offset = excluded.offset, window = excluded.window,
-                        size = excluded.size, sha256 = excluded.sha256, received_at = excluded.received_at, damaged = 0
-                    """,
-                    (key, update, lineage, offset, window, info.size, info.sha256, received_at),
-                )
+                _enter(change, key, info)
                 stored = _marked(change, key)
                 kept = self._to_keep(stored, _visible(change, key, stored))
                 change.executemany(
@@ -105,12 +98,39 @@ class CheckpointStore:
             raise NotFound(
                 f"The run {run!r} has no checkpoint at update {update}. Its list of checkpoints names those that are kept."
             )
-        info = found[0]
-        try:
-            return info, read_blob(self._path(run, info), info.sha256)
-        except Damaged as error:
-            self._found_damaged(run, info, error)
-            raise
+        return found[0], self._read(run, found[0])
+
+    def find(self, run: str, update: int) -> CheckpointInfo:
+        """The checkpoint at this update, be it superseded: the visible one, or else the last stored.
+
+        Raises NotFound, which names the nearest, and Damaged for one that is known to be.
+        """
+        with self._database.reading() as view:
+            key = run_id(view, run)
+            stored = _all(view, key)
+            found = [info for info in (*_visible(view, key, stored), *stored) if info.update == update]
+        if not found:
+            raise NotFound(f"The run {run!r} has no checkpoint at update {update}.  {_nearest(stored, update)}")
+        info = next((info for info in found if not info.damaged), None)
+        if info is None:
+            raise Damaged(f"The checkpoint of the run {run!r} at update {update} is damaged.  {_nearest(stored, update)}")
+        return info
+
+    def go_back(self, run: str, info: CheckpointInfo, at: float) -> CheckpointInfo:
+        """Open a lineage that begins with a copy of this checkpoint; it is returned.  All that came after is superseded.
+
+        Where the current lineage has begun with it, and nothing came after, all is done already.  Raises Damaged, DiskFull.
+        """
+        data = self._read(run, info)
+        with self._lock, self._database.transaction() as change:
+            key = run_id(change, run)
+            if has_only_begun(change, key, info.lineage):
+                return info
+            lineage = fork(change, key, info.lineage, info.update, at)
+            copy = replace(info, lineage=lineage, received_at=at, pinned=False, best=False)
+            write_blob(self._path(run, copy), data)
+            _enter(change, key, copy)
+            return copy
 
     def pin(self, run: str, update: int, pinned: bool = True) -> None:
         """Keep the checkpoints at this update whatever comes, or no longer.  Raises NotFound."""
@@ -142,6 +162,14 @@ class CheckpointStore:
         with self._database.reading() as view:
             run_id(view, run)
 
+    def _read(self, run: str, info: CheckpointInfo) -> bytes:
+        """Its file.  Raises Damaged, which is remembered."""
+        try:
+            return read_blob(self._path(run, info), info.sha256)
+        except Damaged as error:
+            self._found_damaged(run, info, error)
+            raise
+
     def _path(self, run: str, info: CheckpointInfo) -> Path:
         """Its name tells its content, so that one can replace another at the same update."""
         return self._layout.run_checkpoints(run) / f"{info.update:012d}-{info.lineage:04d}-{info.sha256[:16]}.checkpoint"
@@ -160,6 +188,28 @@ class CheckpointStore:
         last_stored = [info for info in stored if not info.damaged]
         chosen = [info for info in stored if info.pinned or info.best]
         return {*sound[: self._keep_newest], *last_stored[: self._keep_newest], *chosen}
+
+
+def _enter(change: sqlite3.Connection, run_key: int, info: CheckpointInfo) -> None:
+    """Enter a checkpoint into the index; it replaces one at the same update and lineage.  Raises NotFound for an unknown lineage."""
+    reached(change, run_key, info.lineage, info.update)
+    change.execute(
+        """
+        INSERT INTO checkpoints (run, at_update, lineage, offset, window, size, sha256, received_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (run, lineage, at_update) DO UPDATE SET offset = excluded.offset, window = excluded.window,
+            size = excluded.size, sha256 = excluded.sha256, received_at = excluded.received_at, damaged = 0
+        """,
+        (run_key, info.update, info.lineage, info.offset, info.window, info.size, info.sha256, info.received_at),
+    )
+
+
+def _nearest(stored: list[CheckpointInfo], update: int) -> str:
+    """The sound checkpoints next to this update, in a sentence."""
+    updates = {info.update for info in stored if not info.damaged}
+    below, above = [each for each in updates if each < update], [each for each in updates if each > update]
+    near = [str(each) for each in (max(below, default=None), min(above, default=None)) if each is not None]
+    return f"The nearest that are kept: {' and '.join(near)}." if near else "None is kept that could be used."
 
 
 def _all(view: sqlite3.Connection, run_key: int) -> list[CheckpointInfo]:

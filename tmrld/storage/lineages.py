@@ -1,8 +1,9 @@
 """Lineages: the branches of a run's history.
 
-A run begins with lineage 0.  When a trainer resumes from an older checkpoint than the newest, what came after that checkpoint is
-superseded, and a new lineage begins there.  The *visible chain* goes from the current lineage back to the first: each
-lineage counts up to the update at which the next one forked off.  The rest is hidden, never deleted.
+A run begins with lineage 0.  When a trainer resumes from an older checkpoint than the newest, or a person leads the run back to
+one, what came after that checkpoint is superseded, and a new lineage begins there.  The *visible chain* goes from the current
+lineage back to the first: each lineage counts up to the update at which the next one forked off.  The rest is hidden, never
+deleted.
 """
 
 from __future__ import annotations
@@ -59,14 +60,8 @@ class Lineages:
                 raise BadInput(f"The run {run!r} never had a lineage {made_by}.")
             if made_by in (None, *holders) and not any(_has_beyond(change, run_key, span, update) for span in chain):
                 return chain[0].lineage
-            (number,) = change.execute("SELECT max(number) + 1 FROM lineages WHERE run = ?", (run_key,)).fetchone()
             parent = holders[-1] if made_by is None else made_by  # without its word: the oldest that can have made this update
-            change.execute(
-                "INSERT INTO lineages (run, number, parent, fork_update, opened) VALUES (?, ?, ?, ?, ?)",
-                (run_key, number, parent, update, at),
-            )
-            change.execute("UPDATE runs SET lineage = ? WHERE id = ?", (number, run_key))
-            return int(number)
+            return fork(change, run_key, parent, update, at)
 
     def all(self, run: str) -> list[Lineage]:
         """Every lineage of a run, oldest first."""
@@ -97,6 +92,29 @@ def visible_chain(view: sqlite3.Connection, run_key: int) -> list[Span]:
         chain.append(Span(lineage, last_update))
         lineage, last_update = forks[lineage]
     return chain
+
+
+def fork(change: sqlite3.Connection, run_key: int, parent: int, update: int, at: float) -> int:
+    """Open a lineage that continues ``parent`` after this update; it is the current one from now on."""
+    (number,) = change.execute("SELECT max(number) + 1 FROM lineages WHERE run = ?", (run_key,)).fetchone()
+    change.execute(
+        "INSERT INTO lineages (run, number, parent, fork_update, opened) VALUES (?, ?, ?, ?, ?)",
+        (run_key, number, parent, update, at),
+    )
+    change.execute("UPDATE runs SET lineage = ? WHERE id = ?", (number, run_key))
+    return int(number)
+
+
+def has_only_begun(view: sqlite3.Connection, run_key: int, lineage: int) -> bool:
+    """Whether this is the current lineage, and nothing was stored of it beyond the update at which it forked off."""
+    found = view.execute(
+        """
+        SELECT 1 FROM runs JOIN lineages ON lineages.run = runs.id AND lineages.number = runs.lineage
+        WHERE runs.id = ? AND number = ? AND newest_update <= fork_update
+        """,
+        (run_key, lineage),
+    ).fetchone()
+    return found is not None
 
 
 def reached(change: sqlite3.Connection, run_key: int, lineage: int, update: int) -> None:

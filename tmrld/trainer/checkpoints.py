@@ -210,6 +210,7 @@ class Journal:
         self._entries = []
         with files.explaining("write", self._path):
             self._file.truncate(0)
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; nothing can be appended after."""

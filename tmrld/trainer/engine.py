@@ -554,7 +554,8 @@ class TrainerEngine:
         way = f"goes back to the checkpoint at update {kept[0]}" if kept else "begins anew, with all samples that there are"
         return (
             "Workers go on with the last good weights, and no checkpoint is written; when that is mended, restart the trainer's "
-            f"engine (`tmrld node restart NAME`): it {way}"
+            f"engine (`tmrld node restart NAME`): it {way}.  To go back further: "
+            f"`tmrld checkpoint resume {self._run} UPDATE`, with one that `tmrld checkpoint list {self._run}` names"
         )
 
     @property

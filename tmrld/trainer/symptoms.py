@@ -348,7 +348,8 @@ class Finishes:
         return Symptom(
             f"it forgets the track: {share:.0%} of the newest {COLLAPSE_EPISODES} episodes finish, and {self._best:.0%} did once, "
             "before the memory let old driving go",
-            "raise replay.capacity, or go back to the best weights (training.start_from in a new run)",
+            "raise replay.capacity, and go back to a checkpoint from before: `tmrld checkpoint list RUN` names those that are kept, "
+            "`tmrld checkpoint resume RUN UPDATE` goes back",
             {"share": share, "best": self._best},
         )
 

@@ -12,13 +12,14 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tmrld.configuration import TRAINER_GROUPS, changes, need_restart
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
-from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError, StorageError
+from tmrld.errors import BadInput, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
 from tmrld.fetching import Fetching
 from tmrld.peers.link import Link
@@ -42,7 +43,7 @@ from tmrld.protocol.messages import (
 )
 from tmrld.storage import files
 from tmrld.storage.layout import Layout
-from tmrld.trainer.checkpoints import Checkpoint, CheckpointFolder, Journal, unpack
+from tmrld.trainer.checkpoints import CheckpointFolder, Journal, pack, unpack
 from tmrld.trainer.engine import CREDIT_BYTES
 from tmrld.trainer.outgoing import Outgoing
 
@@ -128,6 +129,7 @@ class TrainerRole:
                 await self._to_engine(message)
             case Resumed() if self._session.resume is not None and message.run == self._assigned.run:
                 self._session.resumed = True
+                self._session.lineage = message.lineage
                 await self._to_engine(message)
             case Stored() if self._session.resumed and message.run == self._assigned.run:
                 self._session.next_offset = message.next_offset
@@ -183,6 +185,7 @@ class TrainerRole:
             self._files.forget()  # the relay does not answer what was asked for an assignment before
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
+        same_work = same_work and not self._is_superseded(message)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
             await self._stop_engine()
         if not self._wanted:
@@ -191,6 +194,10 @@ class TrainerRole:
             await self._start_when_equipped()
         else:
             await self._to_engine(message)
+
+    def _is_superseded(self, message: Assign) -> bool:
+        """Whether the engine is at work in a lineage that the relay has left: the run was led back to an older checkpoint."""
+        return self._session.lineage is not None and message.checkpoint_lineage > self._session.lineage
 
     @property
     def _wanted(self) -> bool:
@@ -235,29 +242,35 @@ class TrainerRole:
         """
         if message.run != self._assigned.run or self._engine is not None or not self._wanted or self._files.waits:
             return
+        if message.lineage < self._assigned.checkpoint_lineage:
+            return  # it was asked for before the run was led back to another one, which comes, too
         try:
-            checkpoint = unpack(message.payload, f"the relay's checkpoint at update {message.update}")
-        except Damaged as error:
-            log.error("%s: going on from what is here", error)
-        else:
-            try:
-                await asyncio.to_thread(self._store_checkpoint, checkpoint, message.payload)
-            except StorageError as error:
-                log.error("%s", error)
-                self._outgoing.put(Status(message.run, "problem", f"training waits for room for a checkpoint: {error}"))
-                again = FetchCheckpoint(message.run, message.update)
-                asyncio.get_running_loop().call_later(RETRY_DISK_S, self._outgoing.put, again)
-                return
+            await asyncio.to_thread(self._store_checkpoint, message)
+        except StorageError as error:
+            log.error("%s", error)
+            self._outgoing.put(
+                Status(message.run, "problem", f"training waits for a checkpoint that can be kept here: {error}")
+            )
+            again = FetchCheckpoint(message.run, message.update)
+            asyncio.get_running_loop().call_later(RETRY_DISK_S, self._outgoing.put, again)
+            return
         await self._start_engine()
 
-    def _store_checkpoint(self, checkpoint: Checkpoint, data: bytes) -> None:
-        """Make the relay's checkpoint the one that the engine begins from.  Raises StorageError."""
-        folder = CheckpointFolder(self._layout.trainer_checkpoints(checkpoint.run))
+    def _store_checkpoint(self, message: CheckpointMessage) -> None:
+        """Make the relay's checkpoint the one that the engine begins from.  Raises StorageError, Damaged among them.
+
+        Of a run that was led back to it, it was made in another lineage than it is of now: here it is written into it, so that
+        the engine goes on in this lineage, and this daemon knows later that it has it.
+        """
+        checkpoint, data = unpack(message.payload, f"the relay's checkpoint at update {message.update}"), message.payload
+        if checkpoint.lineage != message.lineage:
+            data = pack(replace(checkpoint, lineage=message.lineage))
+        journal = Journal(self._layout.trainer_journal(message.run))
+        journal.clear()  # first: whatever is cut off after this, nobody follows it from the checkpoint to where it led
+        journal.close()
+        folder = CheckpointFolder(self._layout.trainer_checkpoints(message.run))
         folder.remove_beyond(checkpoint.update)
         folder.save(checkpoint.update, checkpoint.window, data)
-        journal = Journal(self._layout.trainer_journal(checkpoint.run))
-        journal.clear()
-        journal.close()
 
     # The engine
 
@@ -312,6 +325,7 @@ class TrainerRole:
                 session.grant = message
             case Resume():
                 session.resume = message
+                session.lineage = max(message.lineage, 0)
                 session.next_offset = message.offset
             case WeightsMessage():
                 session.weights = message
@@ -364,6 +378,8 @@ class _Session:
         self.grant: Grant | None = None
         self.resume: Resume | None = None
         self.resumed = False
+        self.lineage: int | None = None
+        """That in which the engine is at work; None until it has said from which it goes on."""
         self.next_offset = 0
         self.weights: WeightsMessage | None = None
         self.checkpoint: CheckpointMessage | None = None

@@ -17,7 +17,7 @@ export interface Curves {
 export function useCurves(run: string, names: string[]): Curves {
   const loading = useLoad(() => api.metrics(run, names), `${run} ${names.join()}`);
   const [series, setSeries] = useState<Record<string, Series> | null>(null);
-  const lineage = useRef(0);
+  const lineage = useRef(-1); // none was seen yet
 
   useEffect(() => {
     if (loading.data !== undefined) setSeries(Object.fromEntries(loading.data.series.map((one) => [one.name, one])));
@@ -30,7 +30,7 @@ export function useCurves(run: string, names: string[]): Curves {
       const [ours, theirs] = [lineage.current, Number(data["lineage"] ?? 0)];
       lineage.current = Math.max(ours, theirs);
       if (theirs < ours) return; // of weights from before the run resumed from an older checkpoint: superseded
-      const resumed = ours > 0 && theirs > ours;
+      const resumed = ours >= 0 && theirs > ours;
       if (resumed || Object.keys(values).some((name) => names.includes(name) && series !== null && !(name in series))) loading.reload();
       if (resumed) return;
       const [update, transitions] = [Number(data["update"]), Number(data["transitions"])];

@@ -197,3 +197,22 @@ async def pin_checkpoint(node: TheNode, grant: Operator, run: RunName, update: _
 async def unpin_checkpoint(node: TheNode, grant: Operator, run: RunName, update: _Update) -> Checkpoint:
     """Keep a checkpoint no longer than its turn.  Needs the scope operator."""
     return await _pin_checkpoint(node, grant, run, update, False)
+
+
+@routes.post("/runs/{run}/checkpoints/{update}/resume", tags=["results"], responses=documented(*COMMAND))
+async def resume_checkpoint(
+    node: TheNode,
+    grant: Operator,
+    run: RunName,
+    update: _Update,
+    fewer_samples: Annotated[
+        bool, Query(description="Also when the sample log no longer has all that the replay memory held at this checkpoint.")
+    ] = False,
+) -> Checkpoint:
+    """Lead a run back to a checkpoint: the training goes on from it in a new lineage.  Needs the scope operator.
+
+    Curves, weights and checkpoints that came after it are superseded: hidden, not deleted.  What was collected after it is learned
+    from again.  A trainer that is away, or a run that is stopped, goes on from it when it comes or is started.
+    """
+    log.info("%s leads the run %s back to its checkpoint at update %d", grant.name, run, update)
+    return Checkpoint.model_validate(await node.resume_checkpoint(run, update, fewer_samples))
