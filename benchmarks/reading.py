@@ -43,7 +43,9 @@ from tmrld.envs.sim.scripted import scripted
 from tmrld.envs.sim.sensors import LidarSensor
 from tmrld.payloads import EnvSpec
 from tmrld.rl.convolutions import LAYERS, convolutions
-from tmrld.rl.networks import ImageReader, Linear, Trunk, readable
+from tmrld.rl.images import ImageReader, readable
+from tmrld.rl.layers import Linear
+from tmrld.rl.networks import Trunk
 from tmrld.rl.observations import image_parts
 from tmrld.rl.options import NetworkOptions
 

@@ -12,7 +12,7 @@ from tests.rl.experience import lidar_spec, picture_spec
 from tmrld.errors import BadInput
 from tmrld.payloads import PartSpec
 from tmrld.rl.convolutions import convolutions, image_shape, images_size
-from tmrld.rl.networks import image_readers, readable
+from tmrld.rl.images import image_readers, readable
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.sac import SAC
 from tmrld.rl.weights import policy_shapes

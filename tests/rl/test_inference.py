@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.rl.experience import cut_all, flat, lidar_spec, make_episode, picture_spec, point_spec
 from tmrld.errors import BadInput, WeightsError
 from tmrld.payloads import Array, EnvSpec, PartSpec, Weights, WeightsManifest
+from tmrld.rl.images import readable
 from tmrld.rl.inference import load_actor
-from tmrld.rl.networks import readable
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC

@@ -16,7 +16,7 @@ from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, WeightsManifest
 from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
 from tmrld.rl.inference import Actor, load_actor
-from tmrld.rl.networks import ACTIVATIONS, Linear
+from tmrld.rl.layers import ACTIVATIONS, Linear
 from tmrld.rl.observations import VECTOR, flatten
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.recurrence import PLACES, STATE, Recurrence

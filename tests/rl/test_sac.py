@@ -12,7 +12,8 @@ from tests.rl.experience import lidar_spec, picture_spec, point_spec
 from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
-from tmrld.rl.networks import move_towards, readable
+from tmrld.rl.images import readable
+from tmrld.rl.networks import move_towards
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC, actor_loss, average_horizon, critic_loss, soft_target

@@ -14,7 +14,8 @@ import torch
 from torch import Generator, Tensor
 
 from tmrld.payloads import EnvSpec
-from tmrld.rl.networks import Critics, normalised
+from tmrld.rl.layers import normalised
+from tmrld.rl.networks import Critics
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.redq import REDQ
 

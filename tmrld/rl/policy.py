@@ -14,7 +14,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from tmrld.payloads import EnvSpec
-from tmrld.rl.networks import Encoder, Linear, Observation, Trunk
+from tmrld.rl.layers import Linear
+from tmrld.rl.networks import Encoder, Observation, Trunk
 from tmrld.rl.options import NetworkOptions
 
 

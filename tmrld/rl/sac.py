@@ -39,7 +39,8 @@ from tmrld.rl import snapshots
 from tmrld.rl.averages import Averages
 from tmrld.rl.devices import BatchOnDevice, make_carrier
 from tmrld.rl.held import Hold
-from tmrld.rl.networks import Critics, Observation, descend, move_towards, project, readable, settle
+from tmrld.rl.images import readable
+from tmrld.rl.networks import Critics, Observation, descend, move_towards
 from tmrld.rl.normaliser import Normaliser
 from tmrld.rl.observations import VECTOR, vector_size
 from tmrld.rl.optimizers import Descent, make_optimizer, on_the_way
@@ -48,6 +49,7 @@ from tmrld.rl.phases import phase
 from tmrld.rl.policy import Policy, first_layer
 from tmrld.rl.recurrence import PLACES, STATE
 from tmrld.rl.replay import Batch
+from tmrld.rl.sphere import project, settle
 from tmrld.rl.temperature import FixedTemperature, LearnedTemperature
 
 OF_A_NEW_RUN = tuple(

@@ -1,8 +1,9 @@
 """Windows of episodes, to learn from step after step: which transitions they hold, and which of these are learned from.
 
 Pure index arithmetic.  A window is a piece of one episode: at first up to ``burn_in`` transitions, which are read so that something
-is remembered and are not learned from (R2D2, Kapturowski et al. 2019, section 3), then up to ``length`` that are, then what a target
-of several steps looks ahead to.  It ends early where the episode does, or what is known of it.
+is remembered and are not learned from (R2D2, Kapturowski et al. 2019, section 3, where gradients end before them; here they pass),
+then up to ``length`` that are, then what a target of several steps looks ahead to.  It ends early where the episode does, or what
+is known of it.
 
 Transitions are told by their rows in the replay memory; ``previous`` and ``following`` say for each row which one lies next to it in
 its episode, `NONE` where none does.
