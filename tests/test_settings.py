@@ -170,6 +170,7 @@ def test_an_unknown_key_in_a_flag_names_the_nearest(tmp_path: Path) -> None:
         ("relay = 5\n", ["relay = (int, not shown) cannot be used: it is a group of settings"]),
         ("[run.algorithm]\ntarget_entropy = 'low'\n", ["run.algorithm.target_entropy = 'low'", "number", ", or ", "'auto'"]),
         ("[run.network]\nhidden = [64, 'x']\n", ["run.network.hidden.1 = 'x'", "integer"]),
+        ("[run.network]\nhidden = [0]\n", ["run.network.hidden.0 = 0", "greater than or equal to 1"]),
     ],
 )
 def test_a_bad_value_is_named_with_its_key_and_what_was_expected(toml: str, parts: list[str], tmp_path: Path) -> None:

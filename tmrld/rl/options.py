@@ -251,7 +251,7 @@ class NetworkOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    hidden: tuple[int, ...] = Field(
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
         default=(128, 128),
         min_length=1,
         max_length=16,
