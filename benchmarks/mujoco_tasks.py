@@ -9,8 +9,8 @@ its own.  What comes out is one CSV per task, algorithm and seed in ``benchmarks
 A run can be stopped at any moment: it goes on from its last finished episodes when it is started again, bit for bit as if it had
 not been stopped.  What it goes on from lies in ``--state``.
 
-Hyper-parameters are those of the algorithm's paper (`PAPER`, `RECIPES`).  Two things are not in the papers, and are this project's
-defaults: inputs are normalised, and so are the hidden layers of the critics.
+Hyper-parameters are those of the algorithm's paper (`PAPER`, `RECIPES`), and so are the networks: the layer norm that critics have by
+default is left out where the paper has none.  What remains of our own is that inputs are normalised.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Run:
         self._spec = spec_of(self._env)
         self._options = PAPER.model_copy(update={"name": algorithm, **RECIPES[algorithm]})
         wide = (2048, 2048) if algorithm == "crossq" else ()
-        self._network = NetworkOptions(hidden=(256, 256), hidden_critic=wide)
+        self._network = NetworkOptions(hidden=(256, 256), hidden_critic=wide, critic_layer_norm=False)
         self._algorithm = make_algorithm(self._options, self._network, self._spec, seed)
         self._replay = Replay(self._spec, steps, rows=2 * steps + CHUNK_STEPS)
         self._drawing = np.random.default_rng([seed, 1])
