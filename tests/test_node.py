@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,9 +46,10 @@ class Role:
     def __init__(self) -> None:
         self.moves: list[tuple[str, str]] = []
         self.reports: dict[str, dict[str, Any]] = {}
+        self.members = [WORKER]
 
     def connected(self) -> list[NodeView]:
-        return [WORKER]
+        return self.members
 
     def transitions(self, run: str) -> int:
         return 150 if run == RUN else 0
@@ -172,6 +174,18 @@ def test_a_run_shows_who_works_for_it_and_its_newest_returns(node: Node, store: 
     assert (len(view.spark), view.last_return, view.updates_per_s) == (60, 12.5, 0.0)
     store.set_state(RUN, "running")
     assert answer(node.run(RUN)).updates_per_s == 5.0
+
+
+def test_a_run_shows_what_is_wrong_with_it_its_trainers_word_first(node: Node, role: Role) -> None:
+    assert answer(node.run(RUN)).problem is None
+    worker = replace(WORKER, state="problem", detail="the game cannot be driven")
+    trainer = replace(WORKER, name="desk", role="trainer", state="refused", detail="the training cannot begin: too large")
+    role.members = [worker]
+    assert answer(node.run(RUN)).problem == "worker gamer: the game cannot be driven"
+    role.members = [worker, trainer]
+    assert answer(node.run(RUN)).problem == "trainer desk: the training cannot begin: too large"
+    role.members = [replace(worker, run="another"), replace(trainer, state="training")]
+    assert answer(node.run(RUN)).problem is None
 
 
 def test_a_node_that_is_away_shows_what_it_is_assigned_to(node: Node, store: RunStore) -> None:

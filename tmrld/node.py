@@ -37,6 +37,9 @@ VERBS = ("start", "pause", "resume", "stop", "queue")
 DIAGNOSIS_STATES = ("ok", "note", "wrong")
 MOST_DIAGNOSES = 500
 
+AILING = ("refused", "diverged", "problem", "failed")
+"""States of a node that something is wrong with, as long as it says nothing else."""
+
 SPARK_EPISODES = 60
 """How many returns of the newest training episodes a run shows at a glance."""
 
@@ -129,7 +132,8 @@ class RunView:
     """A run at a glance.
 
     ``transitions`` counts what the sample log ever took; ``update`` is the newest one reported.  ``spark`` are the returns of its
-    newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.
+    newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.  ``problem`` is what one of
+    these says of what is wrong with it now.
     """
 
     name: str
@@ -149,6 +153,7 @@ class RunView:
     updates_per_s: float = 0.0
     last_return: float | None = None
     spark: tuple[float, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -306,6 +311,7 @@ class Node:
             updates_per_s=pace if run.state == "running" else 0.0,
             last_return=spark[-1] if spark else None,
             spark=tuple(spark),
+            problem=_problem(members),
         )
 
     def _reached(self, run: str) -> tuple[int, int, float]:
@@ -314,6 +320,12 @@ class Node:
         if not len(curve.updates):
             return 0, 0, 0.0
         return int(curve.updates[-1]), int(curve.transitions[-1]), float(curve.values[-1])
+
+
+def _problem(members: Sequence[NodeView]) -> str | None:
+    """What is wrong with a run now, in the words of a node that works for it, its trainer's first; None if nothing is."""
+    ailing = sorted((view for view in members if view.state in AILING), key=lambda view: view.role != "trainer")
+    return next((f"{view.role} {view.name}: {view.detail or view.state}" for view in ailing), None)
 
 
 def _examination(name: str, report: dict[str, Any]) -> ExaminationView:

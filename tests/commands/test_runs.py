@@ -27,6 +27,7 @@ RUN = {
     "best_lap_s": 21.5,
     "trainer": None,
     "workers": ["w1", "w2"],
+    "problem": None,
 }
 EDIT = {"revision": 2, "changes": [{"path": "algorithm.gamma", "before": 0.98, "after": 0.5, "applies": "live"}]}
 
@@ -57,6 +58,28 @@ def test_runs_are_listed_for_people_and_for_scripts(asked: list[Any], capsys: py
     assert all(word in shown for word in ("demo", "queued (1)", "1,234", "21.50 s", "w1, w2"))
     assert main(["run", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == [RUN]
+
+
+def test_what_is_wrong_with_a_run_is_listed_and_shown(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {
+        "state": "running",
+        "queued_position": None,
+        "created": 0.0,
+        "revision": 1,
+        "last_return": None,
+        "weights_version": None,
+    }
+    problem = "trainer desk: the training cannot begin: the replay memory needs 900 GiB"
+    for key, value in {**facts, "config": checked({}), "problem": problem}.items():
+        monkeypatch.setitem(RUN, key, value)
+    assert main(["run", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "running, with a problem" in listed
+    assert f"demo has a problem: {problem}" in listed
+    assert main(["run", "show", "demo"]) == 0
+    assert problem in capsys.readouterr().out
 
 
 def test_a_run_is_made_with_what_the_flags_say(asked: list[Any]) -> None:

@@ -34,3 +34,8 @@ def test_the_part_that_holds_the_others_up_is_named(
     verdict = judge(state, trainer, workers)
     assert verdict.part == part
     assert sentence in verdict.sentence
+
+
+def test_where_something_is_wrong_nobody_is_said_to_be_well() -> None:
+    assert "Something is wrong with the run" in judge("running", {}, [{}], ailing=True).sentence
+    assert judge("running", WAITING, [{}], ailing=True).part == "collecting"

@@ -137,6 +137,39 @@ def test_what_is_wrong_with_a_training_is_shown_as_long_as_it_lasts(site: Site, 
         page.unroute_all(behavior="ignoreErrors")
 
 
+REFUSED = (
+    "trainer desk: the training cannot begin: the replay memory needs 900 GiB, and this machine has 64: lower replay.capacity"
+)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_run_that_cannot_be_trained_says_why_in_the_list_and_on_each_tab(site: Site, browser: Browser, width: int) -> None:
+    told: list[str | None] = [REFUSED]
+
+    def answer(route: Route) -> None:
+        answered = route.fetch()
+        runs = answered.json()
+        for run in runs.get("items", [runs]):
+            run["problem"] = told[0]
+        route.fulfill(response=answered, json=runs)
+
+    with at(site, browser, "", width=width) as page:
+        page.route(re.compile(r"/api/v1/runs(/demo)?$"), answer)
+        page.goto(f"{site.url}/#/runs")
+        page.reload()
+        expect(page.get_by_text("running, with a problem")).to_have_attribute("title", REFUSED)
+        for tab in ("watch", "config"):
+            page.goto(f"{site.url}/#/runs/demo/{tab}")
+            expect(page.get_by_role("status").filter(has_text=REFUSED)).to_be_visible()
+            expect(page.get_by_text("running, with a problem")).to_be_visible()
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        told[0] = None
+        expect(page.get_by_text(REFUSED)).to_have_count(0)
+        page.unroute_all(behavior="ignoreErrors")
+
+
 def test_a_chart_is_read_and_zoomed_by_keys(site: Site, browser: Browser) -> None:
     with at(site, browser, "runs/demo") as page:
         chart = page.get_by_role("img", name=re.compile("Reward of an episode"))
@@ -223,8 +256,30 @@ def test_a_value_that_cannot_be_is_refused_beside_its_field(site: Site, browser:
         expect(page.get_by_text("expected a number")).to_be_visible()
         gamma.fill("1.5")
         page.get_by_role("button", name="Review…").click()
-        expect(page.get_by_role("alert")).to_be_visible()
+        changes = page.get_by_role("region", name="Changes")
+        expect(changes.get_by_role("alert")).to_be_in_viewport()
         expect(gamma).to_have_attribute("aria-invalid", "true")
+        expect(gamma).to_be_focused()
+        expect(gamma).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_refusal_is_seen_wherever_the_form_is_scrolled_to(site: Site, browser: Browser, width: int) -> None:
+    with at(site, browser, "runs/demo/config", width=width) as page:
+        gamma = page.get_by_label("Gamma")
+        gamma.fill("much")
+        changes = page.get_by_role("region", name="Changes")
+        expect(changes).to_contain_text("Cannot be read yet: algorithm.gamma")
+        gamma.fill("1.5")
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        expect(gamma).not_to_be_in_viewport()
+        changes.get_by_role("button", name="Review…").click()
+        expect(changes.get_by_role("alert")).to_be_in_viewport()
+        expect(gamma).to_be_focused()
+        expect(gamma).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        changes.get_by_role("button", name="Discard").click()
+        expect(changes.get_by_role("alert")).to_have_count(0)
 
 
 def test_an_edit_of_what_somebody_else_has_changed_meanwhile_is_kept(site: Site, browser: Browser) -> None:

@@ -110,7 +110,7 @@ def _list(client: Client, options: argparse.Namespace) -> int:
     rows = [
         (
             run["name"],
-            f"queued ({run['queued_position']})" if run["queued_position"] else run["state"],
+            _state(run),
             f"{run['update']:,}",
             number(run["updates_per_s"], 1),
             f"{run['transitions']:,}",
@@ -122,7 +122,15 @@ def _list(client: Client, options: argparse.Namespace) -> int:
         for run in answer["items"]
     ]
     print_table(columns, rows, "there is no run yet: `tmrld run new NAME --preset demo --start` makes one")
+    for run in answer["items"]:
+        if run["problem"]:
+            print(f"{run['name']} has a problem: {run['problem']}")
     return 0
+
+
+def _state(run: Mapping[str, Any]) -> str:
+    state = f"queued ({run['queued_position']})" if run["queued_position"] else str(run["state"])
+    return f"{state}, with a problem" if run["problem"] else state
 
 
 def _presets(client: Client, options: argparse.Namespace) -> int:
@@ -170,6 +178,7 @@ def _show(client: Client, options: argparse.Namespace) -> int:
         return 0
     rows = [
         ("state", run["state"]),
+        *([("problem", run["problem"])] if run["problem"] else []),
         ("made", moment(run["created"])),
         ("configuration", f"revision {run['revision']}"),
         ("environment", f"{run['config']['environment']['id']}, track {run['config']['environment']['track']}"),

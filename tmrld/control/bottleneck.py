@@ -23,8 +23,13 @@ class Verdict:
     sentence: str
 
 
-def judge(state: str, trainer: Mapping[str, Any] | None, workers: Sequence[Mapping[str, Any]]) -> Verdict:
-    """The bottleneck of a run in this state; ``trainer`` and ``workers`` are the newest `values` of its nodes."""
+def judge(
+    state: str, trainer: Mapping[str, Any] | None, workers: Sequence[Mapping[str, Any]], *, ailing: bool = False
+) -> Verdict:
+    """The bottleneck of a run in this state; ``trainer`` and ``workers`` are the newest `values` of its nodes.
+
+    ``ailing``: one of them says that something is wrong.
+    """
     if state != "running":
         return Verdict("none", f"The run is {state}: nothing is asked of anybody.")
     if trainer is None:
@@ -57,6 +62,8 @@ def judge(state: str, trainer: Mapping[str, Any] | None, workers: Sequence[Mappi
             f"The trainer computes for {updating + sampling:.0%} of its time, the workers wait for it for up to {idle:.0%} of "
             "theirs: a faster trainer would learn faster.",
         )
+    if ailing:
+        return Verdict("none", "Something is wrong with the run, which it shows as its problem: mend that first.")
     return Verdict("none", "Nobody waits for anybody much, or nothing was measured yet.")
 
 

@@ -1547,6 +1547,11 @@ export interface components {
              * @description Sums of rewards of the newest training episodes, at most 60, oldest first.
              */
             spark: (number | null)[];
+            /**
+             * Problem
+             * @description What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is.
+             */
+            problem: string | null;
         };
         /**
          * Runs

@@ -113,11 +113,11 @@ async def track(node: TheNode, run: RunName) -> Track:
 @routes.get("/runs/{run}/bottleneck", tags=["results"], responses=documented(*OF_RUN))
 async def bottleneck(node: TheNode, run: RunName) -> Bottleneck:
     """Which part of the run holds the others up."""
-    state = (await node.run(run)).state
+    asked = await node.run(run)
     working = [view for view in await node.nodes() if view.run == run and view.connected]
     trainer = next((view.values for view in working if view.role == "trainer"), None)
     workers = [view.values for view in working if view.role == "worker"]
-    return Bottleneck.model_validate(judge(state, trainer, workers))
+    return Bottleneck.model_validate(judge(asked.state, trainer, workers, ailing=asked.problem is not None))
 
 
 @routes.get("/runs/{run}/weights", tags=["results"], responses=documented(*OF_RUN))

@@ -31,6 +31,9 @@ class Run(FromView):
     updates_per_s: float | None = Field(description="Gradient updates per second, as its trainer last reported.")
     last_return: float | None = Field(description="Sum of rewards of the newest training episode.")
     spark: list[float | None] = Field(description="Sums of rewards of the newest training episodes, at most 60, oldest first.")
+    problem: str | None = Field(
+        description="What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is."
+    )
 
 
 class Runs(BaseModel):

@@ -12,16 +12,21 @@ const TONES: Record<string, string> = {
   waiting: "waiting",
   problem: "bad",
   diverged: "bad",
+  refused: "bad",
   recovered: "good",
   failed: "bad",
   crashed: "bad",
 };
 
-/** The state of a run or a node: a word, and a dot that repeats it in colour. */
-export function State({ state, hint }: { state: string; hint?: string | undefined }) {
+/** What a node says that something is wrong with, as long as it says nothing else; as the relay's `AILING`. */
+export const AILING: unknown[] = ["refused", "diverged", "problem", "failed"];
+
+/** The state of a run or a node: a word, and a dot that repeats it in colour; with a problem, that is said and shown as well. */
+export function State({ state, problem = null }: { state: string; problem?: string | null }) {
   return (
-    <span class={`state ${TONES[state] ?? "idle"}`} title={hint}>
+    <span class={`state ${problem === null ? (TONES[state] ?? "idle") : "waiting"}`} title={problem ?? undefined}>
       {state || "connected"}
+      {problem !== null && ", with a problem"}
     </span>
   );
 }

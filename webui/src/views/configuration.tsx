@@ -1,6 +1,7 @@
 /** What the run was told: a form, the raw document, what an edit will do before it is done, and the history. */
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import * as api from "../api";
 import { Action } from "../components/action";
 import { Changes } from "../components/changes";
@@ -70,6 +71,8 @@ function Editor({ run, current, mayEdit, reload, schema, raw }: Shared & { schem
   const [unreadable, setUnreadable] = useState<Record<string, string>>({});
   const [refused, setRefused] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState("");
+  const [refusals, setRefusals] = useState(0);
+  const form = useRef<HTMLDivElement>(null);
   const [preview, setPreview] = useState<Change[] | null>(null);
   const patch = useMemo(() => difference(base.config, draft), [base, draft]);
   const edits = changed(base.config, draft).length;
@@ -81,6 +84,9 @@ function Editor({ run, current, mayEdit, reload, schema, raw }: Shared & { schem
       setDraft(current.config);
     }
   }, [current, dirty]);
+  useEffect(() => {
+    if (refusals > 0) lookAtRefused(form.current);
+  }, [refusals]);
 
   const reset = (to: Configuration) => {
     setBase(to);
@@ -113,42 +119,44 @@ function Editor({ run, current, mayEdit, reload, schema, raw }: Shared & { schem
       setPreview(null);
       setProblem(error instanceof Error ? error.message : String(error));
       if (error instanceof api.Problem) setRefused(Object.fromEntries(error.errors.map((one) => [one.path, one.message])));
+      setRefusals((count) => count + 1);
     }
   };
 
   const behind = current.revision > base.revision;
-  const blocked = !dirty || Object.keys(unreadable).length > 0;
+  const unread = Object.keys(unreadable).map((path) => path || "the document");
+  const blocked = !dirty || unread.length > 0;
   return (
     <>
-      {problem && (
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-      )}
-      {behind && dirty && (
-        <p class="problem" role="alert">
-          Meanwhile revision {current.revision} was made{current.author ? ` by ${current.author}` : ""}.{" "}
-          <button
-            type="button"
-            class="plain"
-            onClick={() => {
-              setDraft(merged(current.config, patch));
-              setBase(current);
-              setProblem("");
-            }}
-          >
-            Put my changes on top of it
-          </button>
-        </p>
-      )}
       {raw ? (
         <RawDocument draft={draft} set={setDraft} understand={(why) => understand([], why)} mayEdit={mayEdit} unreadable={unreadable[""]} />
       ) : (
-        <Form schema={schema} base={base.config} draft={draft} mayEdit={mayEdit} set={set} understand={understand} problems={{ ...refused, ...unreadable }} />
+        <Form within={form} schema={schema} base={base.config} draft={draft} mayEdit={mayEdit} set={set} understand={understand} problems={{ ...refused, ...unreadable }} />
       )}
       {mayEdit && (
         <div class="savebar" role="region" aria-label="Changes">
-          <span>{dirty ? `${edits} ${edits === 1 ? "change" : "changes"}, not applied yet` : "No changes"}</span>
+          {problem && (
+            <p class="problem" role="alert">
+              {problem}
+            </p>
+          )}
+          {behind && dirty && (
+            <p class="problem" role="alert">
+              Meanwhile revision {current.revision} was made{current.author ? ` by ${current.author}` : ""}.{" "}
+              <button
+                type="button"
+                class="plain"
+                onClick={() => {
+                  setDraft(merged(current.config, patch));
+                  setBase(current);
+                  setProblem("");
+                }}
+              >
+                Put my changes on top of it
+              </button>
+            </p>
+          )}
+          <span>{unread.length > 0 ? `Cannot be read yet: ${unread.join(", ")}` : dirty ? `${edits} ${edits === 1 ? "change" : "changes"}, not applied yet` : "No changes"}</span>
           <button type="button" class="plain" disabled={!dirty && !problem} onClick={() => reset(current)}>
             Discard
           </button>
@@ -175,6 +183,15 @@ function Editor({ run, current, mayEdit, reload, schema, raw }: Shared & { schem
   );
 }
 
+/** Bring the first field that was refused to where it is seen, which may be far away or folded up. */
+function lookAtRefused(form: HTMLElement | null): void {
+  const field = form?.querySelector<HTMLElement>('[aria-invalid="true"]');
+  if (!field) return;
+  field.closest("details")?.setAttribute("open", "");
+  field.scrollIntoView({ block: "center" });
+  field.focus({ preventScroll: true });
+}
+
 function merged(config: JsonObject, patch: JsonObject): JsonObject {
   return Object.entries(patch).reduce<JsonObject>((all, [key, value]) => {
     if (value === null) {
@@ -197,6 +214,7 @@ function Effect({ changes }: { changes: Change[] }) {
 }
 
 interface FormProps {
+  within: RefObject<HTMLDivElement | null>;
   schema: JsonObject;
   base: JsonObject;
   draft: JsonObject;
@@ -206,10 +224,10 @@ interface FormProps {
   problems: Record<string, string>;
 }
 
-function Form({ schema, base, draft, mayEdit, set, understand, problems }: FormProps) {
+function Form({ within, schema, base, draft, mayEdit, set, understand, problems }: FormProps) {
   const groups = useMemo(() => groupsOf(schema), [schema]);
   return (
-    <div class="form">
+    <div class="form" ref={within}>
       {groups.map((group) => (
         <details class="card" key={group.title} open>
           <summary>

@@ -5,7 +5,7 @@ import * as api from "../api";
 import { Action } from "../components/action";
 import { RunActions } from "../components/runactions";
 import { Shown } from "../components/shown";
-import { State } from "../components/state";
+import { AILING, State } from "../components/state";
 import { compact, lap, measured } from "../format";
 import { useLive, useLoad } from "../loading";
 import { go, to } from "../route";
@@ -24,9 +24,10 @@ const TABS = { watch: "Watch", metrics: "Metrics", episodes: "Episodes", config:
 export function RunView({ name, tab }: { name: string; tab: string }) {
   const run = useLoad(() => api.run(name), name);
   const [revision, setRevision] = useState(0);
-  useLive(["run", "episode", "weights"], name, {
+  useLive(["run", "episode", "weights", "node", "problem"], name, {
     fresh: run.reload,
     event: (event) => {
+      if (event.topic === "node" && !run.data?.problem && !AILING.includes(event.data["state"])) return;
       if (event.data["deleted"] === true) go("runs");
       if (typeof event.data["revision"] === "number") setRevision(event.data["revision"]);
       run.reload();
@@ -80,7 +81,7 @@ function Head({ run, changed }: { run: Run; changed: () => void }) {
     <header class="runhead">
       <div class="title">
         <h1>{run.name}</h1>
-        <State state={run.state} />
+        <State state={run.state} problem={run.problem} />
         <RunActions run={run} changed={changed} prominent />
         {operator && (
           <div class="actions more">
@@ -95,6 +96,11 @@ function Head({ run, changed }: { run: Run; changed: () => void }) {
           </div>
         )}
       </div>
+      {run.problem !== null && (
+        <p class="problem" role="status">
+          {run.problem}
+        </p>
+      )}
       <dl class="facts wide">
         <Fact name="Best lap" value={lap(run.best_lap_s)} strong />
         <Fact name="Updates" value={compact(run.update)} />

@@ -3,7 +3,7 @@ import * as api from "../api";
 import { Spark } from "../charts/spark";
 import { RunActions } from "../components/runactions";
 import { Shown } from "../components/shown";
-import { State } from "../components/state";
+import { AILING, State } from "../components/state";
 import { ago, compact, lap, measured, whole } from "../format";
 import { useLive, useLoad, useTick } from "../loading";
 import { to } from "../route";
@@ -17,7 +17,13 @@ export function Runs() {
   const runs = useLoad(api.runs, "runs");
   const [making, setMaking] = useState(false);
   const operator = useMay("operator");
-  useLive(["run", "episode", "weights"], null, { fresh: runs.reload, event: runs.reload });
+  useLive(["run", "episode", "weights", "node", "problem"], null, {
+    fresh: runs.reload,
+    event: (event) => {
+      const ailing = runs.data?.find((run) => run.name === event.run)?.problem || AILING.includes(event.data["state"]);
+      if (event.topic !== "node" || ailing) runs.reload();
+    },
+  });
   const now = useTick(20);
 
   return (
@@ -65,7 +71,7 @@ function RunCard({ run, changed, now }: { run: Run; changed: () => void; now: nu
           <a href={to("runs", run.name)}>{run.name}</a>
         </h2>
         <p class="note">
-          <State state={run.state} />
+          <State state={run.state} problem={run.problem} />
           {run.state === "queued" && run.queued_position ? ` ${whole(run.queued_position)} in line` : ""} · made {ago(run.created, now)}
         </p>
       </div>
