@@ -41,6 +41,7 @@ def test_every_entry_says_in_sentences_what_it_is_and_what_is_healthy() -> None:
         assert entry.group in GROUPS
         for sentence in (entry.description, entry.healthy):
             assert re.fullmatch(r"[A-Z].{8,}\.", sentence), f"{entry.name}: {sentence}"
+            assert not re.search(r",\s*[,.;]", sentence), f"{entry.name}: {sentence}"
     assert len({(entry.group, entry.title) for entry in ENTRIES}) == len(ENTRIES)
 
 

@@ -47,7 +47,7 @@ def _driving(prefix: str, group: str, who: str) -> tuple[MetricInfo, ...]:
             "Lap time",
             group,
             "s",
-            f"Median lap time of {who} that reached the finish.",
+            f"Median time of the laps that were finished, in {who}.",
             "Appears with the first finished lap, then falls towards a floor.",
             "lower",
         ),
@@ -56,7 +56,7 @@ def _driving(prefix: str, group: str, who: str) -> tuple[MetricInfo, ...]:
             "Progress",
             group,
             "",
-            f"Mean share of the track that {who} drove: 1 is the finish.",
+            f"Mean share of the track that was driven (1 is the finish), in {who}.",
             "Climbs to 1; a plateau marks a corner that is not understood yet.",
             "higher",
         ),
@@ -65,7 +65,7 @@ def _driving(prefix: str, group: str, who: str) -> tuple[MetricInfo, ...]:
             "Finished",
             group,
             "",
-            f"Share of {who} that reached the finish.",
+            f"Share that reached the finish, of {who}.",
             "Close to 1 once the track is learned.",
             "higher",
         ),
@@ -81,8 +81,8 @@ def _driving(prefix: str, group: str, who: str) -> tuple[MetricInfo, ...]:
 
 
 ENTRIES = (
-    *_driving("training", TRAINING, "the episodes that are learned from, with exploring actions,"),
-    *_driving("evaluation", EVALUATION, "the evaluation episodes, without exploration and from varied starts,"),
+    *_driving("training", TRAINING, "the episodes that are learned from, with exploring actions"),
+    *_driving("evaluation", EVALUATION, "the evaluation episodes, without exploration and from varied starts"),
     MetricInfo(
         "loss_critic",
         "Critic loss",

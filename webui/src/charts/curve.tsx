@@ -138,7 +138,7 @@ function options(newest: { current: CurveProps }, element: HTMLElement, setHover
   return {
     width: element.clientWidth,
     height: newest.current.height ?? 220,
-    padding: [8, 8, 0, 0],
+    padding: [8, 22, 0, 0], // at the right half of the last label
     legend: { show: false },
     scales: {
       x: { time: isTime, auto: false },
@@ -192,9 +192,10 @@ function options(newest: { current: CurveProps }, element: HTMLElement, setHover
   };
 }
 
-/** The bounds of y, with some air; a single value gets a scale around it. */
+/** The bounds of y, with some air; a single value gets a scale around it, nothing but zeros one upwards. */
 function roomy(low: number | null, high: number | null): uPlot.Range.MinMax {
   if (low === null || high === null) return [0, 1];
+  if (low === 0 && high === 0) return [-0.06, 1];
   const air = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
   return [low - air, high + air];
 }
