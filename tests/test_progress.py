@@ -163,6 +163,20 @@ def test_what_was_collected_is_shown_before_the_trainer_has_enough_for_a_report(
     assert "driving 0.9 × real time" in line
 
 
+def test_while_the_trainer_does_again_what_was_lost_that_is_shown_rather_than_that_there_are_no_updates() -> None:
+    detail = "goes on from update 0: 212 of 436 updates repeated"
+    resuming = Event(
+        "node",
+        "demo",
+        {"role": "trainer", "state": "resuming", "detail": detail, "values": {"update": 212, "transitions": 900}},
+    )
+    line = progress_after(resuming).line()
+    assert f"transitions 900 | updates the trainer {detail} |" in line
+    training = Event("node", "demo", {"role": "trainer", "state": "training", "detail": "", "values": {}})
+    assert "| updates 212 |" in progress_after(resuming, training).line()
+    assert "| updates 500 (20/s) |" in progress_after(resuming, training, metrics(500, updates_per_s=20.0)).line()
+
+
 # The terminal
 
 

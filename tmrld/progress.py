@@ -39,6 +39,8 @@ class Progress:
     evaluation_laps: list[float | None] = field(default_factory=list)
     evaluation_returns: list[float] = field(default_factory=list)
     speed_factor: float = 0.0
+    resuming: str = ""
+    """What the trainer does again before it goes on, in its words."""
     problem: str = ""
     recovered: str = ""
 
@@ -57,12 +59,22 @@ class Progress:
                 values = data.get("values", {})
                 self.speed_factor = values.get("speed_factor", self.speed_factor)
                 self.collected = int(values.get("produced", self.collected))
+            case "node" if data.get("role") == "trainer" and "detail" in data:
+                self._trainer(data)
             case "problem" if data.get("state") == "recovered":
                 self.recovered = data.get("detail", "")
             case "problem":
                 self.problem, self.recovered = data.get("detail", ""), ""
             case _:
                 pass
+
+    def _trainer(self, data: dict[str, Any]) -> None:
+        """What it says of itself: while it does again what was lost, it sends no metrics."""
+        self.resuming = data["detail"] if data["state"] == "resuming" else ""
+        if self.resuming:
+            values = data.get("values", {})
+            self.updates = max(self.updates, int(values.get("update", 0)))
+            self.transitions = max(self.transitions, int(values.get("transitions", 0)))
 
     def _episode(self, data: dict[str, Any]) -> None:
         lap = data["lap_time_s"]
@@ -90,9 +102,13 @@ class Progress:
     def rows(self) -> list[tuple[str, str]]:
         """What is worth showing, as (name, value)."""
         drive = "" if self.last_return is None else f", the last one {_share(self.last_progress)}reward {self.last_return:.1f}"
-        updates = (
-            f"{self.updates:,} ({self.updates_per_s:.0f}/s)" if self.updates else "none before there are enough transitions"
-        )
+        updates = f"{self.updates:,} ({self.updates_per_s:.0f}/s)"
+        if self.resuming:
+            updates = f"the trainer {self.resuming}"
+        elif not self.updates:
+            updates = "none before there are enough transitions"
+        elif not self.updates_per_s:  # nothing was reported since it was resumed
+            updates = f"{self.updates:,}"
         speed = f"{self.speed_factor:.0f}" if self.speed_factor >= 9.95 else f"{self.speed_factor:.1f}"
         return [
             ("time", _clock(self.elapsed_s)),

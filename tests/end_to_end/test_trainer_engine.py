@@ -52,8 +52,10 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.records import Facts, Record, StoredRecord
 from tmrld.storage.sample_cache import Copy, SampleCache
 from tmrld.storage.sample_log import SampleLog
+from tmrld.trainer import engine
 from tmrld.trainer.checkpoints import Journal, unpack
-from tmrld.trainer.engine import TrainerEngine
+from tmrld.trainer.engine import Stop, TrainerEngine
+from tmrld.trainer.loop import TrainingLoop
 from tmrld.trainer.profiling import WARM_UP
 from tmrld.worker.episode import Choice, Episode, EpisodePlan
 from tmrld.worker.options import CollectionOptions
@@ -377,6 +379,55 @@ def test_killed_before_its_first_checkpoint_a_run_starts_from_its_weights_again_
     left, right = unpack_weights(before.payload)[1], unpack_weights(after.payload)[1]
     for name, tensor in left.items():
         np.testing.assert_array_equal(right[name], tensor)
+
+
+def test_what_is_done_again_after_a_kill_is_told_and_a_stop_meanwhile_keeps_how_far_it_came(
+    tmp_path: Path, log: list[StoredRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**CONFIG, "training": {**CONFIG["training"], "max_updates": 25}}
+    with Life(tmp_path, config) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        before = life.hear(WeightsMessage, lambda message: message.update == 25)
+    update = TrainingLoop.update
+
+    def stopped_at_10(loop: TrainingLoop) -> None:
+        if loop.counters.updates == 10:
+            raise Stop
+        update(loop)
+
+    monkeypatch.setattr(engine, "RESUMING_SAID_S", 0.0)
+    with monkeypatch.context() as patch, Life(tmp_path, config) as life:
+        patch.setattr(TrainingLoop, "update", stopped_at_10)
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, before.version))
+        told = life.hear(Status, lambda status: status.detail == "goes on from update 0: 4 of 25 updates repeated")
+        assert (told.state, told.values["update"]) == ("resuming", 4)
+        assert told.values["transitions"] > 0
+        assert life.hear(CheckpointMessage).update == 10
+        life.ended()
+    with Life(tmp_path, config) as life:
+        assert life.hear(Resume).update == 10
+        life.tell(Resumed("demo", 0, before.version))
+        life.hear(Status, lambda status: "MiB of samples read again" in status.detail and status.values["update"] == 10)
+        life.hear(Status, lambda status: status.detail == "goes on from update 10: 0 of 15 updates repeated")
+        assert life.hear(Status, lambda status: status.state != "resuming").detail == "computes on the processor"
+        after = life.hear(WeightsMessage)
+    left, right = unpack_weights(before.payload)[1], unpack_weights(after.payload)[1]
+    assert after.update == 25
+    for name, tensor in left.items():
+        np.testing.assert_array_equal(right[name], tensor)
+
+
+def test_the_first_checkpoint_comes_early(tmp_path: Path, log: list[StoredRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FIRST_CHECKPOINT_UPDATES", 20)
+    config = {**CONFIG, "training": {**CONFIG["training"], "checkpoint_interval_updates": 50}}
+    with Life(tmp_path, config) as life:
+        life.hear(Resume)
+        life.tell(Resumed("demo", 0, 0))
+        life.feed(log)
+        assert [life.hear(CheckpointMessage).update for _ in range(2)] == [20, 50]
 
 
 def test_demonstrations_are_learned_from_and_told_of(tmp_path: Path, log: list[StoredRecord]) -> None:

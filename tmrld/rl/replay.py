@@ -408,7 +408,9 @@ class Replay:
         total: Array = self._records[rows, column]
         for ahead in range(1, n_step):
             later = self._records[(rows + ahead) % self._row_capacity, column]
-            total += np.where(steps > ahead, np.float32(gamma**ahead) * later, np.float32(0.0))
+            total += np.float32(gamma**ahead) * np.where(
+                steps > ahead, later, np.float32(0.0)
+            )  # a row never written may hold NaN
         return total
 
     def _vector_columns(self, later: int) -> Array:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +74,10 @@ READ_BYTES = 4 * MIB
 IDLE_WAIT_S = 0.5
 SET_UP_AGAIN_S = 30.0
 """How long an engine that cannot begin waits before it looks again whether it can."""
+FIRST_CHECKPOINT_UPDATES = 200
+"""After so many updates the first checkpoint is written, if those of the run are farther apart: what is lost without one is least."""
+RESUMING_SAID_S = 1.0
+"""How often it is said how much has been done again."""
 GRANT_STEP_SHARE = 0.1
 """A new grant is sent when it has grown by this share of the slack."""
 
@@ -128,7 +132,8 @@ class TrainerEngine:
         self._checkpoint_asked = False
         self._checkpointed_at = 0
         self._said = ("", "")
-        self._values: dict[str, float] = {}
+        self._resuming_said_at = -RESUMING_SAID_S
+        self._values: Mapping[str, float] = {}
         self._arrived: list[Stored] = []
         self._complete_to = 0
         """Up to here the cache holds everything, from the window on, that the relay's log has."""
@@ -255,18 +260,26 @@ class TrainerEngine:
         self._wait_until(lambda: self._resumed is not None, "waits for the relay")
         assert self._resumed is not None
         self._refill(loop, target)
-        self._replay_journal(loop)
+        self._checkpointed_at = target.updates
+        try:
+            self._replay_journal(loop)
+        except Stop:
+            self._checkpoint(loop, last=True)  # the rest of the journal leads on from there
+            raise
         self._follow_configuration(loop)
         loop.counters.weights_version = max(loop.counters.weights_version, self._resumed.version)
         self._evaluated_at = loop.counters.updates
-        self._checkpointed_at = target.updates
+        self._say("training", self._where)
         if loop.counters.updates:
             self._publish(loop)
             log.info("resumed %s at update %d with %d transitions", self._run, loop.counters.updates, len(loop.replay))
 
     def _refill(self, loop: TrainingLoop, target: Counters) -> None:
         """Fill the replay memory with what it held at the checkpoint."""
+        first = loop.counters.offset
         while loop.counters.offset < target.offset:
+            done, needed = (loop.counters.offset - first) / MIB, (target.offset - first) / MIB
+            self._say_resuming(target, f"{done:,.1f} of {needed:,.1f} MiB of samples read again", target.updates)
             if not self._ingest(loop, target.offset, journal=False):
                 self._wait_for_data(f"refills the replay memory: {loop.counters.offset} of {target.offset} bytes")
         loop.counters = target
@@ -278,8 +291,12 @@ class TrainerEngine:
             log.error("no checkpoint of %s can be read, and its journal begins at update %d", self._run, entries[0].update)
             self._journal.clear()  # training begins anew, and so does its schedule
             return
+        first = loop.counters.updates
+        lost = entries[-1].update - first if entries else 0
         for entry in entries:
             while loop.counters.updates < entry.update:
+                done = loop.counters.updates - first
+                self._say_resuming(loop.counters, f"{done:,} of {lost:,} updates repeated", first)
                 loop.update()
                 self._between_updates()
             if entry.revision:
@@ -287,6 +304,13 @@ class TrainerEngine:
             while loop.counters.offset < entry.offset:
                 if not self._ingest(loop, entry.offset, journal=False):
                     self._wait_for_data(f"replays the journal at update {loop.counters.updates}")
+
+    def _say_resuming(self, counters: Counters, done: str, update: int) -> None:
+        """Report now and then how much has been done again since the engine goes on from ``update``."""
+        if time.monotonic() - self._resuming_said_at >= RESUMING_SAID_S:
+            self._resuming_said_at = time.monotonic()
+            how_far = {"update": counters.updates, "transitions": counters.transitions}
+            self._say("resuming", f"goes on from update {update:,}: {done}", how_far)
 
     def _return_to(self, loop: TrainingLoop, revision: int) -> None:
         """Use the options again that this revision had when it was journalled."""
@@ -351,7 +375,10 @@ class TrainerEngine:
                     self._report(loop)  # before weights and state are given away, so that they are judged first
                 if updates % training.weights_interval_updates == 0 or last:
                     self._publish(loop)
-                if updates % training.checkpoint_interval_updates == 0 or self._checkpoint_asked:
+                interval = training.checkpoint_interval_updates
+                if not self._checkpointed_at:
+                    interval = min(interval, FIRST_CHECKPOINT_UPDATES)
+                if updates % interval == 0 or self._checkpoint_asked:
                     self._checkpoint(loop)
         except Stop:
             self._checkpoint(loop, last=True)
@@ -564,7 +591,7 @@ class TrainerEngine:
         standing = [each.to_plain() for each in self._health.standing]
         return {**self._values, "device": self._device, "revision": self._revision, "health": standing}
 
-    def _say(self, state: str, detail: str, values: dict[str, float] | None = None) -> None:
+    def _say(self, state: str, detail: str, values: Mapping[str, float] | None = None) -> None:
         """Report what the engine does, when that has changed."""
         if values is None and (state, detail) == self._said:
             return

@@ -38,7 +38,10 @@ class TrainingOptions(BaseModel):
         json_schema_extra=live("updates"),
     )
     checkpoint_interval_updates: int = Field(
-        2000, ge=1, description="Updates between two checkpoints.", json_schema_extra=live("updates")
+        2000,
+        ge=1,
+        description="Updates between two checkpoints.  The first one comes after 200, if that is earlier.",
+        json_schema_extra=live("updates"),
     )
     metrics_interval_updates: int = Field(
         100, ge=1, description="Updates over which metrics are averaged and reported.", json_schema_extra=live("updates")
