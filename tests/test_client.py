@@ -81,6 +81,12 @@ def test_an_answer_without_a_body_is_none(server: Server) -> None:
 def test_a_problem_becomes_the_exception_that_it_stands_for(server: Server, status: int, kind: type[TmrldError]) -> None:
     server.answer = (status, {"detail": "this is what happened"})
     with pytest.raises(kind, match="this is what happened"):
+        Client(server.url, "secret").get("runs")
+
+
+def test_without_a_token_the_flags_are_named_that_give_one(server: Server) -> None:
+    server.answer = (401, {"detail": "a token is needed: send the header"})
+    with pytest.raises(Refused, match=f"relay at {server.url} wants a token.*--token.*--data FOLDER"):
         Client(server.url, "").get("runs")
 
 

@@ -15,6 +15,7 @@ from tmrld.errors import BadInput, Conflict, LinkLost, NotFound, Refused, Storag
 
 PREFIX = "/api/v1"
 TIMEOUT_S = 60.0
+UNAUTHENTICATED = 401
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _ERRORS: dict[int, type[TmrldError]] = {
@@ -130,6 +131,11 @@ class Client:
             with self._opener.open(request, timeout=TIMEOUT_S) as response:
                 return response.read(), response.headers
         except urllib.error.HTTPError as error:
+            if error.code == UNAUTHENTICATED and not self._token:
+                raise Refused(
+                    f"the relay at {self.url} wants a token, and there is none for it here: give one with --token; where the relay "
+                    "is on this machine, --data FOLDER with its data folder does as well"
+                ) from None
             raise _problem(error.code, error.read(), url) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)

@@ -64,6 +64,29 @@ def test_a_checkpoint_is_kept_for_good_or_no_longer(asked: list[Any], verb: str,
     assert json.loads(capsys.readouterr().out) == BEST
 
 
+@pytest.mark.parametrize(
+    ("named", "update"), [("12,000", 12000), ("12_000", 12000), ("012000", 12000), ("best", 12000), ("latest", 14000)]
+)
+def test_a_checkpoint_is_named_as_the_list_shows_it(
+    asked: list[Any], named: str, update: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["checkpoint", "pin", "demo", named]) == 0
+    assert capsys.readouterr().out == f"the checkpoint at update {update:,} is pinned\n"
+    assert main(["checkpoint", "resume", "demo", named]) == 0
+    told = [path for method, path in asked if method == "POST"]
+    assert told == [f"runs/demo/checkpoints/{update}/pin", f"runs/demo/checkpoints/{update}/resume"]
+
+
+def test_what_names_no_checkpoint_is_told_what_does(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    for nonsense in ("newest", "1.5", "-3", ","):
+        with pytest.raises(SystemExit):
+            main(["checkpoint", "pin", "demo", "--", nonsense])
+        assert "names no checkpoint: give the update at which it was taken, latest or best" in capsys.readouterr().err
+    assert main(["checkpoint", "pin", "new", "best"]) == 1
+    assert "new has no best checkpoint yet: `tmrld checkpoint list new`" in capsys.readouterr().err
+    assert all(method == "GET" for method, _ in asked)
+
+
 def test_a_run_is_led_back_to_a_checkpoint(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoint", "resume", "demo", "12000"]) == 0
     told = capsys.readouterr().out

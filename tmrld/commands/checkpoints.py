@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from tmrld.client import Client
 from tmrld.commands.asking import Action, add_action, moment, print_json, print_table
+from tmrld.errors import NotFound
 
 MIB = 2**20
+UPDATE = "the update at which it was taken, `latest` or `best`"
 
 
 def add(commands: Any) -> None:
@@ -25,7 +28,7 @@ def add(commands: Any) -> None:
     for verb, help in (("pin", "keep a checkpoint for good"), ("unpin", "keep a checkpoint no longer than its turn")):
         parser = add_action(actions, verb, _told(verb), help=help)
         parser.add_argument("run", metavar="RUN", help="name of the run")
-        parser.add_argument("update", type=int, metavar="UPDATE", help="the update at which it was taken")
+        parser.add_argument("update", type=_update, metavar="UPDATE", help=UPDATE)
     resume = add_action(
         actions,
         "resume",
@@ -33,12 +36,34 @@ def add(commands: Any) -> None:
         help="lead the run back to a checkpoint: the training goes on from it; what came after it is hidden, not deleted",
     )
     resume.add_argument("run", metavar="RUN", help="name of the run")
-    resume.add_argument("update", type=int, metavar="UPDATE", help="the update at which it was taken")
+    resume.add_argument("update", type=_update, metavar="UPDATE", help=UPDATE)
     resume.add_argument(
         "--fewer-samples",
         action="store_true",
         help="also when the sample log no longer has all that the replay memory held at this checkpoint",
     )
+
+
+def _update(text: str) -> str:
+    """A checkpoint as the command line names it: an update, as `tmrld checkpoint list` writes it or without commas, or a word."""
+    number = re.sub("[,_]", "", text)
+    if text in ("best", "latest"):
+        return text
+    if number.isascii() and number.isdecimal():
+        return str(int(number))
+    raise argparse.ArgumentTypeError(f"{text!r} names no checkpoint: give the update at which it was taken, latest or best")
+
+
+def _found(client: Client, run: str, update: str) -> str:
+    """The update of the checkpoint that ``latest`` or ``best`` stands for; an update is itself.  Raises NotFound."""
+    if update.isdecimal():
+        return update
+    kept = [each for each in client.get("runs", run, "checkpoints")["items"] if not each["damaged"]]
+    if update == "best":
+        kept = [each for each in kept if each["best"]]
+    if not kept:
+        raise NotFound(f"{run} has no {update} checkpoint yet: `tmrld checkpoint list {run}` shows all that it has")
+    return str(kept[0]["update"])
 
 
 def _list(client: Client, options: argparse.Namespace) -> int:
@@ -62,7 +87,8 @@ def _list(client: Client, options: argparse.Namespace) -> int:
 
 def _resume(client: Client, options: argparse.Namespace) -> int:
     fewer = options.fewer_samples or None
-    answer = client.post("runs", options.run, "checkpoints", str(options.update), "resume", fewer_samples=fewer)
+    update = _found(client, options.run, options.update)
+    answer = client.post("runs", options.run, "checkpoints", update, "resume", fewer_samples=fewer)
     if options.json:
         print_json(answer)
     else:
@@ -75,11 +101,12 @@ def _resume(client: Client, options: argparse.Namespace) -> int:
 
 def _told(verb: str) -> Action:
     def tell(client: Client, options: argparse.Namespace) -> int:
-        answer = client.post("runs", options.run, "checkpoints", str(options.update), verb)
+        update = _found(client, options.run, options.update)
+        answer = client.post("runs", options.run, "checkpoints", update, verb)
         if options.json:
             print_json(answer)
         else:
-            print(f"the checkpoint at update {options.update:,} is {verb}ned")
+            print(f"the checkpoint at update {int(update):,} is {verb}ned")
         return 0
 
     return tell
