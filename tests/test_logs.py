@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,15 @@ def test_a_quiet_program_writes_to_the_file_alone(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == ""
     (line,) = (tmp_path / "logs" / "tmrld.log").read_text("utf-8").splitlines()
     assert line.endswith("ERROR   tmrld: größer als gedacht")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_log_files_are_for_their_owner_alone_also_after_the_next_one_was_begun(tmp_path: Path) -> None:
+    handler = logs.add_file(tmp_path)
+    assert isinstance(handler, RotatingFileHandler)
+    handler.doRollover()
+    logs.remove(handler)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"tmrld.log": 0o600, "tmrld.log.1": 0o600}
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

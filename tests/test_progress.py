@@ -213,6 +213,14 @@ def test_a_problem_is_shown_once_shortened_and_as_it_is_written() -> None:
     assert max(map(len, text.splitlines())) < LONGEST_PROBLEM + 50
 
 
+def test_a_profile_is_told_of_once_when_it_begins_and_when_it_is_there() -> None:
+    said = {"role": "trainer", "state": "training", "detail": ""}
+    events = [Event("node", "demo", {**said, "values": {"profile": text}}) for text in ("", "it begins", "it lies there")]
+    for told in (2, 3):
+        text = shown(live=False, progress=progress_after(*events[:told]), updates=5)
+        assert text.count(f"profile: {events[told - 1].data['values']['profile']}\n") == text.count("profile") == 1
+
+
 def test_what_is_well_again_is_shown_once() -> None:
     events = [
         Event("problem", "demo", {"state": "problem", "detail": "no samples have come"}),

@@ -8,10 +8,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from tmrld.storage.files import explaining, make_folder
+from tmrld.storage.files import explaining, make_folder, make_private
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 FILE_BYTES = 10 * 2**20
@@ -33,6 +34,14 @@ def set_up(level: str, *, quiet: bool = False) -> None:
     root.addHandler(handler)
 
 
+class _PrivateFiles(RotatingFileHandler):
+    """Log files that their owner alone can read."""
+
+    def _open(self) -> TextIOWrapper:
+        make_private(Path(self.baseFilename))
+        return super()._open()
+
+
 def add_file(folder: Path) -> logging.Handler:
     """Log to ``tmrld.log`` in this folder as well; old files are kept up to FILES_KEPT.  Raises StorageError.
 
@@ -40,7 +49,7 @@ def add_file(folder: Path) -> logging.Handler:
     """
     path = make_folder(folder) / "tmrld.log"
     with explaining("write", path):
-        handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+        handler = _PrivateFiles(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger("tmrld").addHandler(handler)
     return handler

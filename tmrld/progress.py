@@ -41,6 +41,8 @@ class Progress:
     speed_factor: float = 0.0
     resuming: str = ""
     """What the trainer does again before it goes on, in its words."""
+    profile: str = ""
+    """That updates are traced, or where the profile lies, in the trainer's words."""
     problem: str = ""
     recovered: str = ""
 
@@ -71,8 +73,9 @@ class Progress:
     def _trainer(self, data: dict[str, Any]) -> None:
         """What it says of itself: while it does again what was lost, it sends no metrics."""
         self.resuming = data["detail"] if data["state"] == "resuming" else ""
+        values = data.get("values", {})
+        self.profile = values.get("profile", self.profile)
         if self.resuming:
-            values = data.get("values", {})
             self.updates = max(self.updates, int(values.get("update", 0)))
             self.transitions = max(self.transitions, int(values.get("transitions", 0)))
 

@@ -29,6 +29,7 @@ class Display:
         self._drawn_at = 0.0
         self._problem = ""
         self._recovered = ""
+        self._profile = ""
 
     def __enter__(self) -> Display:
         if self._live is not None:
@@ -56,6 +57,9 @@ class Display:
             self._recovered = progress.recovered
             if self._recovered:
                 self._console.print(f"over: {_short(self._recovered)}", style="green")
+        if progress.profile != self._profile:
+            self._profile = progress.profile
+            self._console.print(f"profile: {self._profile}")
         now = time.monotonic()
         if self._live is not None:
             if last or now - self._drawn_at >= self.interval_s:

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.support import robot
+from tests.worker.test_evaluating import learned
 from tmrld.cli import main
-from tmrld.envs.options import FULL_ID, LIDAR_ID, OURS
+from tmrld.envs.options import FULL_ID, LIDAR_ID, OURS, EnvironmentOptions
+from tmrld.envs.trackmania.spec import flavour_spec
 
 GAME = ("--set", "run.environment.game=trackmania", "--set", "run.environment.clock=realtime")
 
@@ -288,3 +290,14 @@ def test_the_game_is_meant_by_one_word(capsys: pytest.CaptureFixture[str]) -> No
     assert said(capsys, "show", LIDAR_ID, "--game", "trackmania") == game != simulator
     assert said(capsys, "show", LIDAR_ID, "--game", "sim") == simulator
     assert said(capsys, "show", LIDAR_ID, "--game", "sim", *GAME) == game  # what is said in full wins
+
+
+def test_weights_drive_what_they_were_made_to_see_and_that_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = flavour_spec(EnvironmentOptions(history=2, action_buffer=1))
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(learned(spec, spec.observation_size))
+    brief = ("--episodes", "1", "--set", "run.environment.max_steps=3")
+    assert main(["env", "run", LIDAR_ID, "--policy", str(path), *brief]) == 0
+    captured = capsys.readouterr()
+    assert "3 steps" in captured.out
+    assert captured.err == f"the environment is as {path} was made to see it: history 2, action_buffer 1\n"

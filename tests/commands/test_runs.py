@@ -102,6 +102,31 @@ def test_a_new_run_that_waits_for_its_owner_says_how_it_starts(
     assert capsys.readouterr().out == "demo is stopped\n"
 
 
+@pytest.mark.parametrize(
+    ("works_for", "said"),
+    [
+        ({"local-trainer": "demo"}, "second is started and waits for a trainer: local-trainer works for demo"),
+        ({"local-trainer": "demo", "other": ""}, "second is running"),
+        ({"local-trainer": "second"}, "second is running"),
+        ({}, "second is started and waits for a trainer: none is connected"),
+    ],
+)
+def test_a_run_that_no_trainer_takes_says_what_it_waits_for(
+    works_for: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [{"name": name, "role": "trainer", "connected": True, "run": run} for name, run in works_for.items()]
+    nodes.append({"name": "w", "role": "worker", "connected": True, "run": ""})
+    run = {**RUN, "name": "second", "state": "running", "queued_position": None}
+
+    def answer(self: Client, method: str, path: tuple[str, ...], body: Any = None, query: Any = None) -> Any:
+        return {"items": nodes} if path == ("nodes",) else run
+
+    monkeypatch.setattr(Client, "ask", answer)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "new", "second", "--start", "--api", "http://127.0.0.1:9"]) == 0
+    assert capsys.readouterr().out == f"{said}\n"
+
+
 def test_a_run_shows_the_files_that_it_names_and_what_it_waits_for(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,9 @@ def test_the_updates_after_the_warm_up_are_traced_with_their_phases(tmp_path: Pa
 
     (path,) = (tmp_path / "profiles").glob("*.json")
     assert path.stem == f"update-{WARM_UP + 4}"
-    assert list(told) == [WARM_UP + 4]
+    assert list(told) == [WARM_UP, WARM_UP + 4]
+    assert told[WARM_UP] == f"the 4 updates from {WARM_UP} on are traced for a profile"
+    assert path.stat().st_mode & 0o077 == 0 or os.name == "nt"
     assert f"a profile of 4 updates lies in {path}" in told[WARM_UP + 4]
     events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("ph") == "X"]
     spans = Counter(event["name"] for event in events)

@@ -145,30 +145,43 @@ def _presets(client: Client, options: argparse.Namespace) -> int:
 def _new(client: Client, options: argparse.Namespace) -> int:
     config = merged(_run_of(options.file), _patch(options.set)) if options.file else _patch(options.set)
     body = {"name": options.name, "preset": options.preset, "config": config, "start": options.start}
-    return _told(client.post("runs", body=body), options, made=True)
+    return _told(client, client.post("runs", body=body), options, made=True)
 
 
 def _clone(client: Client, options: argparse.Namespace) -> int:
     body = {"name": options.name, "config": _patch(options.set), "start": options.start}
-    return _told(client.post("runs", options.run, "clone", body=body), options, made=True)
+    return _told(client, client.post("runs", options.run, "clone", body=body), options, made=True)
 
 
 def _move(verb: str) -> Action:
     def move(client: Client, options: argparse.Namespace) -> int:
-        return _told(client.post("runs", options.run, verb), options)
+        return _told(client, client.post("runs", options.run, verb), options)
 
     return move
 
 
-def _told(run: dict[str, Any], options: argparse.Namespace, *, made: bool = False) -> int:
+def _told(client: Client, run: dict[str, Any], options: argparse.Namespace, *, made: bool = False) -> int:
     """Say how a run is after what was asked of it; of one that was ``made``, also how it starts."""
     if options.json:
         print_json(run)
     else:
         place = f", number {run['queued_position']} in the queue" if run["queued_position"] else ""
         begin = f": `tmrld run start {run['name']}` starts it" if made and run["state"] == "stopped" else ""
-        print(f"{run['name']} is {run['state']}{place}{begin}")
+        state = f"started and {waits}" if (waits := _wait_for_a_trainer(client, run)) else run["state"]
+        print(f"{run['name']} is {state}{place}{begin}")
     return 0
+
+
+def _wait_for_a_trainer(client: Client, run: dict[str, Any]) -> str:
+    """What a run waits for that all trainers leave alone; "" for one that has a trainer, or gets one at once."""
+    if run["state"] != "running" or run["trainer"]:
+        return ""
+    trainers = [node for node in client.get("nodes")["items"] if node["role"] == "trainer" and node["connected"]]
+    if not trainers:
+        return "waits for a trainer: none is connected"
+    if any(node["run"] in ("", run["name"]) for node in trainers):
+        return ""
+    return "waits for a trainer: " + ", ".join(f"{node['name']} works for {node['run']}" for node in trainers)
 
 
 def _show(client: Client, options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tmrld.errors import Damaged, DiskFull, StorageError
-from tmrld.storage.files import explaining, make_folder
+from tmrld.storage.files import explaining, make_folder, make_private
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY_CODE = 0xFF  # the low byte of an extended result code (sqlite.org/rescode.html)
@@ -35,6 +35,7 @@ class Database:
         self._read_lock = threading.RLock()
         make_folder(path.parent)
         with explaining("open the database", path), self._explaining():
+            make_private(path)  # SQLite's files beside it take over its permissions
             self._writer = self._connect()
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL")

@@ -66,6 +66,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def make_private(path: Path) -> None:
+    """Make sure that a file is there, for its owner alone (0600) where the system knows such things.  Raises OSError."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    if not _ON_WINDOWS:
+        path.chmod(0o600)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder survive power loss.  Windows keeps them by itself and cannot open folders."""
     if _ON_WINDOWS:

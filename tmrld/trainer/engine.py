@@ -108,6 +108,8 @@ class TrainerEngine:
         self._device = device
         self._where = ""
         """The device in words, once it is chosen."""
+        self._profiled = ""
+        """What there is to say of the profile that was asked for."""
         self._files = files or {}
         self._algorithm_options = AlgorithmOptions.model_validate(config["algorithm"])
         self._network_options = NetworkOptions.model_validate(config["network"])
@@ -387,14 +389,14 @@ class TrainerEngine:
     def _profile(self, updates: int) -> None:
         """Let the profile that was asked for begin or end, and say where it lies."""
         try:
-            done = self._profiling.before(updates)
+            told = self._profiling.before(updates)
         except StorageError as error:
             self._port.send(Status(self._run, "problem", f"there is no profile: {error}"))
             return
-        if done:
-            log.info("%s: %s", self._run, done)
-            self._where = f"{self._where}; {done}"
-            self._say("training", self._where)
+        if told:
+            log.info("%s: %s", self._run, told)
+            self._profiled = told
+            self._say("training", self._doing)
 
     def _idle(self, loop: TrainingLoop) -> None:
         if self._state != "running":
@@ -503,7 +505,7 @@ class TrainerEngine:
         values = measurements(loop, self._pace)
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
         self._tell(self._health.report(Report(counters.updates, values)))
-        state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", self._where)
+        state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", self._doing)
         self._say(state, detail, values)
 
     def _checkpoint(self, loop: TrainingLoop, *, last: bool = False) -> None:
@@ -586,10 +588,16 @@ class TrainerEngine:
         )
 
     @property
+    def _doing(self) -> str:
+        """What a training that goes well is about."""
+        return f"{self._where}; {self._profiled}" if self._profiled else self._where
+
+    @property
     def _shown(self) -> dict[str, Any]:
         """What every status says besides its sentence."""
         standing = [each.to_plain() for each in self._health.standing]
-        return {**self._values, "device": self._device, "revision": self._revision, "health": standing}
+        facts = {"device": self._device, "revision": self._revision, "profile": self._profiled}
+        return {**self._values, **facts, "health": standing}
 
     def _say(self, state: str, detail: str, values: Mapping[str, float] | None = None) -> None:
         """Report what the engine does, when that has changed."""

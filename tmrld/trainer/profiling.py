@@ -6,6 +6,7 @@ the operations of torch, and of the card if there is one.  Beside it lies a tabl
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tmrld.storage import files
 WARM_UP = 50
 """Updates of this engine before the first that is traced: memory has been taken and kernels have been chosen by then."""
 ROWS = 40
+NOT_A_WORD = ("KINETO_LOG_LEVEL", "99")
+"""Torch's tracer otherwise writes into the terminal when it begins and ends."""
 VIEWERS = "https://ui.perfetto.dev or chrome://tracing"
 
 
@@ -30,7 +33,7 @@ class Profiling:
         self._profile: Any = None
 
     def before(self, update: int) -> str:
-        """Begin or end the trace when it is time; returns a sentence that says where it lies, once it does.
+        """Begin or end the trace when it is time; returns a sentence that says that it begins, or where it lies.
 
         Raises StorageError when it cannot be written.
         """
@@ -38,10 +41,9 @@ class Profiling:
             return ""
         if not self._left:
             return self._write(update)
-        if self._left == self._updates:
-            self._begin()
+        begins = self._left == self._updates
         self._left -= 1
-        return ""
+        return self._begin(update) if begins else ""
 
     def end(self) -> None:
         """Throw an unfinished trace away."""
@@ -49,13 +51,15 @@ class Profiling:
         if profile is not None:
             profile.stop()
 
-    def _begin(self) -> None:
+    def _begin(self, update: int) -> str:
+        os.environ.setdefault(*NOT_A_WORD)
         from torch import profiler
         from torch._C._profiler import _ExperimentalConfig as Config
 
         every_thread = Config(profile_all_threads=True)  # batches are drawn in another one
         self._profile = profiler.profile(experimental_config=every_thread)
         self._profile.start()
+        return f"the {self._updates} updates from {update:,} on are traced for a profile"
 
     def _write(self, update: int) -> str:
         profile, self._profile = self._profile, None
@@ -64,6 +68,7 @@ class Profiling:
         trace = self._folder / f"update-{update}.json"
         with files.explaining("write", trace):
             profile.export_chrome_trace(str(trace))
+            files.make_private(trace)
         table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=ROWS)
         files.write_atomic(trace.with_suffix(".txt"), table.encode())
         return f"a profile of {self._updates} updates lies in {trace} (open it at {VIEWERS}), and as a table beside it (.txt)"

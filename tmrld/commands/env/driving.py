@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, policy_of, told
+from tmrld.commands.env.flags import WEIGHTS, add_driver, add_environment, environment_of, fitted, policy_of, told
 from tmrld.commands.env.saving import Saving
 from tmrld.commands.flags import positive
 
@@ -72,6 +72,7 @@ def _drives(options: argparse.Namespace) -> Iterator[Drive]:
 
     environment = environment_of(options)
     policy = policy_of(options, environment) or "random"
+    environment = fitted(environment, policy)
     episodes, seed, perturbed = options.episodes, options.seed, options.perturbed
     record = options.save is not None
     if policy == "human":

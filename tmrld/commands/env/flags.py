@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,23 @@ def policy_of(options: argparse.Namespace, environment: EnvironmentOptions) -> s
         near = get_close_matches(policy, ("random", "scripted", "human", BUNDLED), 1, cutoff=0.8)
         why = f"did you mean {near[0]!r}?" if near else f"and {error}"
         raise BadInput(f"--policy {policy!r} is neither random nor scripted nor a file{':' if near else ','} {why}") from None
+
+
+def fitted(environment: EnvironmentOptions, policy: str) -> EnvironmentOptions:
+    """The environment as the policy was made to see it, if that is a weights file; what was changed for it is told on standard error.
+
+    Raises WeightsError.
+    """
+    if not Path(policy).is_file():
+        return environment
+    from tmrld.storage.files import read_file
+    from tmrld.worker.evaluating import fitting, of_weights
+
+    fit = fitting(environment, of_weights(Path(policy).name, read_file(Path(policy))))
+    before, after = environment.model_dump(), fit.model_dump()
+    if changes := [f"{name} {value}" for name, value in after.items() if value != before[name]]:
+        print(f"the environment is as {policy} was made to see it: {', '.join(changes)}", file=sys.stderr)
+    return fit
 
 
 def told(drive: Drive, *, pace: bool = True) -> str:
