@@ -16,10 +16,12 @@ from hypothesis.extra import numpy as arrays_of
 
 from tmrld.errors import Damaged, DiskFull, StorageError
 from tmrld.payloads import Array
+from tmrld.storage.database import Database
 from tmrld.storage.files import (
     explained,
     load_arrays,
     make_folder,
+    make_private,
     pack_arrays,
     read_file,
     read_manifest,
@@ -162,3 +164,24 @@ def test_a_flipped_byte_anywhere_in_an_array_file_is_damage(tmp_path: Path) -> N
     path.write_bytes(whole[:-1])
     with pytest.raises(Damaged):
         load_arrays(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_a_private_file_is_for_its_owner_alone_whether_it_was_there_or_not(tmp_path: Path) -> None:
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.write_text("kept")
+    there.chmod(0o644)
+    for path in (there, new):
+        make_private(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert (there.read_text(), new.read_text()) == ("kept", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_a_database_and_the_files_beside_it_are_for_their_owner_alone(tmp_path: Path) -> None:
+    database = Database(tmp_path / "relay.db", ["CREATE TABLE facts (fact)"])
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO facts VALUES (1)")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    database.close()
+    assert modes["relay.db"] == modes["relay.db-wal"] == 0o600
