@@ -33,9 +33,9 @@ from training import keep
 from turns import one_thread
 
 from tmrld.payloads import Array, Chunk, EnvSpec, PartSpec
-from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
+from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.inference import Actor
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Replay
 from tmrld.storage.files import pack_arrays, read_file, unpack_arrays, write_atomic
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmrld.configuration import (
+    DAEMON_SETTINGS,
     TRAINER_GROUPS,
     WORKER_GROUPS,
     Change,
@@ -24,6 +25,7 @@ from tmrld.configuration import (
 )
 from tmrld.errors import NotFound
 from tmrld.presets import PRESETS, preset
+from tmrld.settings import Settings
 
 
 def leaves(part: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -156,7 +158,7 @@ def test_only_the_engines_that_use_a_field_restart() -> None:
     track = changes(checked({}), checked({"environment": {"track": "long"}}))
     assert need_restart(track, WORKER_GROUPS)
     assert not need_restart(track, TRAINER_GROUPS)
-    memory = changes(checked({}), checked({"replay": {"capacity": 5}}))
+    memory = changes(checked({}), checked({"replay": {"capacity": 500}}))
     assert need_restart(memory, TRAINER_GROUPS)
     assert not need_restart(memory, WORKER_GROUPS)
     assert not need_restart(changes(checked({}), checked({"algorithm": {"gamma": 0.5}})), TRAINER_GROUPS)
@@ -164,8 +166,55 @@ def test_only_the_engines_that_use_a_field_restart() -> None:
 
 def test_a_policy_that_remembers_cannot_have_a_prioritised_memory() -> None:
     assert checked({"replay": {"prioritised": True}})["replay"]["prioritised"]
-    with pytest.raises(InvalidConfig, match=r"network.gru = 32.*: set prioritised to false, or network.gru to 0"):
+    with pytest.raises(InvalidConfig, match=r"network.gru = 32.*: set it to false, or network.gru to 0") as caught:
         checked({"network": {"gru": 32}, "replay": {"prioritised": True}})
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.value) == ("replay.prioritised", True)
+    assert problem.sentence.startswith("replay.prioritised = true cannot be used: policies that remember")
+
+
+def test_a_replay_memory_smaller_than_a_chunk_is_refused_with_the_size_that_is_needed() -> None:
+    checked({"replay": {"capacity": 100}})
+    checked({"replay": {"capacity": 11}, "collection": {"chunk_steps": 11}})
+    sentence = (
+        "replay.capacity = 11 cannot be used: chunks of up to 100 steps (collection.chunk_steps) enter the replay memory as a whole: "
+        "set it to 100 or more, or collection.chunk_steps to 11 or less"
+    )
+    with pytest.raises(InvalidConfig) as caught:
+        checked({"replay": {"capacity": 11}})
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("reqd", "did you mean 'redq'?"),
+        ("sca", "did you mean 'sac'?"),
+        ("ppo", "known are sac, redq, droq, tqc, crossq, or give module:attribute"),
+        ("mine:", "known are sac, redq, droq, tqc, crossq, or give module:attribute"),
+        (":Mine", "known are sac, redq, droq, tqc, crossq, or give module:attribute"),
+    ],
+)
+def test_an_algorithm_that_there_is_not_is_refused_where_it_is_set(name: str, hint: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        checked({"algorithm": {"name": name}})
+    assert str(caught.value) == f"algorithm.name = {name!r} cannot be used: there is no algorithm '{name}': {hint}"
+
+
+def test_an_algorithm_of_ones_own_is_the_trainers_to_find() -> None:
+    assert checked({"algorithm": {"name": "not.here:Mine"}})["algorithm"]["name"] == "not.here:Mine"
+
+
+@pytest.mark.parametrize("setting", [{"trainer": {"device": "cuda"}}, {"roles": ["relay"]}])
+def test_a_setting_of_a_daemon_is_said_to_be_none_of_a_run(setting: dict[str, Any]) -> None:
+    with pytest.raises(
+        InvalidConfig, match=r"^\w+ is not a setting of a run, but one of a daemon: write it into the tmrld.toml"
+    ):
+        checked(setting)
+
+
+def test_all_settings_of_a_daemon_are_known_as_such() -> None:
+    assert {*DAEMON_SETTINGS, "name", "run"} == set(Settings.model_fields)
 
 
 # Files on the shelf

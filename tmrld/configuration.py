@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from tmrld.applies import KEY, Applies
@@ -17,7 +17,7 @@ from tmrld.envs.options import OURS, EnvironmentOptions, names_a_file
 from tmrld.errors import SettingsError
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
 from tmrld.trainer.options import TrainingOptions
-from tmrld.validation import FieldProblem, problems
+from tmrld.validation import FieldProblem, forbidden, problems
 from tmrld.worker.options import CollectionOptions, EvaluationOptions
 
 WORKER_GROUPS = ("environment", "collection", "evaluation")
@@ -27,7 +27,16 @@ TRAINER_GROUPS = ("algorithm", "network", "replay", "training")
 REFERRING = ("environment", "collection", "training", "replay")
 """Groups with fields that name files on the relay's shelf."""
 
+DAEMON_SETTINGS = ("roles", "data", "log_level", "peers", "relay", "control", "worker", "trainer")
+"""Settings of a daemon that somebody may take for a run's."""
+
 Plain = dict[str, Any]
+
+
+_OF_A_DAEMON = (
+    " of a run, but one of a daemon: write it into the tmrld.toml of the machine that it is for, or give it there to `tmrld up` or "
+    "`tmrld serve` with --set"
+)
 
 
 class RunConfig(BaseModel):
@@ -43,17 +52,30 @@ class RunConfig(BaseModel):
     collection: CollectionOptions = Field(CollectionOptions(), description="How samples are collected.")
     evaluation: EvaluationOptions = Field(EvaluationOptions(), description="From where evaluation episodes start.")
 
-    @field_validator("replay")
-    @classmethod
-    def _gives_windows(cls, replay: ReplayOptions, others: ValidationInfo) -> ReplayOptions:
+    @model_validator(mode="after")
+    def _gives_windows(self) -> Self:
         """A policy that remembers learns from windows of episodes, which are drawn alike."""
-        network = others.data.get("network")
-        if replay.prioritised and network is not None and network.gru:
-            raise ValueError(
-                f"policies that remember (network.gru = {network.gru}) learn from windows of episodes, which are all drawn alike: "
-                "set prioritised to false, or network.gru to 0"
+        if self.replay.prioritised and self.network.gru:
+            raise forbidden(
+                "replay.prioritised",
+                True,
+                f"policies that remember (network.gru = {self.network.gru}) learn from windows of episodes, which are all drawn "
+                "alike: set it to false, or network.gru to 0",
             )
-        return replay
+        return self
+
+    @model_validator(mode="after")
+    def _holds_a_chunk(self) -> Self:
+        """The replay memory takes whole chunks."""
+        capacity, steps = self.replay.capacity, self.collection.chunk_steps
+        if capacity < steps:
+            raise forbidden(
+                "replay.capacity",
+                capacity,
+                f"chunks of up to {steps} steps (collection.chunk_steps) enter the replay memory as a whole: set it to {steps} or "
+                f"more, or collection.chunk_steps to {capacity} or less",
+            )
+        return self
 
 
 class InvalidConfig(SettingsError):
@@ -88,7 +110,7 @@ def run_config(plain: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(dict(plain))
     except ValidationError as error:
-        raise InvalidConfig(problems(error, RunConfig)) from None
+        raise InvalidConfig(problems(error, RunConfig, dict.fromkeys(DAEMON_SETTINGS, _OF_A_DAEMON))) from None
 
 
 def checked(plain: Mapping[str, Any]) -> Plain:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 REASONS = {
     "model_type": "it is a group of settings",
     "tuple_type": 'input should be a list, such as ["a", "b"] or [1, 2]',
 }
 """What pydantic says in other words, by its name for the error."""
+COMBINATION = "combination"
+"""The name of an error of a group whose settings do not go together."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,36 @@ class FieldProblem:
     sentence: str
 
 
+def forbidden(key: str, value: Any, reason: str) -> PydanticCustomError:
+    """What a group's validator raises to blame one setting below it, for what it is together with others."""
+    return PydanticCustomError(COMBINATION, "{reason}", {"key": key, "value": value, "reason": reason})
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """All that is wrong, a sentence each."""
     return "; ".join(problem.sentence for problem in problems(error, model))
 
 
-def problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
-    """All that is wrong, setting by setting; no value of a secret, or of a group that may hold one, is shown."""
+def problems(error: ValidationError, model: type[BaseModel], elsewhere: Mapping[str, str] | None = None) -> list[FieldProblem]:
+    """All that is wrong, setting by setting; no value of a secret, or of a group that may hold one, is shown.
+
+    ``elsewhere`` says of names that are known, but not as settings here, what they are instead.
+    """
     found: dict[str, FieldProblem] = {}
     for problem in error.errors(include_url=False):
-        parts = _key(problem["loc"], model)
+        parts, given = _key(problem["loc"], model), problem["input"]
+        if problem["type"] == COMBINATION:
+            parts, given = [*parts, *problem["ctx"]["key"].split(".")], problem["ctx"]["value"]
         path = ".".join(parts)
         if problem["type"] == "extra_forbidden":
-            hint = nearest(parts, model)
+            hint = (elsewhere or {}).get(parts[0]) or nearest(parts, model)
             found[path] = FieldProblem(path, f"this is not a setting{hint}", None, f"{path} is not a setting{hint}")
             continue
         reason = REASONS.get(problem["type"]) or _lower(problem["msg"].removeprefix("Value error, "))
         if path in found:  # one for each type that the setting may have
             reason = f"{found[path].message}, or {reason}"
-        shown = _shown(parts, problem["input"], model)
-        value = None if _may_hold_secret(parts, model) else problem["input"]
+        shown = _shown(parts, given, model)
+        value = None if _may_hold_secret(parts, model) else given
         found[path] = FieldProblem(path, reason, value, f"{path} = {shown} cannot be used: {reason}")
     return list(found.values())
 
@@ -97,7 +110,7 @@ def _shown(path: list[str], value: Any, model: type[BaseModel]) -> str:
     """A value that cannot be used, shortened; of a secret, or of a whole group that may hold one, only what it is."""
     if _may_hold_secret(path, model):
         return f"({type(value).__name__}, not shown)"
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -8,7 +8,7 @@ from tests.trainer.runs import a_log, a_loop, ingest_until
 from tmrld.control.catalogue import BY_NAME, ENTRIES, GROUPS, OTHER, info
 from tmrld.payloads import EpisodeSummary
 from tmrld.relay.episode_curves import NAMES, EpisodeCurves, Made
-from tmrld.rl.algorithm import ALGORITHMS
+from tmrld.rl.options import ALGORITHMS
 from tmrld.storage.episodes import Episode
 from tmrld.trainer.engine import Pace, measurements
 

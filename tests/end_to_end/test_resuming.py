@@ -84,6 +84,7 @@ def configuration(algorithm: str) -> dict[str, Any]:
             "algorithm": options,
             "network": {"hidden": [8]},
             "replay": {"capacity": 90},
+            "collection": {"chunk_steps": 5},
             "training": training,
         }
     ).model_dump(mode="json")

@@ -24,7 +24,7 @@ from tests.support.ledger_env import LedgerEnv
 from tmrld.configuration import run_config
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.wire import wire_pair
-from tmrld.errors import BadInput, DaemonGone
+from tmrld.errors import DaemonGone
 from tmrld.payloads import WeightsManifest
 from tmrld.protocol import demonstrations
 from tmrld.protocol.codec import decode, encode, open_chunk, seal_chunk
@@ -103,6 +103,7 @@ class Life:
         revision: int = 1,
         files: dict[str, str] | None = None,
         profile_updates: int = 0,
+        device: str = "cpu",
     ) -> None:
         theirs, ours = wire_pair()
         self._port = EnginePort(ours, beat_s=1e9)
@@ -112,6 +113,7 @@ class Life:
         self._revision = revision
         self._files = files
         self._profile_updates = profile_updates
+        self._device = device
         self._thread = threading.Thread(target=self._run)
         self.heard: list[Message] = []
 
@@ -133,7 +135,7 @@ class Life:
                 self._config,
                 self._revision,
                 Layout(self._folder),
-                "cpu",
+                self._device,
                 self._files,
                 self._profile_updates,
             )
@@ -180,12 +182,17 @@ def test_where_it_computes_is_told(tmp_path: Path, log: list[StoredRecord]) -> N
         assert (status.detail, status.values["device"]) == ("computes on the processor", "cpu")
 
 
-def test_a_device_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    theirs, ours = wire_pair()
-    with closing(EnginePort(ours)), closing(EnginePort(theirs)) as port:
-        engine = TrainerEngine(port, "demo", CONFIG, 1, Layout(tmp_path), "cuda:99")
-        with pytest.raises(BadInput, match=r"trainer\.device is 'cuda:99', and torch sees cpu"):
-            engine.run()
+def test_a_device_that_is_not_there_is_said_and_waited_for(tmp_path: Path) -> None:
+    with Life(tmp_path, device="cuda:99") as life:
+        problem = life.hear(Status, lambda status: status.state == "problem")
+        assert problem.detail.startswith(
+            "the training cannot begin: trainer.device is 'cuda:99', and on this machine torch sees "
+        )
+        standing = life.hear(Status, lambda status: status.state == "refused")
+        assert standing.detail == problem.detail
+        life.tell(Command(0, "stop"))
+        life.ended()
+    assert not [message for message in life.heard if isinstance(message, Resume)]
 
 
 def test_a_profile_is_taken_while_the_run_goes_on_and_told_where_it_lies(tmp_path: Path, log: list[StoredRecord]) -> None:
@@ -457,7 +464,7 @@ def test_a_training_that_cannot_begin_says_why_and_waits_for_somebody_to_mend_it
     config = {**changed(name="sac"), "replay": {**CONFIG["replay"], "capacity_bytes": 1}}
     with Life(tmp_path, config) as life:
         problem = life.hear(Status, lambda status: status.state == "problem")
-        assert "the training cannot begin: a replay memory of one transition of" in problem.detail
+        assert "the training cannot begin: a replay memory of 7 transitions, as many as a chunk may have" in problem.detail
         assert "and replay.capacity_bytes is 1: raise it" in problem.detail
         standing = life.hear(Status, lambda status: status.state == "refused")
         assert standing.detail == problem.detail

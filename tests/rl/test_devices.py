@@ -14,9 +14,9 @@ from tests.rl.experience import cut_all, lidar_spec, make_episode, picture_spec
 from tests.rl.learning import SMALL, assert_same_state, filled, train
 from tmrld.payloads import EnvSpec
 from tmrld.rl import devices, normaliser, sac, snapshots, temperature, tqc
-from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
+from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.optimizers import PlainDescent
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions, Precision
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions, Precision
 from tmrld.rl.replay import Batch, Replay
 from tmrld.rl.sac import SAC
 

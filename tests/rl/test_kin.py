@@ -14,8 +14,8 @@ from tests.rl.learning import SMALL, assert_same_state, bandit, filled, train, v
 from tmrld.control.catalogue import BY_NAME
 from tmrld.errors import BadInput
 from tmrld.payloads import EnvSpec
-from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.algorithm import make_algorithm
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions
 from tmrld.rl.sac import SAC
 
 CRITICS = {"sac": 2, "redq": 10, "droq": 2, "tqc": 5, "crossq": 2}

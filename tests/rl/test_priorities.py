@@ -14,8 +14,8 @@ from tests.rl.experience import cut_all, make_episode, point_spec
 from tests.rl.learning import SMALL, filled
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk
-from tmrld.rl.algorithm import ALGORITHMS, TellsErrors, make_algorithm
-from tmrld.rl.options import AlgorithmOptions, ReplayOptions
+from tmrld.rl.algorithm import TellsErrors, make_algorithm
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, ReplayOptions
 from tmrld.rl.priorities import PRIORITIES, UNIT, Priorities, Prioritised
 from tmrld.rl.replay import NOWHERE, Batch, Replay, joined
 from tmrld.rl.sac import SAC, critic_loss

@@ -14,11 +14,11 @@ from tests.rl.experience import cut_all, lidar_spec, make_episode, picture_spec,
 from tests.rl.learning import assert_same_state
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, Chunk, EnvSpec, WeightsManifest
-from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
+from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.inference import Actor, load_actor
 from tmrld.rl.layers import ACTIVATIONS, Linear
 from tmrld.rl.observations import VECTOR, flatten
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions
 from tmrld.rl.recurrence import PLACES, STATE, Recurrence
 from tmrld.rl.replay import Replay
 from tmrld.rl.sac import SAC

@@ -131,7 +131,7 @@ def test_as_many_transitions_are_kept_as_fit_into_so_many_bytes(
 ) -> None:
     priorities = Prioritised(0.6, 0.4, 0) if prioritised and not linked else None
     replay = Replay(PICTURES, 1, linked=linked, state=8 if linked else 0, prioritised=priorities)
-    fitting = replay._fitting(capacity, most_bytes)
+    fitting = replay._fitting(capacity, most_bytes, 1)
     assert 1 <= fitting <= capacity
     assert replay._bytes_for(fitting) <= most_bytes
     assert fitting == capacity or replay._bytes_for(fitting + 1) > most_bytes
@@ -154,6 +154,14 @@ def test_bytes_that_hold_no_transition_are_refused() -> None:
         BadInput, match=r"one transition of test/Full-v0 takes 2.,... bytes, and replay.capacity_bytes is 100: raise"
     ):
         Replay(PICTURES, 1000, most_bytes=100)
+
+
+def test_bytes_that_hold_no_chunk_are_refused_with_those_that_are_needed() -> None:
+    needed = Replay(lidar_spec(), 100).size_bytes
+    said = rf"100 transitions, as many as a chunk may have .* takes {needed:,} bytes, and .* is {needed - 1:,}: raise"
+    with pytest.raises(BadInput, match=said):
+        Replay(lidar_spec(), 1000, most_bytes=needed - 1, longest_chunk=100)
+    assert Replay(lidar_spec(), 1000, most_bytes=needed, longest_chunk=100).capacity == 100
 
 
 def with_column(chunk: Chunk, name: str, values: Array | None) -> Chunk:

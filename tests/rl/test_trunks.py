@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from tests.rl.experience import lidar_spec, point_spec
 from tests.rl.learning import assert_same_state, bandit, filled, train
-from tmrld.rl.algorithm import ALGORITHMS, make_algorithm
+from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.networks import Critics, Trunk
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions
 from tmrld.rl.sac import SAC
 from tmrld.rl.sphere import SphericalLinear, settle, spherical
 from tmrld.rl.trunks import trunk_layers, trunk_size

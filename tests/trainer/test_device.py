@@ -33,10 +33,10 @@ def test_a_device_that_is_there_is_chosen(asked: str, seen: Seen, device: str, w
 @pytest.mark.parametrize(
     ("asked", "seen", "there", "lacking"),
     [
-        ("cuda", Seen(), "torch sees cpu on this machine", "a build of torch for CUDA"),
-        ("cuda", APPLE, "torch sees cpu and mps on", "a build of torch for CUDA"),
-        ("cuda:2", CARDS, r"torch sees cpu and cuda:0 \(RTX 4090\) and cuda:1 \(RTX 3060\) on", "card's driver"),
-        ("mps", CARDS, r"cuda:1 \(RTX 3060\) on this", "macOS 14"),
+        ("cuda", Seen(), r"this machine torch sees no card, only the processor \(cpu\): set", "a build of torch for CUDA"),
+        ("cuda", APPLE, "torch sees cpu and mps: set", "a build of torch for CUDA"),
+        ("cuda:2", CARDS, r"torch sees cpu and cuda:0 \(RTX 4090\) and cuda:1 \(RTX 3060\): set", "card's driver"),
+        ("mps", CARDS, r"cuda:1 \(RTX 3060\): set", "macOS 14"),
     ],
 )
 def test_a_device_that_is_not_there_is_never_replaced_by_another(asked: str, seen: Seen, there: str, lacking: str) -> None:

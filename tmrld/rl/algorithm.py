@@ -13,16 +13,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from tmrld.errors import BadInput
 from tmrld.payloads import Array, EnvSpec
-from tmrld.rl.options import AlgorithmOptions, NetworkOptions
+from tmrld.rl.options import ALGORITHMS, AlgorithmOptions, NetworkOptions
 from tmrld.rl.replay import Batch
 
-ALGORITHMS = {
-    "sac": "tmrld.rl.sac:SAC",
-    "redq": "tmrld.rl.redq:REDQ",
-    "droq": "tmrld.rl.droq:DroQ",
-    "tqc": "tmrld.rl.tqc:TQC",
-    "crossq": "tmrld.rl.crossq:CrossQ",
-}
 OFFERED = ("options", "updates", "update", "stats", "policy_tensors", "state", "restore", "set_options")
 
 
@@ -102,7 +95,7 @@ def make_algorithm(
 ) -> Algorithm:
     """The algorithm that ``options.name`` names, with fresh networks drawn from ``seed``.
 
-    Raises BadInput for a name that cannot be resolved, with the nearest one.
+    Raises BadInput for a class of one's own that is not where its name says, with the nearest name there.
     """
     algorithm = _resolve(options.name)(options, network, spec, seed, device)
     if lacking := [name for name in OFFERED if not hasattr(algorithm, name)]:
@@ -112,12 +105,7 @@ def make_algorithm(
 
 def _resolve(name: str) -> Any:
     """The class behind a name of ours or a ``module:attribute``."""
-    path = ALGORITHMS.get(name, name)
-    module_name, colon, attribute = path.partition(":")
-    if not colon:
-        near = get_close_matches(name, ALGORITHMS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(ALGORITHMS)}, or give module:attribute"
-        raise BadInput(f"there is no algorithm '{name}': {hint}")
+    module_name, _, attribute = ALGORITHMS.get(name, name).partition(":")
     try:
         module = import_module(module_name)
     except ImportError as error:

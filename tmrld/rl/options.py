@@ -6,14 +6,24 @@ Sources named below: SAC is arXiv 1812.05905; TMRL is version 0.7.1, by the key 
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tmrld.applies import live, new_run, restart
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+ALGORITHMS = {
+    "sac": "tmrld.rl.sac:SAC",
+    "redq": "tmrld.rl.redq:REDQ",
+    "droq": "tmrld.rl.droq:DroQ",
+    "tqc": "tmrld.rl.tqc:TQC",
+    "crossq": "tmrld.rl.crossq:CrossQ",
+}
+"""Where the class of each algorithm of ours is, by its name."""
 
 
 def _optimizer(of: str, tmrl: str) -> Any:
@@ -245,6 +255,17 @@ class AlgorithmOptions(BaseModel):
         json_schema_extra=live("transitions"),
     )
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        """A name is one of ours, or says where a class of one's own is, which only the trainer can look up."""
+        module, _, attribute = name.partition(":")
+        if name in ALGORITHMS or (module and attribute):
+            return name
+        near = get_close_matches(name, ALGORITHMS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(ALGORITHMS)}, or give module:attribute"
+        raise ValueError(f"there is no algorithm '{name}': {hint}")
+
 
 class NetworkOptions(BaseModel):
     """The shape of policy and critics."""
@@ -269,8 +290,9 @@ class NetworkOptions(BaseModel):
         default="mlp",
         description="How the hidden layers are joined: `mlp`, one after the other; `simba`, where the first one makes a stream as "
         "wide as it is, and each further one is a block of that width inside, whose output is added to the stream "
-        "(arXiv 2410.09754; its policy is hidden = [128, 512]); or `simba2`, where stream and weights are of norm 1, and the stream "
-        "goes some of the way to what a block gives (arXiv 2502.15280; of the same widths, without weight decay).",
+        "(arXiv 2410.09754; its policy is hidden = [128, 512]; a single width makes no block); or `simba2`, where stream and weights "
+        "are of norm 1, and the stream goes some of the way to what a block gives (arXiv 2502.15280; of the same widths, without "
+        "weight decay).",
         json_schema_extra=new_run(),
     )
     activation: Literal["relu", "tanh", "silu"] = Field(
@@ -392,7 +414,7 @@ class ReplayOptions(BaseModel):
         ge=1,
         le=1000,
         description="With network.gru, how many steps on end are learned from in a window of an episode; an update draws as many "
-        "windows as make up a batch.  R2D2 (Kapturowski et al. 2019), 80; arXiv 2110.05038, 64.",
+        "windows as make up a batch, one at least.  R2D2 (Kapturowski et al. 2019), 80; arXiv 2110.05038, 64.",
         json_schema_extra=restart("steps"),
     )
     burn_in: int = Field(

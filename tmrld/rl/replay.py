@@ -149,11 +149,12 @@ class _Kept(NamedTuple):
 class Replay:
     """Holds at most ``capacity`` transitions of one environment, and at most ``rows`` rows, their chunks' lead rows included.
 
-    ``rows`` is for who knows what will come, so that none of it has to leave.  With ``most_bytes``, the capacity is no more than
-    fits into them.  With ``linked``, `sample_windows` can be used, and with ``state`` values per step that a policy remembers, they
-    are kept.  With ``prioritised``, `sample` draws transitions by their priorities.  ``make_images`` makes a column for images, of
-    that shape and dtype; what such a column gives is what batches have.  Raises BadInput for a spec it cannot hold, for windows of a
-    prioritised memory, and when the columns would need more memory than the machine has free.
+    ``rows`` is for who knows what will come, so that none of it has to leave.  With ``most_bytes``, the capacity is no more
+    than fits into them, which must be ``longest_chunk`` transitions at least.  With ``linked``, `sample_windows` can be used,
+    and with ``state`` values per step that a policy remembers, they are kept.  With ``prioritised``, `sample` draws transitions
+    by their priorities.  ``make_images`` makes a column for images, of that shape and dtype; what such a column gives is what
+    batches have.  Raises BadInput for a spec it cannot hold, for windows of a prioritised memory, and when the columns would
+    need more memory than the machine has free.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class Replay:
         state: int = 0,
         prioritised: Prioritised | None = None,
         most_bytes: int = 0,
+        longest_chunk: int = 1,
         make_images: Callable[[tuple[int, ...], str], ImageColumn] = np.empty,
     ) -> None:
         if linked and prioritised is not None:
@@ -193,7 +195,7 @@ class Replay:
         self._state_size = state
         self.prioritised = prioritised
         self._rows_asked = rows
-        self.capacity = capacity = self._fitting(capacity, most_bytes) if most_bytes else capacity
+        self.capacity = capacity = self._fitting(capacity, most_bytes, min(longest_chunk, capacity)) if most_bytes else capacity
         self._row_capacity = self._rows_for(capacity)
         self._row_type = self._type_of(self._row_capacity)
         self._check_memory()
@@ -492,11 +494,15 @@ class Replay:
         """The largest capacity up to this one that takes no more than so many bytes; 0 if there is none."""
         return bisect_right(range(1, capacity + 1), most_bytes, key=self._bytes_for)
 
-    def _fitting(self, capacity: int, most_bytes: int) -> int:
-        if fitting := self._most_within(capacity, most_bytes):
+    def _fitting(self, capacity: int, most_bytes: int, least: int) -> int:
+        fitting = self._most_within(capacity, most_bytes)
+        if fitting >= least:
             return fitting
+        count = (
+            "one transition" if least == 1 else f"{least:,} transitions, as many as a chunk may have (collection.chunk_steps),"
+        )
         raise BadInput(
-            f"a replay memory of one transition of {self.spec.id} takes {self._bytes_for(1):,} bytes, and replay.capacity_bytes is "
+            f"a replay memory of {count} of {self.spec.id} takes {self._bytes_for(least):,} bytes, and replay.capacity_bytes is "
             f"{most_bytes:,}: raise it, or set it to 0 to have replay.capacity alone count"
         )
 

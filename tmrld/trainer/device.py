@@ -17,7 +17,8 @@ class Seen(NamedTuple):
 
     def __str__(self) -> str:
         found = [f"{_cuda(number)} ({card})" for number, card in enumerate(self.cards)]
-        return " and ".join(["cpu", *found, *(["mps"] if self.mps else [])])
+        found += ["mps"] if self.mps else []
+        return " and ".join(["cpu", *found]) if found else "no card, only the processor (cpu)"
 
 
 def look() -> Seen:
@@ -42,8 +43,8 @@ def choose(asked: str, seen: Seen) -> str:
             kind
         ]
         raise BadInput(
-            f"trainer.device is {asked!r}, and torch sees {seen} on this machine: set it to one of these or to 'auto', or give it "
-            f"{another} (`tmrld doctor` looks at that)"
+            f"trainer.device is {asked!r}, and on this machine torch sees {seen}: set it to what there is, or to 'auto', or give "
+            f"it {another} (`tmrld doctor` looks at that)"
         )
     return asked
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tmrld import __version__
 from tmrld.engines.pipe import EnginePort
@@ -80,6 +80,9 @@ RESUMING_SAID_S = 1.0
 """How often it is said how much has been done again."""
 GRANT_STEP_SHARE = 0.1
 """A new grant is sent when it has grown by this share of the slack."""
+
+
+T = TypeVar("T")
 
 
 class Stop(Exception):
@@ -148,9 +151,9 @@ class TrainerEngine:
         if not begins_with_weights:  # or nothing is collected before workers have them, rather than with random actions
             self._grant(granted_transitions(self._algorithm_options, self._training, counters.updates))
         try:
-            self._choose_device()  # importing torch takes seconds, in which workers collect what was just granted
+            self._once_possible(self._choose_device)  # importing torch takes seconds, in which workers collect what was granted
             self._wait_until(lambda: self._spec is not None, "waits for a worker to describe the environment")
-            loop = self._set_up(begins_with_weights)
+            loop = self._once_possible(lambda: self._set_up(begins_with_weights))
             self._resume(loop, checkpoint)
             if begins_with_weights and not loop.counters.updates:
                 self._evaluated_at = -self._training.evaluation_interval_updates  # due: how good is it to begin with?
@@ -164,26 +167,29 @@ class TrainerEngine:
             self._journal.close()
             self._cache.close()
 
-    def _set_up(self, begins_with_weights: bool) -> TrainingLoop:
-        """Make what trains.  While something forbids that, say so, and try again now and then: memory may become free.
+    def _once_possible(self, begin: Callable[[], T]) -> T:
+        """What ``begin`` makes.  While something forbids that, say so, and try again now and then: memory may become free.
 
         What else may be wrong, people mend: for a configuration that needs it, the daemon starts another engine.
         """
-        assert self._spec is not None
         told = False
         while True:
             try:
-                loop = self._make_loop(self._spec)
-                if begins_with_weights:
-                    self._start_from_weights(loop)
+                return begin()
             except BadInput as error:
                 detail = f"the training cannot begin: {error}"
-            else:
-                return loop
             if not told:
                 self._port.send(Status(self._run, "problem", detail))
                 told = True
             self._wait_s(SET_UP_AGAIN_S, detail, "refused")
+
+    def _set_up(self, begins_with_weights: bool) -> TrainingLoop:
+        """Make what trains."""
+        assert self._spec is not None
+        loop = self._make_loop(self._spec)
+        if begins_with_weights:
+            self._start_from_weights(loop)
+        return loop
 
     def _choose_device(self) -> None:
         """Find out where to compute, and say it.  Raises BadInput where the device that is asked for is not there."""
@@ -206,6 +212,7 @@ class TrainerEngine:
             state=gru if self._sends_state else 0,
             prioritised=Prioritised.of(options),
             most_bytes=options.capacity_bytes,
+            longest_chunk=self._newest.config.get("collection", {}).get("chunk_steps", 1),
             **self._image_places(demonstrations),
         )
         log.info(
