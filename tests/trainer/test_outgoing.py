@@ -63,6 +63,13 @@ def test_what_goes_wrong_is_told_whatever_came_after() -> None:
     assert states.index("problem") < states.index("recovered")
 
 
+def test_that_a_run_is_finished_is_told_after_its_last_weights() -> None:
+    outgoing = Outgoing()
+    for message in (Status("demo", "training"), weights(1), Status("demo", "finished")):
+        outgoing.put(message)
+    assert all_of(outgoing) == [weights(1), Status("demo", "finished")]
+
+
 def test_neither_weights_nor_metrics_starve() -> None:
     outgoing = Outgoing()
     for message in (metrics(1), metrics(2), weights(1), Grant("demo", 10)):

@@ -33,6 +33,8 @@ class Outgoing:
         if isinstance(message, Metrics | LogLines | Result) or (isinstance(message, Status) and message.state in EVENTS):
             self._series.append(message)
         else:
+            if isinstance(message, Status) and message.state == "finished":
+                self._newest.pop(Status, None)  # it comes after the weights that the run has finished with
             self._newest[type(message)] = _joined(self._newest.get(type(message)), message)
         self._all_sent.clear()
         self._ready.set()
