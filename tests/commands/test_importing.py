@@ -79,7 +79,7 @@ class FakeRelay:
             self.files[path[0], path[1]] = body, {name: value for name, value in query.items() if value is not None}
         elif method == "POST":
             self.run = body
-            return {"name": body["name"], "state": "running", "queued_position": None}
+            return {"name": body["name"], "state": "running", "queued_position": None, "trainer": "local-trainer"}
         elif len(path) == 2:
             if (path[0], path[1]) not in self.sums:
                 raise NotFound("there is none")
