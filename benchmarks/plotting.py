@@ -62,7 +62,7 @@ def curves(
     for name, value in levels.items():
         axis.axhline(value, color="0.5", linewidth=1.0, linestyle="--")
         axis.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), va="bottom", fontsize=8, color="0.4")
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(frameon=False, loc="upper left")
     axis.set_xlabel(across)
     axis.set_ylabel(upwards)
     _plain(axis)
