@@ -6,6 +6,7 @@ they serve.  `make` and `pip install` are not run again, but their targets and e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -104,11 +105,12 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._shell.kill()  # first, or a block that is not done yet would go on to start what nobody ends
+        self._shell.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._shell.stdin.close()  # type: ignore[union-attr]
         for pid in map(int, self._pids.read_text().split()):
             _end(pid)
-        self._shell.stdin.close()  # type: ignore[union-attr]
-        self._shell.kill()
-        self._shell.wait()
 
     @property
     def output(self) -> str:
