@@ -140,7 +140,7 @@ SIM_RUN: dict[str, Any] = {
     "training": {
         "slack_transitions": 200,
         "weights_interval_updates": 25,
-        "checkpoint_interval_updates": 300,
+        "checkpoint_interval_updates": 600,
         "max_updates": 550,
         "evaluation_episodes": 0,
     },
@@ -148,7 +148,8 @@ SIM_RUN: dict[str, Any] = {
 }
 """The embedded simulator and Soft Actor-Critic, small.
 
-The replay memory has to let go of chunks before the only checkpoint: with a second one, the journal would forget its beginning.
+The replay memory has to let go of chunks before the only checkpoint, an early one: with a second one, the journal would forget its
+beginning.
 """
 
 

@@ -81,10 +81,14 @@ def fitted(environment: EnvironmentOptions, policy: str) -> EnvironmentOptions:
     """
     if not Path(policy).is_file():
         return environment
+    from tmrld.errors import WeightsError
     from tmrld.storage.files import read_file
     from tmrld.worker.evaluating import fitting, of_weights
 
-    fit = fitting(environment, of_weights(Path(policy).name, read_file(Path(policy))))
+    try:
+        fit = fitting(environment, of_weights(Path(policy).name, read_file(Path(policy))))
+    except WeightsError as error:
+        raise WeightsError(f"{policy} cannot be used: {error}") from error
     before, after = environment.model_dump(), fit.model_dump()
     if changes := [f"{name} {value}" for name, value in after.items() if value != before[name]]:
         print(f"the environment is as {policy} was made to see it: {', '.join(changes)}", file=sys.stderr)
