@@ -16,8 +16,10 @@ pytest_plugins = ("tests.support.display", "tests.support.openplanet", "tests.su
 
 
 @pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """A trainer flushes denormals, which hypothesis cannot do without: no test leaves that behind."""
+def _torch() -> Iterator[None]:
+    """Each test has one thread of torch, as a trainer has, and leaves no flushed denormals behind, which hypothesis cannot bear."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,6 @@ from tmrld.rl.sac import SAC
 CRITICS = {"sac": 2, "redq": 10, "droq": 2, "tqc": 5, "crossq": 2}
 """How many each paper has."""
 ALL = pytest.mark.parametrize("name", ALGORITHMS)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(name: str, network: NetworkOptions = SMALL, spec: EnvSpec | None = None, seed: int = 0, **options: Any) -> SAC:

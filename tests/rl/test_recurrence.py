@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,6 @@ from tmrld.rl.sac import SAC
 from tmrld.rl.weights import pack
 
 GRU = NetworkOptions(hidden=(16,), gru=12)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def linked(spec: EnvSpec, steps: int = 60, seed: int = 0) -> Replay:

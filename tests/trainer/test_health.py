@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.rl.experience import cut_all, make_episode, point_spec
 from tests.trainer.healthy import streams
@@ -35,14 +34,6 @@ from tmrld.trainer.symptoms import (
 SPEC = point_spec(action_size=3)
 OPTIONS = AlgorithmOptions()
 REPORT_UPDATES = 20
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # Healthy runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from tests.trainer.runs import a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import StorageError
 from tmrld.trainer.loop import TrainingLoop
 from tmrld.trainer.profiling import WARM_UP, Profiling
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def running() -> TrainingLoop:

@@ -342,19 +342,18 @@ class SAC:
     def _observations(self, batch: BatchOnDevice) -> tuple[Observation, Observation]:
         """Both observations, their vectors normalised, their images readable."""
         observation = readable(self._spec, batch.observation)
-        if batch.places is not None and batch.next_places is not None:  # of windows: they share what is seen
-            self.normaliser.see(observation[VECTOR].flatten(0, 1).index_select(0, batch.places))
-            if batch.state is not None:
-                observation[STATE] = batch.state
-            both = observation | {PLACES: batch.places}, observation | {PLACES: batch.next_places}
-        else:
-            both = observation, readable(self._spec, batch.next_observation)
-            self.normaliser.see(observation[VECTOR])
+        vector = observation[VECTOR]
+        self.normaliser.see(vector if batch.places is None else vector.flatten(0, 1).index_select(0, batch.places))
         if self._hold is not None:
             self._follow_normaliser(self._hold)
-        for tensors in both:
-            tensors[VECTOR] = self.normaliser(tensors[VECTOR])
-        return both
+        observation[VECTOR] = self.normaliser(vector)
+        if batch.places is None or batch.next_places is None:
+            next_observation = readable(self._spec, batch.next_observation)
+            next_observation[VECTOR] = self.normaliser(next_observation[VECTOR])
+            return observation, next_observation
+        if batch.state is not None:
+            observation[STATE] = batch.state
+        return observation | {PLACES: batch.places}, observation | {PLACES: batch.next_places}  # windows show both
 
     def _follow_normaliser(self, hold: Hold) -> None:
         """The policy and its average go on as they are, until the time of the hold is over."""
