@@ -171,7 +171,7 @@ def test_while_the_trainer_does_again_what_was_lost_that_is_shown_rather_than_th
         {"role": "trainer", "state": "resuming", "detail": detail, "values": {"update": 212, "transitions": 900}},
     )
     line = progress_after(resuming).line()
-    assert f"transitions 900 | updates the trainer {detail} |" in line
+    assert f"transitions 900 | updates none new yet: the trainer {detail} |" in line
     training = Event("node", "demo", {"role": "trainer", "state": "training", "detail": "", "values": {}})
     assert "| updates 212 |" in progress_after(resuming, training).line()
     assert "| updates 500 (20/s) |" in progress_after(resuming, training, metrics(500, updates_per_s=20.0)).line()

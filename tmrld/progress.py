@@ -107,7 +107,7 @@ class Progress:
         drive = "" if self.last_return is None else f", the last one {_share(self.last_progress)}reward {self.last_return:.1f}"
         updates = f"{self.updates:,} ({self.updates_per_s:.0f}/s)"
         if self.resuming:
-            updates = f"the trainer {self.resuming}"
+            updates = f"none new yet: the trainer {self.resuming}"
         elif not self.updates:
             updates = "none before there are enough transitions"
         elif not self.updates_per_s:  # nothing was reported since it was resumed
