@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgpack
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from tests.peers.servers import Proxy, Recorder, Relay, a_status
 from tests.protocol.examples import a_chunk
@@ -19,7 +20,7 @@ from tmrld.errors import Conflict, LinkLost, NotFound, ProtocolError, Refused, S
 from tmrld.peers.dialer import Dialer, backoff
 from tmrld.peers.link import Link
 from tmrld.protocol.codec import encode, seal_chunk
-from tmrld.protocol.messages import Ack, CheckpointMessage, Hello, Status, WeightsMessage
+from tmrld.protocol.messages import SPOKEN, Ack, CheckpointMessage, Hello, Status, WeightsMessage
 from tmrld.security.attempts import Attempts
 from tmrld.security.tls import client_context, ensure_identity, server_context
 from tmrld.security.tokens import TokenStore
@@ -56,6 +57,37 @@ def test_a_peer_with_a_token_gets_a_link(relay: Relay) -> None:
             await link.close()
         (there,) = relay.links
         assert (there.peer.role, there.peer.name, there.peer.remote) == ("worker", "gamer", "127.0.0.1")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("relays", "peers", "spoken"),
+    [
+        (["tmrld.v2", "tmrld.v1"], ["tmrld.v1"], "tmrld.v1"),  # the relay was upgraded first
+        (["tmrld.v1"], ["tmrld.v2", "tmrld.v1"], "tmrld.v1"),  # the worker was
+        (["tmrld.v2", "tmrld.v1"], ["tmrld.v2", "tmrld.v1"], "tmrld.v2"),
+    ],
+)
+def test_relay_and_peer_speak_the_highest_version_that_both_know(
+    relay: Relay, relays: list[str], peers: list[str], spoken: str
+) -> None:
+    async def scene() -> None:
+        async with relay.listener(echo, spoken=relays) as listener:
+            dialer = relay.dialer(listener.port, spoken=peers)
+            async with connect(
+                f"wss://127.0.0.1:{listener.port}",
+                ssl=client_context(pin=relay.identity.pin),
+                subprotocols=[Subprotocol(each) for each in peers],
+                additional_headers={"Authorization": "Bearer worker-token"},
+            ) as connection:
+                assert connection.subprotocol == spoken
+            link = await dialer.connect()
+            await link.send(a_status("hello"))
+            received = await link.receive()
+            assert received is not None
+            assert received.message == Ack("hello", [])
+            await link.close()
 
     asyncio.run(scene())
 
@@ -108,13 +140,13 @@ def test_tokens_come_from_the_store(relay: Relay, tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def refusal(relay: Relay, *peer: str, **options: Any) -> str:
+def refusal(relay: Relay, *peer: str, speaks: Sequence[str] = SPOKEN, **options: Any) -> str:
     """What a peer is told that is not let in."""
 
     async def scene() -> str:
         async with relay.listener(**options) as listener:
             with pytest.raises(Refused) as raised:
-                await relay.dialer(listener.port, *peer).connect()
+                await relay.dialer(listener.port, *peer, spoken=speaks).connect()
             assert relay.links == []
             return str(raised.value)
 
@@ -152,14 +184,14 @@ def test_a_relay_may_have_reasons_of_its_own(relay: Relay) -> None:
     assert "HTTP 403): no peers from 127.0.0.1 today" in refusal(relay, authenticate=authenticate)
 
 
-def test_a_newer_peer_is_told_to_upgrade_the_relay(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmrld.peers.websocket.PROTOCOL", "tmrld.v2")
-    assert "this relay speaks tmrld.v1, worker gamer offers tmrld.v2: upgrade the relay" in refusal(relay)
+def test_a_newer_peer_is_told_to_upgrade_the_relay(relay: Relay) -> None:
+    told = refusal(relay, speaks=["tmrld.v2"])
+    assert "this relay speaks tmrld.v1, worker gamer offers tmrld.v2: upgrade the relay" in told
 
 
-def test_an_older_peer_is_told_to_upgrade_itself(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmrld.protocol.conversation.PROTOCOL", "tmrld.v2")
-    assert "this relay speaks tmrld.v2, worker gamer offers tmrld.v1: upgrade the worker" in refusal(relay)
+def test_an_older_peer_is_told_to_upgrade_itself(relay: Relay) -> None:
+    told = refusal(relay, spoken=["tmrld.v2"])
+    assert "this relay speaks tmrld.v2, worker gamer offers tmrld.v1: upgrade the worker" in told
 
 
 def test_a_token_store_that_fails_turns_nobody_away_for_good(relay: Relay) -> None:

@@ -102,10 +102,6 @@ def test_only_workers_and_trainers_are_peers() -> None:
         Conversation("relay", "viewer", "x")
 
 
-def test_the_common_version_is_spoken() -> None:
-    assert choose_subprotocol(["tmrld.v2", "tmrld.v1"], "worker", "gamer") == "tmrld.v1"
-
-
 @pytest.mark.parametrize(
     ("offered", "sentence"),
     [
@@ -120,10 +116,23 @@ def test_a_stranger_learns_which_side_to_upgrade(offered: list[str], sentence: s
         choose_subprotocol(offered, "worker", "gamer")
 
 
-def test_an_older_peer_is_told_to_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmrld.protocol.conversation.PROTOCOL", "tmrld.v4")
-    with pytest.raises(Refused, match=r"this relay speaks tmrld.v4, worker gamer offers tmrld.v3: upgrade the worker"):
-        choose_subprotocol(["tmrld.v3"], "worker", "gamer")
+def test_an_older_peer_is_told_to_upgrade() -> None:
+    with pytest.raises(
+        Refused, match=r"this relay speaks tmrld.v5 and tmrld.v4, worker gamer offers tmrld.v3: upgrade the worker"
+    ):
+        choose_subprotocol(["tmrld.v3"], "worker", "gamer", ["tmrld.v5", "tmrld.v4"])
+
+
+@pytest.mark.parametrize(
+    ("offered", "spoken", "common"),
+    [
+        (["tmrld.v1"], ["tmrld.v2", "tmrld.v1"], "tmrld.v1"),  # a newer relay, an older peer
+        (["tmrld.v2", "tmrld.v1"], ["tmrld.v1"], "tmrld.v1"),
+        (["tmrld.v2", "tmrld.v10", "tmrld.v9"], ["tmrld.v9", "tmrld.v10"], "tmrld.v10"),  # as numbers, in any order
+    ],
+)
+def test_the_highest_version_that_both_know_is_spoken(offered: list[str], spoken: list[str], common: str) -> None:
+    assert choose_subprotocol(offered, "worker", "gamer", spoken) == common
 
 
 def test_a_server_that_chose_nothing_is_no_relay() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Literal
 
 from websockets.asyncio.client import connect
@@ -32,7 +32,7 @@ from tmrld.peers.channel import GOING_AWAY, WebSocketChannel
 from tmrld.peers.link import Link, link_trouble
 from tmrld.peers.websocket import NAME_HEADER, OPEN_TIMEOUT_S, ROLE_HEADER, options
 from tmrld.protocol.conversation import check_subprotocol
-from tmrld.protocol.messages import PROTOCOL, Hello
+from tmrld.protocol.messages import PROTOCOL, SPOKEN, Hello
 from tmrld.security.tls import WrongKey
 from tmrld.security.tokens import check_name
 
@@ -75,6 +75,7 @@ class Dialer:
         refused_delay_s: float = 30.0,
         delays: Callable[[], Iterator[float]] = backoff,
         report: Callable[[str], None] = log.warning,
+        spoken: Sequence[str] = SPOKEN,
     ) -> None:
         """Raises `SettingsError` or `BadInput` for an address, proxy, token or name that cannot be."""
         self.address = _check_url(url)
@@ -91,6 +92,7 @@ class Dialer:
         self._refused_delay_s = refused_delay_s
         self._delays = delays
         self._report = report
+        self._spoken = spoken
         self._lived_s = 0.0
 
     async def connect(self) -> Link:
@@ -105,7 +107,7 @@ class Dialer:
                     ROLE_HEADER: self._hello.role,
                     NAME_HEADER: self._hello.name,
                 },
-                **options(),
+                **options(spoken=self._spoken),
             )
         except ImportError as error:
             raise SettingsError(f"the proxy {self._proxy} cannot be used: {error}") from error
@@ -113,7 +115,7 @@ class Dialer:
             raise explain(error, self.address) from error
         channel = await WebSocketChannel.over(connection, self.address)
         try:
-            check_subprotocol(connection.subprotocol, self.address)
+            check_subprotocol(connection.subprotocol, self.address, self._spoken)
         except Refused:
             await channel.close()
             raise

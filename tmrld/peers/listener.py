@@ -12,7 +12,7 @@ import http
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +28,7 @@ from tmrld.peers.joining import CREDENTIAL_HEADER, PATH, tell_joined
 from tmrld.peers.link import Link, link_trouble
 from tmrld.peers.websocket import NAME_HEADER, ROLE_HEADER, options
 from tmrld.protocol.conversation import ROLES, choose_subprotocol
-from tmrld.protocol.messages import MAX_MESSAGE_BYTES, Welcome
+from tmrld.protocol.messages import MAX_MESSAGE_BYTES, SPOKEN, Welcome
 from tmrld.security.attempts import Attempts, source_of
 from tmrld.security.tokens import Grant
 
@@ -90,6 +90,7 @@ class Listener:
         outlook: Outlook = _no_outlook,
         attempts: Attempts | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        spoken: Sequence[str] = SPOKEN,
     ) -> None:
         self._host = host
         self._asked_port = port
@@ -101,6 +102,7 @@ class Listener:
         self._outlook = outlook
         self._attempts = attempts or Attempts()
         self._max_message_bytes = max_message_bytes
+        self._spoken = spoken
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,7 +119,7 @@ class Listener:
                 process_request=self._judge,
                 create_connection=_Connection,
                 server_header=None,
-                **options(self._max_message_bytes),
+                **options(self._max_message_bytes, self._spoken),
             )
         except OSError as error:
             where = f"{self._host or 'all addresses'}, port {self._asked_port}"
@@ -213,8 +215,14 @@ class Listener:
                     f"the token was made for {grant.scope} {grant.name}, but the {what} is {said[0][:80]!r}: "
                     f"use the token of that {what}, or set the {what} to {expected!r}",
                 )
-        _check_version(request, grant.scope, grant.name)
+        self._check_version(request, grant.scope, grant.name)
         return grant
+
+    def _check_version(self, request: Request, role: str, name: str) -> None:
+        try:
+            choose_subprotocol(_offered(request), role, name, self._spoken)
+        except Refused as error:
+            raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, str(error)) from error
 
     def _admit_joiner(self, request: Request, address: str, now: float) -> Grant:
         """The same for a machine that brings an invite: it is one of ours when this returns."""
@@ -222,7 +230,7 @@ class Listener:
             _bearer_token(request),
             (_single(request, name) for name in (NAME_HEADER, CREDENTIAL_HEADER)),
         )
-        _check_version(request, "machine", wish)
+        self._check_version(request, "machine", wish)
         if not _HASH.fullmatch(credential):
             raise _TurnedAway(
                 http.HTTPStatus.BAD_REQUEST, f"the header {CREDENTIAL_HEADER} holds no SHA-256: upgrade this machine"
@@ -314,13 +322,6 @@ def _single(request: Request, header: str) -> str:
     if len(said) != 1:
         raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, f"the header {header} is needed, once")
     return said[0]
-
-
-def _check_version(request: Request, role: str, name: str) -> None:
-    try:
-        choose_subprotocol(_offered(request), role, name)
-    except Refused as error:
-        raise _TurnedAway(http.HTTPStatus.BAD_REQUEST, str(error)) from error
 
 
 def _offered(request: Request) -> list[str]:

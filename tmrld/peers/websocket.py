@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from tmrld.protocol.messages import MAX_MESSAGE_BYTES, PROTOCOL
+from tmrld.protocol.messages import MAX_MESSAGE_BYTES, SPOKEN
 
 ROLE_HEADER = "Tmrld-Role"
 NAME_HEADER = "Tmrld-Name"
@@ -15,14 +16,14 @@ OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 
 
-def options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:
+def options(max_message_bytes: int = MAX_MESSAGE_BYTES, spoken: Sequence[str] = SPOKEN) -> dict[str, Any]:
     """The arguments that `websockets.connect` and `websockets.serve` share.
 
     Compression is off: payloads that gain from it come compressed already.  When 16 frames wait that nobody reads (2 MiB of
-    pieces), the sender is held up.
+    pieces), the sender is held up.  Of the versions ``spoken``, the newest first, the server takes the first that is offered.
     """
     return {
-        "subprotocols": [PROTOCOL],
+        "subprotocols": list(spoken),
         "compression": None,
         "open_timeout": OPEN_TIMEOUT_S,
         "close_timeout": CLOSE_TIMEOUT_S,

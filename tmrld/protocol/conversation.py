@@ -26,7 +26,7 @@ from typing import Literal
 
 from tmrld.errors import ProtocolError, Refused
 from tmrld.protocol.codec import KINDS, decode, encode
-from tmrld.protocol.messages import PROTOCOL, TABLE, Hello, Message, Welcome
+from tmrld.protocol.messages import SPOKEN, TABLE, Hello, Message, Welcome
 
 Side = Literal["relay", "peer"]
 
@@ -129,26 +129,26 @@ class Conversation:
             self.welcome = message
 
 
-def choose_subprotocol(offered: Sequence[str], role: str, name: str) -> str:
-    """The version to speak with the peer that offers these; raises `Refused` with the sentence that says which side to upgrade.
+def choose_subprotocol(offered: Sequence[str], role: str, name: str, spoken: Sequence[str] = SPOKEN) -> str:
+    """The highest version that the peer offers and the relay speaks; raises `Refused`, which says which side to upgrade.
 
     The relay calls this with what a peer offers in its opening request, before the connection is made.
     """
-    if PROTOCOL in offered:
-        return PROTOCOL
+    if common := set(offered) & set(spoken):
+        return max(common, key=_version)
     versions = [version for version in map(_version, offered) if version]
-    ours = f"this relay speaks {PROTOCOL}, {role} {name}"
+    ours = f"this relay speaks {_listed(spoken)}, {role} {name}"
     if not versions:
         raise Refused(f"{ours} offers {_listed(offered)}, which is no version of this protocol: upgrade the {role}")
-    older = "relay" if min(versions) > _version(PROTOCOL) else role
+    older = "relay" if max(versions) > max(map(_version, spoken)) else role
     raise Refused(f"{ours} offers {_listed(offered)}: upgrade the {older}")
 
 
-def check_subprotocol(chosen: str | None, relay: str) -> None:
-    """The peer's side: raises `Refused` unless ``relay`` (an address) answered with the version that was offered."""
-    if chosen != PROTOCOL:
+def check_subprotocol(chosen: str | None, relay: str, spoken: Sequence[str] = SPOKEN) -> None:
+    """The peer's side: raises `Refused` unless ``relay`` (an address) answered with a version that was offered."""
+    if chosen not in spoken:
         raise Refused(
-            f"{relay} answers with {chosen or 'no protocol'}, expected {PROTOCOL}: "
+            f"{relay} answers with {chosen or 'no protocol'}, expected {_listed(spoken)}: "
             "it is not a tmrld relay, or something between changes what is said"
         )
 

@@ -32,6 +32,8 @@ Plain = dict[str, Any]
 
 PROTOCOL = "tmrld.v1"
 """The WebSocket subprotocol.  A change that old peers cannot read gets a new number."""
+SPOKEN = (PROTOCOL,)
+"""Every version that this program can speak, the newest first: peers offer all, the relay takes the highest that it knows."""
 
 
 @dataclass(frozen=True)
