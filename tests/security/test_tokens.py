@@ -128,7 +128,7 @@ def test_only_the_owner_can_read_the_store(store: TokenStore, tmp_path: Path) ->
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tokens.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match=r"tokens\.sqlite cannot be used: .*not a database"):
+    with pytest.raises(StorageError, match=r"tokens\.sqlite is damaged: .*not a database\. Restore it from a backup"):
         TokenStore(path)
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be used"):

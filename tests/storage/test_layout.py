@@ -99,7 +99,7 @@ def test_a_missing_holder_does_not_hide_that_the_folder_is_in_use(tmp_path: Path
         folder.layout.holder.write_text("garbage")
         with pytest.raises(FolderInUse, match="in use by another tmrld\\. Stop"):
             open_data_folder(tmp_path)
-    assert read_manifest(Layout(tmp_path).version, "tmrld data folder", 1) == {}
+    assert read_manifest(Layout(tmp_path).version, "tmrld data folder", LAYOUT_VERSION) == {}
 
 
 MOUNTS = """\

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -212,12 +212,48 @@ def test_runs_from_before_keep_the_convolutions_that_were_the_default_then(tmp_p
 
 
 def test_a_newer_schema_is_refused_politely(tmp_path: Path) -> None:
-    RunStore(Layout(tmp_path)).close()
-    connection = sqlite3.connect(Layout(tmp_path).relay_db)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(StorageError, match=r"newer tmrld.*schema 99.*Upgrade tmrld"):
+    Database(Layout(tmp_path).relay_db, (*MIGRATIONS, "CREATE TABLE of_the_future (fact)")).close()
+    with pytest.raises(StorageError, match=rf"newer tmrld.*schema {len(MIGRATIONS) + 1}.*Upgrade tmrld"):
         RunStore(Layout(tmp_path))
+
+
+def test_files_of_runs_without_their_database_are_not_forgotten(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with closing(RunStore(layout)) as store:
+        store.create("oval", {}, "me", 0.0)
+        store.weights.add("oval", 1, 1, 0, b"policy", 0.0)
+    layout.relay_db.with_name("relay.db.seal").unlink()
+    layout.relay_db.write_bytes(b"")
+    with pytest.raises(Damaged, match=r"relay\.db is missing or empty, and .* holds files of the runs oval"):
+        RunStore(layout)
+    layout.relay_db.unlink()
+    with pytest.raises(Damaged, match="begin anew"):
+        RunStore(layout)
+
+
+def test_a_bit_that_flips_in_a_database_that_was_closed_in_order_is_noticed(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with closing(RunStore(layout)) as store:
+        store.create("oval", {"gamma": 0.99}, "me", 0.0)
+    whole = layout.relay_db.read_bytes()
+    at = whole.index(b"0.99") + 3
+    layout.relay_db.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for _ in range(2):
+        with pytest.raises(Damaged, match=r"not as it was when tmrld closed it.*remove .*relay\.db\.seal"):
+            RunStore(layout)
+    layout.relay_db.with_name("relay.db.seal").unlink()
+    with closing(RunStore(layout)) as store:
+        assert store.revision("oval").config == {"gamma": 0.98}
+
+
+def test_a_seal_that_is_damaged_itself_keeps_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = Layout(tmp_path)
+    RunStore(layout).close()
+    seal = layout.relay_db.with_name("relay.db.seal")
+    seal.write_text(seal.read_text()[:-20])
+    RunStore(layout).close()
+    assert "relay.db.seal is damaged" in caplog.text
+    assert "Its database is checked less thoroughly" in caplog.text
 
 
 def test_a_damaged_database_is_named(tmp_path: Path) -> None:

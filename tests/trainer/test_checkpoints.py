@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.runs import LogRecord, a_log, a_loop, assert_same_state, ingest_until
-from tmrld.errors import Damaged, DiskFull
+from tmrld.errors import Damaged, DiskFull, StorageError
 from tmrld.payloads import Array
 from tmrld.rl.priorities import Prioritised
 from tmrld.rl.sac import SAC
-from tmrld.storage.files import pack_arrays
+from tmrld.storage.files import pack_arrays, unpack_arrays
 from tmrld.trainer.checkpoints import KEEP_LOCAL, Checkpoint, CheckpointFolder, Journal, JournalEntry, pack, unpack
 from tmrld.trainer.loop import Counters, TrainingLoop
 
@@ -68,6 +69,18 @@ def test_a_torn_file_is_noticed(length: int) -> None:
 def test_other_arrays_are_no_checkpoint(metadata: dict[str, str]) -> None:
     with pytest.raises(Damaged, match="my file is not a checkpoint of tmrld"):
         unpack(pack_arrays({}, metadata), "my file")
+
+
+def test_one_of_a_newer_tmrld_is_refused_politely_and_the_first_had_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tmrld.trainer.checkpoints.FORMAT", 2)
+        newer = pack(a_checkpoint())
+    with pytest.raises(StorageError, match=r"my file was written by a newer tmrld \(format 2; .* up to 1\)\. Upgrade tmrld"):
+        unpack(newer, "my file")
+    arrays, metadata = unpack_arrays(pack(a_checkpoint()), "it")
+    facts = json.loads(metadata["checkpoint"])
+    del facts["format"]
+    assert_equal(unpack(pack_arrays(arrays, {"checkpoint": json.dumps(facts)}), "it"), a_checkpoint())
 
 
 # The folder

@@ -9,6 +9,7 @@ import pytest
 from tests.trainer.runs import TRAINING, a_log, a_loop, assert_same_state, ingest_until
 from tmrld.errors import Damaged, StorageError
 from tmrld.rl.options import AlgorithmOptions
+from tmrld.storage import files
 from tmrld.trainer.checkpoints import Journal, JournalEntry
 from tmrld.trainer.loop import TrainingLoop
 from tmrld.trainer.options import TrainingOptions
@@ -137,5 +138,8 @@ def test_a_revision_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"3\.json"):
         revisions.read(3)
     (tmp_path / "3.json").write_text("{}")
+    with pytest.raises(Damaged, match=r"3\.json is damaged"):
+        revisions.read(3)
+    files.write_manifest(tmp_path / "3.json", "tmrld training options", 1, {"algorithm": {"gamma": "high"}})
     with pytest.raises(Damaged, match=r"3\.json does not hold the options of a revision"):
         revisions.read(3)

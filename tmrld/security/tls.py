@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -210,7 +211,9 @@ def _is_good(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime.datetime
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         ours = certificate.public_key() == key.public_key()
-    except (FileNotFoundError, ValueError):
+        if certificate.issuer == certificate.subject:
+            certificate.verify_directly_issued_by(certificate)  # or it is damaged where nobody has looked yet
+    except (FileNotFoundError, ValueError, TypeError, InvalidSignature):
         return False
     return ours and certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - RENEW_BEFORE
 

@@ -32,7 +32,7 @@ NODES = ("worker", "trainer")
 """The scopes of nodes."""
 SCOPES = (*PEOPLE, *NODES)
 
-_TABLES = (
+_FIRST = (
     """
 CREATE TABLE IF NOT EXISTS tokens (
     name TEXT PRIMARY KEY,
@@ -69,6 +69,8 @@ CREATE TABLE IF NOT EXISTS invites (
 ) STRICT
 """,
 )
+_MIGRATIONS = (_FIRST,)
+"""The first store had no schema number, and some of these tables: both become schema 1, which an older tmrld can still read."""
 _INSERT = "INSERT INTO tokens VALUES (?, ?, ?, ?)"
 _REPLACE = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -131,7 +133,7 @@ class TokenStore:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Raises `StorageError` if the file cannot be opened or is not a token store."""
         self._clock = clock
-        self.database = PrivateDatabase(path, _TABLES)
+        self.database = PrivateDatabase(path, _MIGRATIONS)
 
     def issue(self, name: str, scope: str, replace: bool = False) -> str:
         """Make a token for ``name`` and return it, the only time it is seen.

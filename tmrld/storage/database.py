@@ -1,15 +1,35 @@
-"""A SQLite file with a versioned schema: one connection that writes, one that reads, errors that people can read."""
+"""A SQLite file with a versioned schema: one connection that writes, one that reads, errors that people can read.
+
+SQLite finds pages that cannot be, but not a flipped bit in a value.  So a database that is closed in order is sealed: a checksum of
+the whole file lies beside it (``relay.db.seal``) until it is opened again.  After a crash there is no seal, and its structure alone
+is checked.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from tmrld.errors import Damaged, DiskFull, StorageError
-from tmrld.storage.files import explaining, make_folder, make_private
+from tmrld.storage.files import (
+    explaining,
+    make_folder,
+    make_private,
+    read_manifest,
+    remove_file,
+    replace_file,
+    sha256_of_file,
+    sync_folder,
+    write_manifest,
+)
+
+_SEAL_KIND = "tmrld database seal"
+_log = logging.getLogger(__name__)
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY_CODE = 0xFF  # the low byte of an extended result code (sqlite.org/rescode.html)
@@ -22,9 +42,11 @@ class NewerSchema(StorageError):
 class Database:
     """One SQLite file in WAL mode.
 
-    ``migrations`` are SQL scripts; number k takes schema k to k + 1 (`PRAGMA user_version`).  A newer one raises NewerSchema.
+    ``migrations`` are SQL scripts; number k takes schema k to k + 1 (`PRAGMA user_version`).  They run in one transaction: a process
+    that is killed meanwhile leaves the old schema.  None can be undone, so the file is copied first, to ``relay.db.schema-K``.
+    A newer schema raises NewerSchema, a damaged file Damaged.
     With ``durable`` a transaction survives power loss when it has ended (synchronous FULL); without, the newest ones may be
-    gone, never half there (NORMAL).
+    gone, never half there (NORMAL), and no copy is made, for the file can be made anew.
 
     Thread-safe: transactions exclude each other, so do readers, but readers and writers do not wait for each other.
     """
@@ -33,12 +55,17 @@ class Database:
         self._path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self._durable = durable
+        self._closed = False
         make_folder(path.parent)
+        whole = _open_seal(path)
         with explaining("open the database", path), self._explaining():
             make_private(path)  # SQLite's files beside it take over its permissions
             self._writer = self._connect()
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL")
+                if not whole:
+                    self._check_structure()
                 self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._migrate(migrations)
                 self._reader = self._connect()
@@ -52,15 +79,48 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
+    def _check_structure(self) -> None:
+        (verdict,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise Damaged(f"The database {self._path} is damaged ({' '.join(verdict.split())}). Restore it from a backup.")
+
     def _migrate(self, migrations: Sequence[str]) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > len(migrations):
+        newest = len(migrations)
+        if version > newest:
+            before = self._copy_of(newest)
+            way_back = f", or put {before}, which is as it was before the upgrade, in its place" if before.exists() else ""
             raise NewerSchema(
-                f"{self._path} was written by a newer tmrld (schema {version}; this one knows schemas up to {len(migrations)}). "
-                "Upgrade tmrld."
+                f"{self._path} was written by a newer tmrld (schema {version}; this one knows schemas up to {newest}). "
+                f"Upgrade tmrld{way_back}."
             )
-        for number, script in enumerate(migrations[version:], version + 1):
-            self._writer.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT")
+        if version == newest:
+            return
+        if version and self._durable:
+            self._keep_copy(version)
+        scripts = "; ".join(migrations[version:])
+        self._writer.executescript(f"BEGIN IMMEDIATE; {scripts}; PRAGMA user_version = {newest}; COMMIT")
+        if version:
+            _log.info("%s was brought from schema %d to %d", self._path, version, newest)
+
+    def _copy_of(self, version: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.schema-{version}")
+
+    def _keep_copy(self, version: int) -> None:
+        """Keep the file as it is now, durably; copies of still older schemas go."""
+        copy = self._copy_of(version)
+        half = copy.with_name(f"{copy.name}.new")
+        remove_file(half)
+        make_private(half)
+        with closing(sqlite3.connect(half, isolation_level=None)) as target:
+            self._writer.backup(target)
+        with half.open("rb+") as file:
+            os.fsync(file.fileno())
+        replace_file(half, copy)
+        sync_folder(copy.parent)
+        for other in self._path.parent.glob(f"{self._path.name}.schema-*"):
+            if other != copy:
+                remove_file(other)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -86,10 +146,14 @@ class Database:
                 self._reader.execute("COMMIT")
 
     def close(self) -> None:
-        """May be called twice.  Waits for the transaction and the reader that are under way."""
+        """Seals it.  May be called twice.  Waits for the transaction and the reader that are under way."""
         with self._write_lock, self._read_lock:
             self._reader.close()
             self._writer.close()
+            if not self._closed:
+                self._closed = True
+                with suppress(StorageError):  # without a seal it is only checked less at the next opening
+                    _seal(self._path)
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -104,3 +168,34 @@ class Database:
             if code in _DAMAGED:
                 raise Damaged(f"The database {self._path} is damaged ({error}). Restore it from a backup.") from error
             raise StorageError(f"Cannot use the database {self._path}: {error}. Check the disk and its permissions.") from error
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
+
+
+def _seal(path: Path) -> None:
+    """Seal a database that nobody has open."""
+    if not path.with_name(f"{path.name}-wal").exists():
+        write_manifest(_seal_of(path), _SEAL_KIND, 1, {"sha256": sha256_of_file(path)})
+
+
+def _open_seal(path: Path) -> bool:
+    """Take the seal off; False where there was none.  Raises Damaged where the file is not the one that was sealed."""
+    seal = _seal_of(path)
+    if not seal.exists():
+        return False
+    sealed = ""
+    try:
+        sealed = str(read_manifest(seal, _SEAL_KIND, 1).get("sha256"))
+    except Damaged as error:
+        _log.warning("%s  Its database is checked less thoroughly.", error)
+    if sealed and (not path.exists() or sha256_of_file(path) != sealed):
+        raise Damaged(
+            f"The database {path} is damaged: it is not as it was when tmrld closed it. Restore it from a backup; "
+            f"if it comes from one, or is to be used as it is, remove {seal}."
+        )
+    remove_file(seal)
+    with explaining("sync", path.parent):
+        sync_folder(path.parent)  # or power loss could bring it back beside a file that has changed
+    return bool(sealed)

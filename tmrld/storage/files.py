@@ -135,10 +135,15 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_of_file(path: Path) -> str:
+    """That of a file of any size, which is read piece by piece.  Raises StorageError."""
+    with explaining("read", path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_manifest(path: Path, kind: str, version: int, content: Mapping[str, Any]) -> None:
-    """Write JSON that knows what it is: ``kind`` and ``version`` of its format, and a checksum of its content.  Atomic."""
-    text = _canonical(content)
-    manifest = {"kind": kind, "version": version, "sha256": sha256(text.encode()), "content": content}
+    """Write JSON that knows what it is: ``kind`` and ``version`` of its format, and a checksum of all that.  Atomic."""
+    manifest = {"kind": kind, "version": version, "sha256": _manifest_checksum(kind, version, content), "content": content}
     write_atomic(path, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -148,21 +153,36 @@ def read_manifest(path: Path, kind: str, version: int) -> dict[str, Any]:
     Raises Damaged when it is no manifest of this kind or fails its checksum, and StorageError when it cannot be read or its
     version is newer than ``version``, the newest this program knows; older ones are the caller's to understand.
     """
+    return read_versioned_manifest(path, kind, version)[1]
+
+
+def read_versioned_manifest(path: Path, kind: str, version: int) -> tuple[int, dict[str, Any]]:
+    """The same, and the version of its format that it was written in."""
     try:
         manifest = json.loads(read_file(path))
         found, number = manifest["kind"], int(manifest["version"])
         content, checksum = manifest["content"], manifest["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is damaged: it is not a manifest of kind {kind!r}. Restore it from a backup.") from error
+    if not isinstance(content, dict) or checksum not in _possible_checksums(found, number, content):
+        raise Damaged(f"{path} does not match its checksum. Restore it from a backup.")
     if found != kind:
         raise Damaged(f"{path} is of kind {found!r}, expected {kind!r}. Restore it from a backup.")
     if number > version:
         raise StorageError(
             f"{path} was written by a newer tmrld (format {number}; this one knows formats up to {version}). Upgrade tmrld."
         )
-    if not isinstance(content, dict) or sha256(_canonical(content).encode()) != checksum:
-        raise Damaged(f"{path} does not match its checksum. Restore it from a backup.")
-    return content
+    return number, content
+
+
+def _possible_checksums(kind: str, version: int, content: Mapping[str, Any]) -> set[str]:
+    """That of today, and that of the first manifests, all of version 1, which covered the content alone."""
+    first = {sha256(_canonical(content).encode())} if version == 1 else set()
+    return {_manifest_checksum(kind, version, content), *first}
+
+
+def _manifest_checksum(kind: str, version: int, content: Mapping[str, Any]) -> str:
+    return sha256(_canonical({"kind": kind, "version": version, "content": content}).encode())
 
 
 def _canonical(content: Mapping[str, Any]) -> str:

@@ -3,17 +3,21 @@
 ::
 
     lock, holder.json          taken by the one daemon that uses the folder; who that is
-    folder.json                the version of this layout
+    folder.json                the version of this layout, and of every format in it that has none of its own
     control.token              lets the command line on the relay's machine use its control API
     logs/                      the daemon's log files
-    relay/                     key.pem, certificate.pem, tokens.db, relay.db
+    relay/                     relay.key.pem, relay.cert.pem, tokens.db, relay.db
           runs/<run>/            log/ (the sample log), weights/, checkpoints/
-    trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal
+    trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal, revisions/, made, profiles/
     trainer/files/             files of the relay's shelf that its run needs
     worker/spool/              chunks that are not yet acknowledged
     worker/files/              as the trainer's
     files/                     copies of what commands take from the shelf, by the names that people know
     shelf/                     tracks, weights and demonstrations by name (`shelf.Shelf`)
+
+A folder of an older layout is brought up to date when it is opened (`upgrades`), one of a newer layout is refused.  Databases have
+schemas of their own (`database`), and lie beside ``X.seal`` while nobody uses them, and beside ``X.schema-N`` after an upgrade: as
+they were before it.
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ from pathlib import Path
 import filelock
 
 from tmrld.errors import BadInput, FolderInUse, StorageError
-from tmrld.storage.files import explaining, make_folder, read_manifest, write_manifest
+from tmrld.storage.files import explaining, make_folder, read_manifest, read_versioned_manifest, write_manifest
+from tmrld.storage.upgrades import UPGRADES
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 _KIND = "tmrld data folder"
 _HOLDER_KIND = "tmrld data folder holder"
 
@@ -100,12 +105,12 @@ class Layout:
     @property
     def relay_key(self) -> Path:
         """The relay's private key."""
-        return self.relay / "key.pem"
+        return self.relay / "relay.key.pem"
 
     @property
     def relay_certificate(self) -> Path:
         """The relay's certificate."""
-        return self.relay / "certificate.pem"
+        return self.relay / "relay.cert.pem"
 
     @property
     def tokens_db(self) -> Path:
@@ -117,9 +122,14 @@ class Layout:
         """Runs and all that is known of them (`runs.RunStore`)."""
         return self.relay / "relay.db"
 
+    @property
+    def relay_runs(self) -> Path:
+        """Folder of the folders of all runs."""
+        return self.relay / "runs"
+
     def relay_run(self, run: str) -> Path:
         """Folder of all that the relay keeps in files for one run."""
-        return self.relay / "runs" / checked_run_name(run)
+        return self.relay_runs / checked_run_name(run)
 
     def run_log(self, run: str) -> Path:
         """Folder of the run's sample log."""
@@ -229,7 +239,7 @@ def open_data_folder(path: Path) -> DataFolder:
                 "Stop that one, or choose another data folder."
             ) from error
     try:
-        _check_version(layout)
+        _bring_up_to_date(layout)
         write_manifest(layout.holder, _HOLDER_KIND, 1, {"pid": os.getpid()})
     except BaseException:
         lock.release()
@@ -264,11 +274,16 @@ def check_version(layout: Layout) -> None:
         read_manifest(layout.version, _KIND, LAYOUT_VERSION)
 
 
-def _check_version(layout: Layout) -> None:
+def _bring_up_to_date(layout: Layout) -> None:
+    """Each step can be repeated, and the version is written after it: what a killed process left undone, the next one does."""
+    version = LAYOUT_VERSION
     if layout.version.exists():
-        read_manifest(layout.version, _KIND, LAYOUT_VERSION)
+        version, _ = read_versioned_manifest(layout.version, _KIND, LAYOUT_VERSION)
     else:
         write_manifest(layout.version, _KIND, LAYOUT_VERSION, {})
+    for older in range(version, LAYOUT_VERSION):
+        UPGRADES[older](layout.root)
+        write_manifest(layout.version, _KIND, older + 1, {})
 
 
 def network_type(path: Path) -> str | None:

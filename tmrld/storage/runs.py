@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tmrld.errors import BadInput, Conflict, NotFound
+from tmrld.errors import BadInput, Conflict, Damaged, NotFound
 from tmrld.storage.assignments import Assignments
 from tmrld.storage.checkpoints import CheckpointStore
 from tmrld.storage.database import Database
@@ -67,6 +67,7 @@ class RunStore:
 
     def __init__(self, layout: Layout, *, keep_weights: int = 20, keep_checkpoints: int = 3) -> None:
         self._layout = layout
+        _check_not_lost(layout)
         self._database = Database(layout.relay_db, MIGRATIONS)
         self.lineages = Lineages(self._database)
         self.metrics = Metrics(self._database)
@@ -179,6 +180,20 @@ class RunStore:
     def close(self) -> None:
         """May be called twice."""
         self._database.close()
+
+
+def _check_not_lost(layout: Layout) -> None:
+    """Raise Damaged where there are files of runs, but no database, or an empty one: a new one would know nothing of them."""
+    path = layout.relay_db
+    if (path.exists() and path.stat().st_size) or path.with_name(f"{path.name}-wal").exists():
+        return
+    with explaining("list the runs in", layout.relay_runs):
+        runs = sorted(each.name for each in layout.relay_runs.iterdir()) if layout.relay_runs.exists() else []
+    if runs:
+        raise Damaged(
+            f"The database {path} is missing or empty, and {layout.relay_runs} holds files of the runs {', '.join(runs[:5])}. "
+            "Restore it from a backup, or move these files away to begin anew."
+        )
 
 
 _RUNS = """

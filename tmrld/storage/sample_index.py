@@ -76,7 +76,7 @@ class SampleIndex:
         try:
             self._open(path)
         except (Damaged, NewerSchema):
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", "-wal", "-shm", ".seal"):
                 remove_file(path.with_name(path.name + suffix))
             self._open(path)
 
@@ -84,9 +84,6 @@ class SampleIndex:
         self._database = Database(path, [_SCHEMA], durable=False)
         try:
             with self._database.reading() as view:
-                (verdict,) = view.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise Damaged(f"The index {path} is damaged: {verdict}.")
                 self._streams = {
                     (worker, incarnation): stream
                     for stream, worker, incarnation in view.execute("SELECT id, worker, incarnation FROM streams")

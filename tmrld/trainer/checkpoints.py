@@ -22,12 +22,14 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from tmrld.errors import Damaged
+from tmrld.errors import Damaged, StorageError
 from tmrld.payloads import Array
 from tmrld.storage import files
 
 log = logging.getLogger(__name__)
 
+FORMAT = 1
+"""Of what a checkpoint holds besides arrays.  Raised when a trainer that does not know of a change could not resume."""
 KEEP_LOCAL = 3
 """Checkpoints kept on the trainer's own disk: the newest, and two to fall back to when it is damaged."""
 
@@ -49,6 +51,7 @@ class Checkpoint:
 def pack(checkpoint: Checkpoint) -> bytes:
     """A checkpoint as one checksummed file: safetensors, with the plain values as JSON beside the arrays."""
     facts = {
+        "format": FORMAT,
         "run": checkpoint.run,
         "update": checkpoint.update,
         "lineage": checkpoint.lineage,
@@ -61,10 +64,15 @@ def pack(checkpoint: Checkpoint) -> bytes:
 
 
 def unpack(data: bytes, what: str) -> Checkpoint:
-    """The inverse of `pack`.  ``what`` names the file in the message of Damaged."""
+    """The inverse of `pack`.  ``what`` names the file in the message of Damaged, or of StorageError for that of a newer tmrld."""
     arrays, metadata = files.unpack_arrays(data, what)
     try:
         facts = json.loads(metadata["checkpoint"])
+        version = int(facts.get("format", 1)) if isinstance(facts, dict) else 1
+        if version > FORMAT:
+            raise StorageError(
+                f"{what} was written by a newer tmrld (format {version}; this one knows formats up to {FORMAT}). Upgrade tmrld here."
+            )
         return Checkpoint(
             run=str(facts["run"]),
             update=int(facts["update"]),

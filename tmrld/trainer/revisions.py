@@ -5,7 +5,6 @@ The journal names a revision where it took effect; a resume replays it from here
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +13,8 @@ from tmrld.errors import Damaged
 from tmrld.rl.options import AlgorithmOptions
 from tmrld.storage import files
 from tmrld.trainer.options import TrainingOptions
+
+_KIND = "tmrld training options"
 
 
 class Revisions:
@@ -26,13 +27,13 @@ class Revisions:
         """Write a revision, to be read after power loss."""
         files.make_folder(self._folder)
         options = {"algorithm": algorithm.model_dump(mode="json"), "training": training.model_dump(mode="json")}
-        files.write_atomic(self._path(number), json.dumps(options).encode())
+        files.write_manifest(self._path(number), _KIND, 1, options)
 
     def read(self, number: int) -> tuple[AlgorithmOptions, TrainingOptions]:
         """What was kept.  Raises Damaged for what this version of the program cannot use."""
         path = self._path(number)
         try:
-            options = json.loads(files.read_file(path))
+            options = files.read_manifest(path, _KIND, 1)
             return AlgorithmOptions.model_validate(options["algorithm"]), TrainingOptions.model_validate(options["training"])
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise Damaged(f"{path} does not hold the options of a revision: {error}") from error

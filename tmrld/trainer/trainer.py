@@ -19,7 +19,7 @@ from tmrld.configuration import TRAINER_GROUPS, changes, need_restart
 from tmrld.engines.entry import FAILED
 from tmrld.engines.options import EngineOptions
 from tmrld.engines.supervisor import Engine, EngineEvent
-from tmrld.errors import BadInput, LinkError, ProtocolError, StorageError
+from tmrld.errors import BadInput, Damaged, LinkError, ProtocolError, StorageError
 from tmrld.events import Feed
 from tmrld.fetching import Fetching
 from tmrld.peers.link import Link
@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 engine_log = logging.getLogger("tmrld.engine")
 
 STOP_TIMEOUT_S = 2.0
+MADE_KIND = "tmrld run made"
 RETRY_DISK_S = 5.0
 FAREWELL_S = 1.0
 """How long a daemon that ends tries to send what its engine left, first of all the last checkpoint."""
@@ -226,14 +227,19 @@ class TrainerRole:
     def _forget_namesake(self, assigned: Assign) -> None:
         """Remove what is kept of another run of this name, which was deleted at the relay.  Raises StorageError."""
         folder, path = self._layout.trainer_run(assigned.run), self._layout.trainer_made(assigned.run)
-        made = repr(assigned.created).encode()
-        known = files.read_file(path) if path.exists() else made
-        if known != made:
-            log.warning("the run %s was deleted and made anew: what is here of the former one is removed", assigned.run)
+        made = {"created": assigned.created}
+        reason = ""
+        try:
+            if path.exists() and files.read_manifest(path, MADE_KIND, 1) != made:
+                reason = f"the run {assigned.run} was deleted and made anew"
+        except Damaged as error:
+            reason = f"{error}  It says which run the rest of the folder belongs to"
+        if reason:
+            log.warning("%s: what is here of it is removed, and comes again from the relay as far as it has it", reason)
             with files.explaining("remove", folder):
                 shutil.rmtree(folder)
         files.make_folder(folder)
-        files.write_atomic(path, made)
+        files.write_manifest(path, MADE_KIND, 1, made)
 
     async def _adopt(self, message: CheckpointMessage) -> None:
         """The relay's checkpoint is newer than any here: go on from it.  The journal here does not lead on from it.
