@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from tests.protocol.examples import a_chunk, a_summary, every_message
 from tmrld.errors import BadInput, ProtocolError
 from tmrld.protocol.codec import DTYPES, KINDS, decode, encode, open_chunk, open_summary, seal_chunk, seal_summary
-from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Hello, Message, Metrics, Status
+from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Message, Metrics, Status
 
 EVERY_MESSAGE = every_message()
 UNHURRIED = settings(deadline=None)
@@ -235,8 +235,28 @@ PLAIN = st.recursive(
 @UNHURRIED
 @given(st.dictionaries(st.text(max_size=5), PLAIN, max_size=4))
 def test_any_plain_value_survives_the_journey(values: dict[str, Any]) -> None:
-    message = Hello("worker", "gamer", "0.1.0", [], values)
+    message = Command(1, "x", values)
     assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("field", ["values", "machine", "spec", "config", "lines", "beams"])
+def test_what_people_are_shown_holds_no_bytes(field: str) -> None:
+    message = next(each for each in EVERY_MESSAGE if field in header_of(each))
+    plain = [{"a": b"x"}] if isinstance(header_of(message)[field], list) else {"a": b"x"}
+    with pytest.raises(ProtocolError, match=rf"{field}.*a is b'x', expected None, bool, int, float, str, a list or a map"):
+        decode(spelled(KINDS[type(message)], header_of(message, **{field: plain}), getattr(message, "payload", b"")))
+
+
+def test_numbers_that_are_summed_up_or_stored_have_a_limit() -> None:
+    message = seal_chunk(a_chunk())
+    with pytest.raises(
+        ProtocolError, match=r"chunk.steps is 2147483648, expected an integer of at least 0 and at most 2147483647"
+    ):
+        decode(spelled("chunk", header_of(message, steps=2**31), message.payload))
+    with pytest.raises(ProtocolError, match=r"track.width_m is 9223372036854775808, expected an integer of 64 bits"):
+        decode(spelled("track", {"run": "oval", "track": "oval", "width_m": 2**63}, b""))
+    with pytest.raises(ProtocolError, match=r"summary.lap_time_s is 9223372036854775808"):
+        open_summary({**seal_summary(a_summary()), "lap_time_s": 2**63})
 
 
 @UNHURRIED

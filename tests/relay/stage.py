@@ -160,6 +160,10 @@ class Listener:
     def __init__(self, subscription: Any) -> None:
         self._subscription = subscription
 
+    def __aiter__(self) -> AsyncIterator[Event]:
+        events: AsyncIterator[Event] = aiter(self._subscription)
+        return events
+
     async def hear(self, **expected: Any) -> Event:
         """The next event with these values."""
         while True:

@@ -263,6 +263,51 @@ def test_samples_of_a_run_that_does_not_exist_are_let_go(tmp_path: Path) -> None
     asyncio.run(scene())
 
 
+def test_samples_of_a_run_that_the_worker_never_worked_for_are_let_go(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            await stage.make_run("second", "stopped")
+            worker = await stage.worker()
+            await worker.say(chunk(run="second"))
+            assert await worker.hear(Ack) == Ack("w1", [0])
+            await stage.relay.move("second", "start")
+            assert stage.relay.transitions("second") == 0
+
+    asyncio.run(scene())
+
+
+def test_late_samples_count_after_a_restart_of_the_relay_too(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with on_stage(tmp_path) as stage:
+            await (await stage.worker()).hear(Assign)
+            await stage.relay.move(RUN, "stop")
+
+    async def after() -> None:
+        async with on_stage(tmp_path, run="") as stage:
+            worker = await stage.connect("worker", "w1")
+            await worker.say(chunk())
+            assert (await worker.hear(Ack)).numbers == [0]
+            assert stage.relay.transitions(RUN) == 10
+
+    asyncio.run(before())
+    asyncio.run(after())
+
+
+def test_samples_in_the_name_of_another_node_are_let_go(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            await stage.connect("worker", "w2")
+            worker = await stage.worker("w1")
+            await worker.say(chunk(0, worker="w2"))
+            assert await worker.hear(Ack) == Ack("w2", [0])
+            assert stage.relay.transitions(RUN) == 0
+            await worker.say(chunk(1, worker="w1-before-it-joined-anew"))
+            await worker.hear(Ack)
+            assert stage.relay.transitions(RUN) == 10
+
+    asyncio.run(scene())
+
+
 def test_a_run_is_opened_once_however_many_ask_for_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
 
@@ -276,6 +321,8 @@ def test_a_run_is_opened_once_however_many_ask_for_it_at_once(tmp_path: Path, mo
     async def scene() -> None:
         async with on_stage(tmp_path, "queued") as stage:
             workers = [await stage.connect("worker", name) for name in ("w1", "w2", "w3")]
+            for name in ("w1", "w2", "w3"):
+                stage.store.nodes.serves(name, "worker", RUN)
             for worker, name in zip(workers, ("w1", "w2", "w3"), strict=True):
                 await worker.say(chunk(worker=name))
             moving = asyncio.create_task(stage.relay.move(RUN, "start"))

@@ -79,6 +79,22 @@ def test_a_late_checkpoint_of_a_run_that_another_trains_is_let_go(tmp_path: Path
     asyncio.run(scene())
 
 
+def test_a_late_checkpoint_of_a_trainer_that_never_trained_the_run_is_let_go(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            first = await stage.trainer()
+            other = await stage.connect("trainer", "t2")
+            await first.hang_up()
+            stage.store.nodes.forget("t2")  # as if it had never been asked
+            await stage.relay.move(RUN, "stop")
+            async with stage.listening("node") as events:
+                await other.say(CheckpointMessage(RUN, 9, 0, 0, 0, b"state"), Status("", "idle", "that was it"))
+                await events.hear(detail="that was it")
+            assert stage.store.checkpoints.newest(RUN) is None
+
+    asyncio.run(scene())
+
+
 def keep_checkpoints(store: RunStore, *updates: int) -> None:
     for update in updates:
         store.checkpoints.add(RUN, update, 0, 0, 0, f"state {update}".encode(), 0.0)

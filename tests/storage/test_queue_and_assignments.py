@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tmrld.errors import BadInput, NotFound
+from tmrld.storage.database import Database
 from tmrld.storage.layout import Layout
+from tmrld.storage.relay_schema import MIGRATIONS
 from tmrld.storage.runs import RunStore
 
 
@@ -78,3 +80,31 @@ def test_an_assignment_follows_its_node_to_a_new_name_and_is_forgotten_with_it(s
     assert store.assignments.all() == {"fast": "a"}
     store.nodes.forget("fast")
     assert store.assignments.all() == {}
+
+
+def test_which_runs_a_node_worked_for_is_remembered_until_one_of_them_is_gone(store: RunStore) -> None:
+    store.nodes.serves("w1", "worker", "a")
+    store.nodes.serves("w1", "worker", "a")
+    assert store.nodes.has_served("w1", "worker", "a")
+    assert not store.nodes.has_served("w1", "trainer", "a")
+    assert not store.nodes.has_served("w1", "worker", "z")
+    store.nodes.rename("w1", "fast")
+    assert [store.nodes.has_served(name, "worker", "a") for name in ("w1", "fast")] == [False, True]
+    store.nodes.forget("fast")
+    assert not store.nodes.has_served("fast", "worker", "a")
+    store.nodes.serves("w1", "worker", "a")
+    store.delete("a")
+    store.create("a", {}, "test", 2.0)
+    assert not store.nodes.has_served("w1", "worker", "a")
+
+
+def test_whoever_was_known_before_that_was_noted_may_have_worked_for_everything(tmp_path: Path) -> None:
+    older = next(number for number, script in enumerate(MIGRATIONS) if "TABLE served" in script)
+    database = Database(Layout(tmp_path).relay_db, MIGRATIONS[:older])
+    with database.transaction() as change:
+        change.execute("INSERT INTO nodes VALUES ('w1', 'worker', 1, 1)")
+        change.execute("INSERT INTO runs (name, state, created, lineage) VALUES ('a', 'stopped', 1, 0)")
+    database.close()
+    store = RunStore(Layout(tmp_path))
+    assert store.nodes.has_served("w1", "worker", "a")
+    store.close()

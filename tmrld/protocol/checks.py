@@ -25,6 +25,10 @@ at most."""
 _INT64 = 2**63
 _LEAST = {"seed": -_INT64, "number": 0, "first_step": 0, "steps": 0, "lead": 1, "raw_bytes": 0}
 """Smallest value of an integer field by its name; of all others it is -1, which stands for "none"."""
+_MOST = {"steps": 2**31 - 1, "lead": 2**31 - 1}
+"""Largest value of an integer field by its name; of all others it is that of 64 bits.  Steps are summed up for years."""
+_JSON = frozenset({"machine", "values", "config", "spec", "beams", "action", "lines", "files", "columns", "state"})
+"""Fields that are shown to people, or stored as text: no bytes in them."""
 
 Check = Callable[[Any], None]
 
@@ -82,11 +86,13 @@ class Form:
                 raise misfit.under(name) from None
 
 
-def _check_integer(least: int) -> Check:
+def _check_integer(least: int, most: int = _INT64 - 1) -> Check:
     expected = f"an integer of at least {least}" if least > -_INT64 else "an integer of 64 bits"
+    if most < _INT64 - 1:
+        expected += f" and at most {most}"
 
     def check(value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _INT64:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise unlike(expected, value)
 
     return check
@@ -100,6 +106,13 @@ def _check_instance(expected: str, *types: type) -> Check:
     return check
 
 
+def _check_number(value: Any) -> None:
+    if isinstance(value, int):
+        _check_integer(-_INT64)(value)
+    elif not isinstance(value, float):
+        raise unlike("a number", value)
+
+
 def _check_optional(inner: Check) -> Check:
     def check(value: Any) -> None:
         if value is not None:
@@ -108,42 +121,31 @@ def _check_optional(inner: Check) -> Check:
     return check
 
 
-def _check_list_of(item: Check) -> Check:
-    def check(value: Any) -> None:
-        _check_plain_list(value)
-        for index, element in enumerate(value):
-            try:
-                item(element)
-            except Misfit as misfit:
-                raise misfit.under(str(index)) from None
-
-    return check
+_LEAVES: frozenset[type] = frozenset({str, bytes, bool, float, NoneType})
+_TEXT_LEAVES: frozenset[type] = _LEAVES - {bytes}
 
 
-_LEAVES = frozenset({str, bytes, bool, float, NoneType})
-
-
-def _check_plain(value: Any, depth: int = 1) -> None:
+def _check_plain(value: Any, leaves: frozenset[type] = _LEAVES, depth: int = 1) -> None:
     """JSON-like all the way down: no value of another library's types, no integer over 64 bits, not too deep."""
-    if type(value) in _LEAVES:
+    if type(value) in leaves:
         return
     if isinstance(value, dict):
         _check_size(value, depth)
         for key, element in value.items():
             if not isinstance(key, str):
                 raise unlike("text as a key", key)
-            if type(element) not in _LEAVES:
-                _check_element(element, key, depth)
+            if type(element) not in leaves:
+                _check_element(element, key, leaves, depth)
     elif isinstance(value, list | tuple):
         _check_size(value, depth)
         for index, element in enumerate(value):
-            if type(element) not in _LEAVES:
-                _check_element(element, index, depth)
+            if type(element) not in leaves:
+                _check_element(element, index, leaves, depth)
     elif isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise unlike("an integer of 64 bits", value)
-    elif not isinstance(value, str | bytes | float):
-        raise unlike("None, bool, int, float, str, bytes, a list or a map", value)
+    elif not isinstance(value, str | float) and not (isinstance(value, bytes) and bytes in leaves):
+        raise unlike(f"None, bool, int, float, str,{' bytes,' if bytes in leaves else ''} a list or a map", value)
 
 
 def _check_size(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:
@@ -153,42 +155,66 @@ def _check_size(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int)
         raise Misfit(f"has {len(value)} elements, at most {MAX_ELEMENTS} are allowed", TOO_BIG)
 
 
-def _check_element(value: Any, key: object, depth: int) -> None:
+def _check_element(value: Any, key: object, leaves: frozenset[type], depth: int) -> None:
     try:
-        _check_plain(value, depth + 1)
+        _check_plain(value, leaves, depth + 1)
     except Misfit as misfit:
         raise misfit.under(str(key)) from None
 
 
-def _check_plain_map(value: Any) -> None:
-    if not isinstance(value, dict):
-        raise unlike("a map", value)
-    _check_plain(value)
+def _check_plain_map(leaves: frozenset[type]) -> Check:
+    def check(value: Any) -> None:
+        if not isinstance(value, dict):
+            raise unlike("a map", value)
+        _check_plain(value, leaves)
+
+    return check
 
 
-def _check_plain_list(value: Any) -> None:
-    if not isinstance(value, list | tuple):
-        raise unlike("a list", value)
-    _check_plain(value)
+def _check_plain_list(leaves: frozenset[type]) -> Check:
+    def check(value: Any) -> None:
+        if not isinstance(value, list | tuple):
+            raise unlike("a list", value)
+        _check_plain(value, leaves)
+
+    return check
+
+
+def _check_list_of(item: Check) -> Check:
+    whole = _check_plain_list(_LEAVES)
+
+    def check(value: Any) -> None:
+        whole(value)
+        for index, element in enumerate(value):
+            try:
+                item(element)
+            except Misfit as misfit:
+                raise misfit.under(str(index)) from None
+
+    return check
 
 
 _CHECKS: dict[Any, Check] = {
     bool: _check_instance("true or false", bool),
-    float: _check_instance("a number", float, int),
+    float: _check_number,
     str: _check_instance("text", str),
-    Plain: _check_plain_map,
-    list[Any]: _check_plain_list,
+    Plain: _check_plain_map(_LEAVES),
+    list[Any]: _check_plain_list(_LEAVES),
     list[int]: _check_list_of(_check_integer(-_INT64)),
     list[str]: _check_list_of(_check_instance("text", str)),
-    Plain | None: _check_optional(_check_plain_map),
-    float | None: _check_optional(_check_instance("a number", float, int)),
+    Plain | None: _check_optional(_check_plain_map(_LEAVES)),
+    float | None: _check_optional(_check_number),
 }
 
 
 def _check_for(name: str, annotation: Any) -> Check:
-    least = _LEAST.get(name, -1)
+    integer = _check_integer(_LEAST.get(name, -1), _MOST.get(name, _INT64 - 1))
     if annotation is int:
-        return _check_integer(least)
+        return integer
     if annotation == int | None:
-        return _check_optional(_check_integer(least))
+        return _check_optional(integer)
+    if name in _JSON and annotation == Plain:
+        return _check_plain_map(_TEXT_LEAVES)
+    if name in _JSON and annotation == list[Any]:
+        return _check_plain_list(_TEXT_LEAVES)
     return _CHECKS[annotation]

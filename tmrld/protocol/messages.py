@@ -281,7 +281,7 @@ class Consumed:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Trainer or worker: numbers at a point of the training.  ``values`` maps names to floats; NaN and inf are allowed."""
+    """Trainer: numbers at a point of the training.  ``values`` maps names to floats; NaN and inf are allowed."""
 
     run: str
     lineage: int
@@ -435,7 +435,7 @@ TABLE: tuple[Row, ...] = (
     Row("consume", Consume, to_relay=_TRAINER),
     Row("stored", Stored, from_relay=_TRAINER, max_payload_bytes=64 * MIB + MAX_HEADER_BYTES + 64),
     Row("consumed", Consumed, to_relay=_TRAINER),
-    Row("metrics", Metrics, to_relay=_ANY),
+    Row("metrics", Metrics, to_relay=_TRAINER),
     Row("status", Status, to_relay=_ANY),
     Row("log", LogLines, to_relay=_ANY),
     Row("track", TrackLine, to_relay=_WORKER, max_payload_bytes=8 * MAX_TRACK_POINTS),

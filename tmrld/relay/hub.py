@@ -77,6 +77,8 @@ class Member:
         self.role = link.peer.role
         self.mailbox = Mailbox()
         self.seat = Seat()
+        self.noted: tuple[str, float] | None = None
+        """Name and birth of the run that it was last noted to be asked to work for."""
         self.status: dict[str, Any] = {}
         self.incarnation = ""
         self.feeding: _Feeding | None = None
@@ -84,7 +86,7 @@ class Member:
         """Whether it was asked to send pictures of what it sees."""
         self.questions = Questions(self.put)
         self.cut = False
-        """Whether its token was revoked: nothing that it says counts any more."""
+        """Whether its token was revoked, or it is called something else now: nothing that it says counts any more."""
         self._assigned: Assign | None = None
         self._dropped: tuple[int, str] | None = None
         self._drop = asyncio.Event()

@@ -48,7 +48,7 @@ from tmrld.stock import MakingView
 from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Choice
 from tmrld.storage.layout import Layout
-from tmrld.storage.runs import Revision, RunStore
+from tmrld.storage.runs import Revision, Run, RunStore
 from tmrld.storage.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -174,12 +174,16 @@ class Relay:
                 return
             case _:
                 pass
+        if isinstance(message, ChunkMessage) and self._is_of_another(member, message.worker):
+            log.warning("%s sends a chunk in the name of %s: it is let go", member.name, message.worker)
+            member.put(Ack(message.incarnation, [message.number]))
+            return
         hub = self._hubs.get(member.seat.run)
         if hub is None or getattr(message, "run", None) != hub.run:
             if isinstance(message, ChunkMessage):
                 await self._accept_late(member, message, received.data)
             elif isinstance(message, CheckpointMessage):
-                await self._keep_late(message)
+                await self._keep_late(member, message)
             return
         match message:
             case ChunkMessage():
@@ -210,30 +214,40 @@ class Relay:
             case _:
                 raise ProtocolError(f"a {member.role} may not send {type(message).__name__}")
 
+    def _is_of_another(self, member: Member, name: str) -> bool:
+        """Whether another node is called so.  A name of nobody is one that this node had before it joined anew."""
+        return name not in (member.name, *member.link.peer.former) and self._store.nodes.knows(name)
+
     async def _accept_late(self, member: Member, chunk: ChunkMessage, data: bytes) -> None:
-        """A chunk of a run that its worker no longer works for: stored all the same, if the run still exists."""
-        try:
-            self._store.get(chunk.run)
-        except NotFound:
-            log.warning("%s sends a chunk of the run %r, which does not exist: it is let go", member.name, chunk.run)
+        """A chunk of a run that its worker no longer works for: stored all the same, if it ever did and the run still exists."""
+        if not self._store.nodes.has_served(member.name, member.role, chunk.run):
+            log.warning(
+                "%s sends a chunk of the run %r, which does not exist, or which it was never asked to work for: it is let go",
+                member.name,
+                chunk.run,
+            )
             member.put(Ack(chunk.incarnation, [chunk.number]))
             return
         hub = self._hubs.get(chunk.run) or await self._open(chunk.run)
         await hub.accept(member, chunk, data)
 
-    async def _keep_late(self, checkpoint: CheckpointMessage) -> None:
+    async def _keep_late(self, member: Member, checkpoint: CheckpointMessage) -> None:
         """The last checkpoint of a run whose trainer was told to stop: kept, unless somebody else trains it already."""
         hub = self._hubs.get(checkpoint.run)
-        if hub is not None and all(member.role != "trainer" for member in hub.members):
-            with contextlib.suppress(NotFound):  # deleted meanwhile
-                await hub.keep_checkpoint(checkpoint)
+        if hub is None or any(other.role == "trainer" for other in hub.members):
+            return
+        if not self._store.nodes.has_served(member.name, member.role, checkpoint.run):
+            log.warning("%s sends a checkpoint of the run %s, which it never trained: it is let go", member.name, hub.run)
+            return
+        with contextlib.suppress(NotFound):  # deleted meanwhile
+            await hub.keep_checkpoint(checkpoint)
 
     def _note(self, member: Member, message: Status) -> None:
         """Remember and show what a node says of itself."""
         member.status = {"state": message.state, "detail": message.detail, "values": message.values}
         topic = "problem" if message.state in ("problem", "recovered", "failed") else "node"
         data = {"name": member.name, "role": member.role, **member.status}
-        self._feed.publish(topic, data, message.run)
+        self._feed.publish(topic, data, message.run if message.run == member.seat.run else "")
         if member.role == "trainer" and message.state == "finished" and message.run == member.seat.run:
             self._set_state(message.run, "finished")
 
@@ -243,6 +257,15 @@ class Relay:
             self._store.nodes.left(member.name, member.role, time.time())
         except StorageError as error:
             log.warning("when %s was last here cannot be noted: %s", member.name, error)
+
+    def _note_seat(self, member: Member, run: Run) -> None:
+        """Remember for which run a node is asked to work: what it sends of that later counts, too."""
+        if member.noted != (run.name, run.created):
+            try:
+                self._store.nodes.serves(member.name, member.role, run.name)
+                member.noted = run.name, run.created
+            except StorageError as error:
+                log.warning("that %s works for the run %s cannot be noted: %s", member.name, run.name, error)
 
     def _part(self, member: Member) -> None:
         for hub in self._hubs.values():
@@ -265,6 +288,7 @@ class Relay:
             if run is None:
                 member.assign(Assign("", {}, 0, "stopped"))
                 continue
+            self._note_seat(member, run)
             hub = self._hubs[run.name]
             revision = self._store.revision(run.name)
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
@@ -410,6 +434,7 @@ class Relay:
             self._reports[new] = self._reports.pop(name)
         member = self._member(name)
         if member is not None:
+            member.cut = True
             member.drop(RENAMED, f"this node is called {new} from now on")
         self._feed.publish("node", {"name": name, "role": member.role if member else "", "state": "renamed", "new_name": new})
 

@@ -1,10 +1,11 @@
-"""The daemons that a relay has ever met."""
+"""The daemons that a relay has ever met, and which runs they were ever asked to work for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tmrld.storage.database import Database
+from tmrld.storage.relay_schema import run_id
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,30 @@ class Nodes:
         with self._database.transaction() as change:
             change.execute("UPDATE nodes SET last_seen = ? WHERE name = ? AND role = ?", (at, name, role))
 
+    def serves(self, name: str, role: str, run: str) -> None:
+        """Note that a node is asked to work for a run.  Raises NotFound for a run that does not exist."""
+        if not self.has_served(name, role, run):
+            with self._database.transaction() as change:
+                change.execute("INSERT OR IGNORE INTO served VALUES (?, ?, ?)", (name, role, run_id(change, run)))
+
+    def has_served(self, name: str, role: str, run: str) -> bool:
+        """Whether a node was ever asked to work for this run; False for a run that does not exist."""
+        with self._database.reading() as view:
+            found = "SELECT 1 FROM served JOIN runs ON runs.id = served.run WHERE node = ? AND role = ? AND runs.name = ?"
+            return view.execute(found, (name, role, run)).fetchone() is not None
+
+    def knows(self, name: str) -> bool:
+        """Whether a node of this name was ever seen, in any role."""
+        with self._database.reading() as view:
+            return view.execute("SELECT 1 FROM nodes WHERE name = ?", (name,)).fetchone() is not None
+
     def rename(self, name: str, new: str) -> None:
         """Call a node something else in all its roles; what was known of another one of that name is forgotten."""
         with self._database.transaction() as change:
             change.execute("UPDATE OR REPLACE nodes SET name = ? WHERE name = ?", (new, name))
             change.execute("UPDATE OR REPLACE assignments SET node = ? WHERE node = ?", (new, name))
+            change.execute("DELETE FROM served WHERE node = ?", (new,))
+            change.execute("UPDATE served SET node = ? WHERE node = ?", (new, name))
 
     def all(self) -> list[KnownNode]:
         """By name and role."""
@@ -55,4 +75,5 @@ class Nodes:
         """Forget a node in all its roles; False for one that is unknown."""
         with self._database.transaction() as change:
             change.execute("DELETE FROM assignments WHERE node = ?", (name,))
+            change.execute("DELETE FROM served WHERE node = ?", (name,))
             return change.execute("DELETE FROM nodes WHERE name = ?", (name,)).rowcount > 0

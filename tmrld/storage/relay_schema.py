@@ -153,6 +153,16 @@ CREATE INDEX evaluations_by_track ON evaluations (track, id)
     """
 UPDATE revisions SET config = json_set(config, '$.network.cnn', 'tmrl') WHERE json_extract(config, '$.network.cnn') IS NULL
 """,
+    # Who worked for what was not noted before: whoever was known may have.
+    """
+CREATE TABLE served (
+    node TEXT NOT NULL,
+    role TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+    PRIMARY KEY (node, role, run)
+) WITHOUT ROWID;
+INSERT INTO served SELECT nodes.name, nodes.role, runs.id FROM nodes, runs
+""",
 )
 
 
