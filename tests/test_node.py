@@ -54,6 +54,9 @@ class Role:
     def transitions(self, run: str) -> int:
         return 150 if run == RUN else 0
 
+    def unstored(self, run: str) -> tuple[int, int]:
+        return 2, 300
+
     async def command(self, name: str, verb: str) -> None:
         if verb == "stop":
             raise Conflict(f"{name} is away")
@@ -163,6 +166,7 @@ def test_a_run_shows_how_far_it_has_come(node: Node, store: RunStore) -> None:
     store.episodes.add(RUN, [an_episode("a"), an_episode("b", lap_time_s=21.0), an_episode("c", "evaluation", 20.0)])
     view = answer(node.run(RUN))
     assert (view.update, view.transitions, view.weights_version) == (30, 300, 2)
+    assert (view.unstored_chunks, view.unstored_bytes) == (2, 300)
     assert (view.episodes, view.best_lap_s) == (2, 21.0)
 
 

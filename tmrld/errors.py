@@ -14,6 +14,7 @@
     ├── LinkError              a connection could not be made or was lost
     │   ├── Refused              the other side said no (token, key, version, role): trying again will not help
     │   └── LinkLost             the line broke: trying again will
+    │       └── Replaced           another link of this node's name took its place
     ├── StorageError           a file could not be read or written
     │   ├── FolderInUse          another daemon holds the data folder
     │   ├── DiskFull             no room: collection stops until there is
@@ -79,6 +80,10 @@ class Refused(LinkError):
 
 class LinkLost(LinkError):
     """The line broke or could not be made for now; the dialer tries again."""
+
+
+class Replaced(LinkLost):
+    """The relay has let go of this link, because there is a newer one of this node's name."""
 
 
 class StorageError(TmrldError):

@@ -73,9 +73,12 @@ class Subscription:
         key: Hashable = event.number
         if self._sampled and (len(self._queue) >= SAMPLED_FROM or event.topic in FLEETING):
             key = _key(event) or event.number
-        if self._queue.pop(key, None) is None and len(self._queue) >= self._capacity:
+        if self._queue.pop(key, None) is not None:
+            self._feed.skipped += 1
+        elif len(self._queue) >= self._capacity:
             self._queue.popitem(last=False)
             self.dropped += 1
+            self._feed.skipped += 1
         self._queue[key] = event
         self._ready.set()
 
@@ -111,6 +114,13 @@ class Feed:
         self._forgotten = 0
         self.number = 0
         """Of the newest event."""
+        self.skipped = 0
+        """How often a slow reader did not get an event, because it was left out or replaced by a newer state."""
+
+    @property
+    def readers(self) -> int:
+        """How many listen."""
+        return len(self._subscriptions)
 
     def publish(self, topic: str, data: dict[str, Any], run: str = "") -> None:
         """Tell everybody who listens; never waits."""

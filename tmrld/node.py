@@ -53,6 +53,9 @@ class RelayRole(RunsRole, ShelfRole, Protocol):
     def transitions(self, run: str) -> int:
         """Training transitions that the run's log ever took."""
 
+    def unstored(self, run: str) -> tuple[int, int]:
+        """How many chunks of the run wait at the relay for its disk, and how many bytes."""
+
     async def command(self, name: str, verb: str) -> None:
         """Have a connected node start, stop or restart its engine."""
 
@@ -133,7 +136,7 @@ class RunView:
 
     ``transitions`` counts what the sample log ever took; ``update`` is the newest one reported.  ``spark`` are the returns of its
     newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.  ``problem`` is what one of
-    these says of what is wrong with it now.
+    these says of what is wrong with it now.  ``unstored_chunks`` have arrived at the relay and wait for its disk.
     """
 
     name: str
@@ -154,6 +157,8 @@ class RunView:
     last_return: float | None = None
     spark: tuple[float, ...] = ()
     problem: str | None = None
+    unstored_chunks: int = 0
+    unstored_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -293,6 +298,7 @@ class Node:
         update, transitions, pace = self._reached(run.name)
         spark = store.episodes.returns(run.name, SPARK_EPISODES)
         members = [view for view in self._relay.connected() if view.run == run.name]
+        unstored_chunks, unstored_bytes = self._relay.unstored(run.name)
         return RunView(
             name=run.name,
             state=run.state,
@@ -312,6 +318,8 @@ class Node:
             last_return=spark[-1] if spark else None,
             spark=tuple(spark),
             problem=_problem(members),
+            unstored_chunks=unstored_chunks,
+            unstored_bytes=unstored_bytes,
         )
 
     def _reached(self, run: str) -> tuple[int, int, float]:

@@ -105,6 +105,16 @@ def test_an_operator_pins_and_unpins_weights(api: Api, verb: str, pinned: bool) 
     assert api.post(f"runs/demo/weights/2/{verb}", token="viewer").status_code == 403
 
 
+def test_prometheus_is_told_what_slow_readers_of_live_events_do_not_get(api: Api) -> None:
+    feed = api.node.feed
+    with feed.subscribe(("episode",), capacity=2):
+        for n in range(5):
+            feed.publish("episode", {"episode": n})
+        lines = api.get("../../metrics").text.splitlines()
+    assert "tmrld_live_readers 1" in lines
+    assert "tmrld_live_events_skipped_total 3" in lines
+
+
 def test_prometheus_is_told_what_the_relay_measures(api: Api) -> None:
     response = api.get("../../metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -114,6 +124,8 @@ def test_prometheus_is_told_what_the_relay_measures(api: Api) -> None:
     assert 'tmrld_run_state{run="demo",state="running"} 1' in lines
     assert 'tmrld_run_metric{run="demo",name="loss"} 0.5' in lines
     assert "# TYPE tmrld_run_updates gauge" in lines
+    assert 'tmrld_run_unstored_chunks{run="demo"} 3' in lines
+    assert 'tmrld_run_unstored_bytes{run="demo"} 4096' in lines
     assert api.get("../../metrics", token="").status_code == 401
 
 

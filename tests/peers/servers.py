@@ -61,7 +61,7 @@ class Relay:
             Hello(role, name, "0.1.0"),
             options.pop("context", client_context(pin=self.identity.pin)),
             delays=options.pop("delays", lambda: itertools.repeat(0.0)),
-            refused_delay_s=0.0,
+            refused_delay_s=options.pop("refused_delay_s", 0.0),
             **options,
         )
 
@@ -72,6 +72,8 @@ class Server:
     def __init__(self) -> None:
         self._visits: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
@@ -96,6 +98,7 @@ class Server:
             yield server.sockets[0].getsockname()[1]
         for writer in self._writers:
             writer.transport.abort()
+        self._flows.set()
         if self._visits:
             await asyncio.wait(self._visits)
         for writer in self._writers:
@@ -130,7 +133,7 @@ class Proxy(Server):
         super().__init__()
         self.refusal = refusal
         self.asked: list[bytes] = []
-        self.forwarded = b""
+        self.forwarded = bytearray()
 
     async def visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
@@ -148,6 +151,7 @@ class Proxy(Server):
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                await self._flows.wait()
                 self.forwarded += data
                 writer.write(data)
                 await writer.drain()
@@ -157,6 +161,10 @@ class Proxy(Server):
         """Drop every connection, as a cable that is pulled."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def stall(self) -> None:
+        """Forward nothing more, and close nothing, as a router that has forgotten a connection."""
+        self._flows.clear()
 
 
 def a_status(detail: str = "") -> Status:

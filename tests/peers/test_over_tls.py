@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.peers.servers import Proxy, Recorder, Relay, a_status
+import tmrld.peers.dialer
+from tests.peers.servers import Proxy, Recorder, Relay, a_status, wait_for_the_end
 from tests.protocol.examples import a_chunk
 from tmrld.errors import Conflict, LinkLost, NotFound, ProtocolError, Refused, SettingsError, StorageError, TmrldError
+from tmrld.peers.channel import REPLACED
 from tmrld.peers.dialer import Dialer, backoff
 from tmrld.peers.link import Link
 from tmrld.protocol.codec import encode, seal_chunk
@@ -532,6 +535,84 @@ def test_the_same_trouble_is_reported_once(relay: Relay) -> None:
         assert "cannot be reached" in reports[0]
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("steady_s", "begun"), [(0.0, 4), (3600.0, 1)])
+def test_after_a_link_that_lived_for_a_while_delays_begin_anew(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, steady_s: float, begun: int
+) -> None:
+    async def scene() -> None:
+        monkeypatch.setattr(tmrld.peers.dialer, "STEADY_S", steady_s)
+        series = 0
+        third = asyncio.Event()
+
+        def delays() -> Iterator[float]:
+            nonlocal series
+            series += 1
+            return itertools.repeat(0.0)
+
+        async def leave(link: Link) -> None:
+            if len(relay.links) == 4:
+                third.set()
+                await asyncio.Event().wait()
+
+        async with relay.listener() as listener:
+            running = asyncio.create_task(relay.dialer(listener.port, delays=delays).run(leave))
+            await third.wait()
+            running.cancel()
+            await asyncio.wait({running})
+        assert series == begun
+
+    asyncio.run(scene())
+
+
+def test_two_nodes_of_one_name_do_not_chase_each_other_away(relay: Relay) -> None:
+    async def scene() -> None:
+        async def replace(link: Link) -> None:
+            await link.close(REPLACED, "another link has taken over")
+
+        reports: list[str] = []
+        async with relay.listener(replace) as listener:
+            dialer = relay.dialer(listener.port, refused_delay_s=3600.0, report=reports.append)
+            running = asyncio.create_task(dialer.run(wait_for_the_end))
+            await asyncio.sleep(0.5)
+            running.cancel()
+            await asyncio.wait({running})
+        assert len(relay.links) == 2  # once back at once, for it might have been an own link that was given up
+        (report,) = reports
+        assert "has let go of this link: another link has taken over; trying again" in report
+
+    asyncio.run(scene())
+
+
+def test_the_address_is_looked_up_at_each_try(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        address = "127.0.0.1"
+        linked = asyncio.Event()
+        look_up = socket.getaddrinfo
+
+        def answer(host: Any, *others: Any, **more: Any) -> Any:
+            return look_up(address if host == "relay.test" else host, *others, **more)
+
+        async def notice(link: Link) -> None:
+            linked.set()
+            await wait_for_the_end(link)
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        async with relay.listener(notice) as listener:
+            port = listener.port
+            context = client_context(pin=relay.identity.pin)
+            dialer = Dialer(f"wss://relay.test:{port}", "worker-token", Hello("worker", "gamer", "0.1.0"), context)
+            running = asyncio.create_task(dialer.run(wait_for_the_end))
+            await linked.wait()
+        linked.clear()
+        address = "127.0.0.2"
+        async with relay.listener(notice, host=address, port=port):
+            await linked.wait()
+        running.cancel()
+        await asyncio.wait({running})
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
 
 
 def test_delays_grow_to_a_ceiling_and_are_jittered() -> None:

@@ -42,8 +42,9 @@ M = TypeVar("M", bound=Message)
 class FakePeer:
     """A worker or trainer at its end of a link.  ``heard`` is all that it was sent so far."""
 
-    def __init__(self, link: Link, serving: asyncio.Task[None]) -> None:
+    def __init__(self, name: str, link: Link, serving: asyncio.Task[None]) -> None:
         self.link = link
+        self.name = name
         self.heard: list[Message] = []
         self._serving = serving
 
@@ -105,7 +106,7 @@ class Stage:
             serving = asyncio.create_task(self._serve(await accepting))
             self._tasks.append(serving)
             await events.hear(name=name, role=role, state="connected")
-        peer = FakePeer(link, serving)
+        peer = FakePeer(name, link, serving)
         self._peers.append(peer)
         return peer
 

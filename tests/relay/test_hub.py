@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.relay.slow_disk import HeldLog
 from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, encoded, on_stage, weights
 from tests.worker.worlds import SPEC
 from tmrld.errors import DiskFull, ProtocolError, Refused
@@ -35,26 +35,6 @@ from tmrld.storage.records import Record
 from tmrld.storage.sample_log import Appended, SampleLog
 
 # In, stored, acknowledged
-
-
-class HeldLog(SampleLog):
-    """A log whose disk is slow: `append` waits until ``released``; ``reached`` says that it does."""
-
-    reached: threading.Event
-    released: threading.Event
-
-    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[Appended]:
-        assert durable
-        self.reached.set()
-        assert self.released.wait(30)
-        return super().append(records)
-
-
-@pytest.fixture
-def held_log(monkeypatch: pytest.MonkeyPatch) -> type[HeldLog]:
-    HeldLog.reached, HeldLog.released = threading.Event(), threading.Event()
-    monkeypatch.setattr(hub, "SampleLog", HeldLog)
-    return HeldLog
 
 
 def test_a_chunk_is_stored_then_acknowledged_and_passed_on_as_it_came(tmp_path: Path) -> None:

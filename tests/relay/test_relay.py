@@ -162,7 +162,11 @@ def test_who_is_connected_is_shown_with_what_it_says_of_itself(tmp_path: Path) -
             await events.hear(state="driving")
             (node,) = stage.relay.connected()
             assert (node.name, node.role, node.version, node.run) == ("w1", "worker", "0.1.0", RUN)
-            assert (node.state, node.detail, node.values) == ("driving", "all is well", {"speed_factor": 20.0})
+            assert (node.state, node.detail, node.values) == (
+                "driving",
+                "all is well",
+                {"speed_factor": 20.0, "mailbox_messages": 0},
+            )
             assert (node.remote, node.machine, node.latency_s) == ("w1's end", {"cores": 2}, 0.0)
 
     asyncio.run(scene())

@@ -12,7 +12,21 @@ from tmrld.events import Feed
 from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView, RunView
 from tmrld.results import CheckpointView
 
-RUN = RunView("demo", "running", 1000.0, 1, {"algorithm": {"gamma": 0.995}}, 0, 20, 400, 2, None, 2)
+RUN = RunView(
+    "demo",
+    "running",
+    1000.0,
+    1,
+    {"algorithm": {"gamma": 0.995}},
+    0,
+    20,
+    400,
+    2,
+    None,
+    2,
+    unstored_chunks=3,
+    unstored_bytes=4096,
+)
 EXAMINATION = ExaminationView(
     1004.0, (DiagnosisView("network", "relay", "wrong", "nothing listens", "start it", "relay-refused"),), b"jpeg"
 )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from websockets.exceptions import ConnectionClosed
 
 from tmrld.errors import LinkLost, ProtocolError
+from tmrld.peers.websocket import CLOSE_TIMEOUT_S, Silence
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -34,6 +35,11 @@ POLICY = 1008
 """You may not; trying again will not help."""
 INTERNAL = 1011
 """This end failed, or got no answer to its pings."""
+
+REPLACED = 4001
+"""This node has come back on a newer link; what this one says no longer counts."""
+RENAMED = 4002
+"""This node is called something else now: it comes back, and is told."""
 
 MAX_REASON_BYTES = 123
 """A control frame holds 125 bytes, two of which are the code (RFC 6455, section 5.5)."""
@@ -156,8 +162,8 @@ class WebSocketChannel:
     """A channel over an open WebSocket connection, which it owns.
 
     What waits to be sent is bounded by the write limit of the connection plus one piece; what waits to be received by its
-    queue of frames: while nobody calls `recv` the sender is held up by TCP.  websockets pings; a line that does not answer
-    closes with code 1011.
+    queue of frames: while nobody calls `recv` the sender is held up by TCP.  A line from which nothing comes any more is given up
+    (`tmrld.peers.websocket.Heedful`), and one that takes nothing any more is closed all the same, within `CLOSE_TIMEOUT_S`.
     """
 
     def __init__(self, connection: Connection, remote: str) -> None:
@@ -201,7 +207,12 @@ class WebSocketChannel:
         return data
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        await self._connection.close(code, fit_reason(reason))
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._connection.close(code, fit_reason(reason))
+        except TimeoutError:  # there is no room for the closing words
+            self._connection.transport.abort()
+            await self._connection.wait_closed()
 
 
 def _pieces(data: bytes) -> Iterator[memoryview]:
@@ -215,4 +226,5 @@ def _closed(error: ConnectionClosed) -> Closed:
         return Closed(error.rcvd.code, error.rcvd.reason)
     if error.sent is not None:
         return Closed(error.sent.code, error.sent.reason, ours=True)
-    return Closed(ABNORMAL, "the connection was lost")
+    cause = error.__cause__
+    return Closed(ABNORMAL, str(cause) if isinstance(cause, Silence) else "the connection was lost")

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Literal
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     InvalidHandshake,
     InvalidProxy,
@@ -27,10 +27,10 @@ from websockets.http11 import Response
 from websockets.proxy import parse_proxy
 from websockets.uri import parse_uri
 
-from tmrld.errors import LinkError, LinkLost, ProtocolError, Refused, SettingsError
+from tmrld.errors import LinkError, LinkLost, ProtocolError, Refused, Replaced, SettingsError
 from tmrld.peers.channel import GOING_AWAY, WebSocketChannel
 from tmrld.peers.link import Link, link_trouble
-from tmrld.peers.websocket import NAME_HEADER, OPEN_TIMEOUT_S, ROLE_HEADER, options
+from tmrld.peers.websocket import NAME_HEADER, OPEN_TIMEOUT_S, ROLE_HEADER, Heedful, options
 from tmrld.protocol.conversation import check_subprotocol
 from tmrld.protocol.messages import PROTOCOL, SPOKEN, Hello
 from tmrld.security.tls import WrongKey
@@ -60,7 +60,8 @@ class Dialer:
     those of the token.  ``proxy`` is None for no proxy, True for the one that the system names, or its URL.
 
     A refusal ends `run` by default.  With ``persist`` it is reported, and tried again every ``refused_delay_s`` seconds: for a
-    node that nobody is looking at, started before its token was made.
+    node that nobody is looking at, started before its token was made.  So is a link that was replaced, from the second time in a row
+    on: two machines have this node's name, and the relay has always the one that came last.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Dialer:
                     ROLE_HEADER: self._hello.role,
                     NAME_HEADER: self._hello.name,
                 },
+                create_connection=_Connection,
                 **options(spoken=self._spoken),
             )
         except ImportError as error:
@@ -132,6 +134,7 @@ class Dialer:
         cancellations = task.cancelling()
         delays = self._delays()
         said = ""
+        replaced = 0
         while True:
             trouble: LinkError | ProtocolError | None = None
             try:
@@ -146,7 +149,10 @@ class Dialer:
                 raise asyncio.CancelledError
             if self._lived_s >= STEADY_S:
                 delays, said = self._delays(), ""
-            if trouble is None or isinstance(trouble, LinkLost):
+            replaced = replaced + 1 if isinstance(trouble, Replaced) else 0
+            if replaced > 1:
+                delay_s = self._refused_delay_s
+            elif trouble is None or isinstance(trouble, LinkLost):
                 delay_s = next(delays)
             elif self._persist:
                 delay_s = self._refused_delay_s
@@ -171,6 +177,10 @@ class Dialer:
         finally:
             self._lived_s = clock() - began
         await link.close()
+
+
+class _Connection(Heedful, ClientConnection):
+    pass
 
 
 class dial(connect):  # noqa: N801  (as its base)

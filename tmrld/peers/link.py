@@ -1,9 +1,9 @@
 """One live connection between a relay and a peer: a `Conversation` over a `Channel`.
 
 A link exists once hello and welcome are said, so whoever holds one knows who is at the other end.  How a link ends is told by
-types: reading ends quietly when either end closed it because all was said; `LinkLost` for a line that broke or an end that goes
-away (try again); `Refused` for an end that says no (do not); `ProtocolError` for an end that does not keep to the protocol, the
-other or, as the other one sees it, this one.
+types: reading ends quietly when either end closed it because all was said; `LinkLost` for a line that broke, an end that goes away
+or (`Replaced`) a newer link of the same node (try again); `Refused` for an end that says no (do not); `ProtocolError` for an end that
+does not keep to the protocol, the other or, as the other one sees it, this one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tmrld.errors import LinkError, LinkLost, ProtocolError, Refused, TmrldError
-from tmrld.peers.channel import GOING_AWAY, INTERNAL, NORMAL, POLICY, Channel, Closed
+from tmrld.errors import LinkError, LinkLost, ProtocolError, Refused, Replaced, TmrldError
+from tmrld.peers.channel import GOING_AWAY, INTERNAL, NORMAL, POLICY, REPLACED, Channel, Closed
 from tmrld.protocol.conversation import Conversation
 from tmrld.protocol.messages import Hello, Message, Welcome
 
@@ -164,6 +164,8 @@ class Link:
             return None
         if closed.code == POLICY:
             return Refused(f"{whom} refuses: {closed}")
+        if closed.code == REPLACED:
+            return Replaced(f"{whom} has let go of this link: {closed}")
         if closed.code in _PROTOCOL_CODES:
             return ProtocolError(f"{whom} closed the link, because this end broke the protocol: {closed}", closed.code)
         return LinkLost(f"the link to {whom} is lost: {closed}")

@@ -26,7 +26,7 @@ from tmrld.peers import looking
 from tmrld.peers.channel import GOING_AWAY, INTERNAL, NORMAL, POLICY, WebSocketChannel, fit_reason
 from tmrld.peers.joining import CREDENTIAL_HEADER, PATH, tell_joined
 from tmrld.peers.link import Link, link_trouble
-from tmrld.peers.websocket import NAME_HEADER, ROLE_HEADER, options
+from tmrld.peers.websocket import NAME_HEADER, ROLE_HEADER, Heedful, options
 from tmrld.protocol.conversation import ROLES, choose_subprotocol
 from tmrld.protocol.messages import MAX_MESSAGE_BYTES, SPOKEN, Welcome
 from tmrld.security.attempts import Attempts, source_of
@@ -61,7 +61,7 @@ def _no_invites(_secret: str, _wish: str, _credential: str) -> Grant:
     raise Refused("this relay invites nobody")
 
 
-class _Connection(ServerConnection):
+class _Connection(Heedful, ServerConnection):
     """Remembers between request and link whom the token was for, and whether it comes to join, or only to look."""
 
     grant: Grant

@@ -1,7 +1,8 @@
 """One run at the relay: its sample log, who works for it, what they may do, and the policy they drive with.
 
-A chunk's way through here: `accept` puts it into a bounded queue (a full one stops reading from the worker's link) → the commit
-loop appends a batch to the log with one fsync → acknowledgements go out, finished episodes are entered, trainers are woken.
+A chunk's way through here: `accept` puts it into a queue, bounded in number and bytes (a full one stops reading from the worker's
+link) → the commit loop appends a batch to the log with one fsync → acknowledgements go out, finished episodes are entered, trainers
+are woken.
 A trainer is fed from the log, never from a queue: as much as its window allows, from the offset that it asked for.
 """
 
@@ -64,6 +65,7 @@ T = TypeVar("T")
 COMMIT_CHUNKS = 1000
 COMMIT_BYTES = 16 * 2**20
 QUEUE_CHUNKS = 256
+QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 RETRY_FULL_DISK_S = 1.0
 
@@ -86,7 +88,7 @@ class Member:
         """Whether it was asked to send pictures of what it sees."""
         self.questions = Questions(self.put)
         self.cut = False
-        """Whether its token was revoked, or it is called something else now: nothing that it says counts any more."""
+        """Whether its token was revoked, it is called something else now, or another link took its place: what it says counts no more."""
         self._assigned: Assign | None = None
         self._dropped: tuple[int, str] | None = None
         self._drop = asyncio.Event()
@@ -183,6 +185,8 @@ class Hub:
         self._options = options
         self._feed = feed
         self._queue: asyncio.Queue[_Arrived | None] = asyncio.Queue(QUEUE_CHUNKS)  # None wakes the commit loop
+        self._queued_bytes = 0
+        self._room = asyncio.Event()
         self._closing = False
         self._committed = asyncio.Event()
         self._grown = asyncio.Event()
@@ -268,17 +272,36 @@ class Hub:
             packed_facts(arrived.record())
         except BadInput as error:
             raise ProtocolError(f"chunk {chunk.number} cannot be stored: {error}") from error
+        while self._queued_bytes >= QUEUE_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        self._queued_bytes += len(data)
         await self._queue.put(arrived)
+
+    def _taken(self, arrived: _Arrived) -> _Arrived:
+        """It is no longer in the queue: there is room for others."""
+        self._queued_bytes -= len(arrived.data)
+        self._room.set()
+        return arrived
+
+    @property
+    def unstored(self) -> tuple[int, int]:
+        """How many chunks have arrived and wait for the disk, and how many bytes."""
+        return self._queue.qsize(), self._queued_bytes
+
+    def feed_lag_bytes(self, member: Member) -> int:
+        """How much of the log a trainer has not consumed yet; 0 while it asks for nothing."""
+        return 0 if member.feeding is None else self.log.end - member.feeding.consumed
 
     async def commit(self) -> None:
         """Commit what is queued, batch by batch, until `close`."""
         while not self._closing and (first := await self._queue.get()) is not None:
-            batch, size = [first], len(first.data)
+            batch, size = [self._taken(first)], len(first.data)
             while len(batch) < COMMIT_CHUNKS and size < COMMIT_BYTES:
                 arrived = None if self._queue.empty() else self._queue.get_nowait()
                 if arrived is None:
                     break
-                batch.append(arrived)
+                batch.append(self._taken(arrived))
                 size += len(arrived.data)
             await self._commit(batch)
         self._committed.set()
@@ -292,7 +315,7 @@ class Hub:
         while not self._queue.empty():
             arrived = self._queue.get_nowait()
             if arrived is not None:
-                arrived.member.put(Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
+                self._taken(arrived).member.put(Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
             await asyncio.sleep(0)  # whoever waited for room has put its chunk into the queue now
         await asyncio.to_thread(self.log.close)
 

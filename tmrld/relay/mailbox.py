@@ -1,9 +1,9 @@
 """What waits to be sent to one peer.
 
-A mailbox is bounded.  Of messages of which only the newest matters (weights, allowance, assignment, spaces) one of a kind waits at
-most: a newer one takes its place, so that a slow worker never gets a queue of stale policies.  An assignment to another run drops
-what waits for the run before, which must not reach the node after it.  Acknowledgements are merged, and a file waits once, however
-often it was asked for; everything else keeps its order.
+A mailbox is bounded.  Of messages of which only the newest matters (weights, checkpoint, allowance, assignment, spaces) one of a kind
+waits at most: a newer one takes its place, so that a slow worker never gets a queue of stale policies.  An assignment to another run
+drops what waits for the run before, which must not reach the node after it.  Acknowledgements are merged, and a file waits once,
+however often it was asked for; everything else keeps its order.
 When more than ``capacity`` messages wait the peer has stopped reading: `put` raises `MailboxFull` and the relay closes that link;
 nothing is lost by it, since all that matters is sent again after a reconnect.
 """
@@ -15,9 +15,9 @@ from collections import deque
 from dataclasses import replace
 
 from tmrld.errors import LinkLost
-from tmrld.protocol.messages import Ack, Allowance, Assign, FileMessage, Message, Spaces, WeightsMessage
+from tmrld.protocol.messages import Ack, Allowance, Assign, CheckpointMessage, FileMessage, Message, Spaces, WeightsMessage
 
-_NEWEST_ONLY = (WeightsMessage, Allowance, Assign, Spaces)
+_NEWEST_ONLY = (WeightsMessage, CheckpointMessage, Allowance, Assign, Spaces)
 MAX_NUMBERS = 4096
 """In one acknowledgement; the codec allows twice as many elements."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError, TmrldError
 from tmrld.events import Feed
 from tmrld.node import LogLineView, NodeView
-from tmrld.peers.channel import GOING_AWAY, POLICY
+from tmrld.peers.channel import GOING_AWAY, POLICY, RENAMED, REPLACED
 from tmrld.peers.link import Link, Received
 from tmrld.protocol.messages import (
     Ack,
@@ -52,11 +52,6 @@ from tmrld.storage.runs import Revision, Run, RunStore
 from tmrld.storage.shelf import Shelf
 
 log = logging.getLogger(__name__)
-
-REPLACED = 4001
-"""Close code for a link whose node has come back on a newer one."""
-RENAMED = 4002
-"""Close code for a link whose node is called something else now: it comes back, and is told."""
 
 EXAMINATION_S = 55.0
 """How long a node may take to look at itself: a little longer than it gives itself."""
@@ -129,7 +124,14 @@ class Relay:
         member = Member(link)
         previous = self._roster.admit(member.name, member.role, member)
         if previous is not None:
-            log.info("%s %s has come back on a new link", member.role, member.name)
+            log.info(
+                "%s %s has come back on a new link, from %s; the former one came from %s",
+                member.role,
+                member.name,
+                link.peer.remote,
+                previous.link.peer.remote,
+            )
+            previous.cut = True  # at once: that it is closed may take until the other end says so, too
             self._part(previous)
             previous.drop(
                 REPLACED, "another link has taken over this node's name; if it is not yours, give each node its own name"
@@ -352,7 +354,7 @@ class Relay:
     # What people ask for
 
     def connected(self) -> list[NodeView]:
-        """The nodes that are connected now."""
+        """The nodes that are connected now.  Among their values is what this relay measures itself (`_measured`)."""
         assigned = self._store.assignments.all()
         return [
             NodeView(
@@ -365,12 +367,20 @@ class Relay:
                 detail=str(member.status.get("detail", "")),
                 latency_s=member.link.latency_s,
                 machine=dict(member.link.peer.machine),
-                values=dict(member.status.get("values", {})),
+                values={**member.status.get("values", {}), **self._measured(member)},
                 last_seen=time.time(),
                 assigned=assigned.get(member.name),
             )
             for member in self._roster.members()
         ]
+
+    def _measured(self, member: Member) -> dict[str, float]:
+        """What waits here for a node: messages in its mailbox and, for a trainer, bytes of the log that it has not consumed."""
+        values: dict[str, float] = {"mailbox_messages": len(member.mailbox)}
+        hub = self._hubs.get(member.seat.run)
+        if member.role == "trainer" and hub is not None:
+            values["feed_lag_bytes"] = hub.feed_lag_bytes(member)
+        return values
 
     async def command(self, name: str, verb: str) -> None:
         """Have a node start, stop or restart its engine.  Raises Conflict if it is away or cannot, LinkLost if it does not answer."""
@@ -463,6 +473,11 @@ class Relay:
         """Training transitions that the run's log ever took; 0 for a run that is not open."""
         hub = self._hubs.get(run)
         return hub.log.transitions("train") if hub else 0
+
+    def unstored(self, run: str) -> tuple[int, int]:
+        """How many chunks of the run wait here for the disk, and how many bytes; none for a run that is not open."""
+        hub = self._hubs.get(run)
+        return hub.unstored if hub else (0, 0)
 
     async def make_demonstrations(
         self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]

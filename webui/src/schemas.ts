@@ -1552,6 +1552,16 @@ export interface components {
              * @description What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is.
              */
             problem: string | null;
+            /**
+             * Unstored Chunks
+             * @description Chunks that have arrived at the relay and wait for its disk.
+             */
+            unstored_chunks: number;
+            /**
+             * Unstored Bytes
+             * @description Their size.
+             */
+            unstored_bytes: number;
         };
         /**
          * Runs

@@ -30,7 +30,15 @@ async def _families(node: Node) -> list[Family]:
     about.add(1, version=__version__, node=node.name)
     uptime = Family("tmrld_uptime_seconds", "gauge", "Seconds since the relay's daemon started.")
     uptime.add(health["uptime_s"])
-    return [about, uptime, *await _of_nodes(node), *await _of_runs(node)]
+    readers = Family("tmrld_live_readers", "gauge", "Who listens to live events.")
+    readers.add(node.feed.readers)
+    skipped = Family(
+        "tmrld_live_events_skipped_total",
+        "counter",
+        "Live events that a slow reader did not get: the oldest are left out, and a newer state takes the place of an older one.",
+    )
+    skipped.add(node.feed.skipped)
+    return [about, uptime, readers, skipped, *await _of_nodes(node), *await _of_runs(node)]
 
 
 async def _of_nodes(node: Node) -> list[Family]:
@@ -52,6 +60,8 @@ async def _of_runs(node: Node) -> list[Family]:
     transitions = Family("tmrld_run_transitions", "gauge", "Training transitions that a run has collected.")
     episodes = Family("tmrld_run_episodes", "gauge", "Training episodes that were driven to their end.")
     best = Family("tmrld_run_best_lap_seconds", "gauge", "Shortest lap of a run.")
+    chunks = Family("tmrld_run_unstored_chunks", "gauge", "Chunks that have arrived and wait for the relay's disk.")
+    size = Family("tmrld_run_unstored_bytes", "gauge", "Their size.")
     metric = Family("tmrld_run_metric", "gauge", "The newest value of each of a run's curves, by name.")
     for run in await node.runs():
         state.add(1, run=run.name, state=run.state)
@@ -59,6 +69,8 @@ async def _of_runs(node: Node) -> list[Family]:
         transitions.add(run.transitions, run=run.name)
         episodes.add(run.episodes, run=run.name)
         best.add(run.best_lap_s, run=run.name)
+        chunks.add(run.unstored_chunks, run=run.name)
+        size.add(run.unstored_bytes, run=run.name)
         for name, value in sorted((await node.results.latest_metrics(run.name)).items()):
             metric.add(value, run=run.name, name=name)
-    return [state, updates, transitions, episodes, best, metric]
+    return [state, updates, transitions, episodes, best, chunks, size, metric]

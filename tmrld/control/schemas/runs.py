@@ -34,6 +34,8 @@ class Run(FromView):
     problem: str | None = Field(
         description="What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is."
     )
+    unstored_chunks: int = Field(description="Chunks that have arrived at the relay and wait for its disk.")
+    unstored_bytes: int = Field(description="Their size.")
 
 
 class Runs(BaseModel):
