@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
+import statistics
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ from training import drive, keep, newest_weights, reference_lap_s, train
 RESULTS = Path(__file__).parent / "results" / "algorithms"
 TRACK = "default"
 EPISODES = 20
+FORGOTTEN_POINTS = 10.0
+"""So many points lower the share of finished laps may be once all that a small memory held at first has left twice."""
 FULL = "tmrld/TM20Full-v0"
 RECIPES: dict[str, dict[str, Any]] = {
     "sac": {},
@@ -44,7 +49,7 @@ def rounds_of(name: str, data: Path, updates: int, every: int, seed: int) -> lis
     """Train in rounds, and drive after each; the CSV grows with them.  What a run in ``data`` has done already is not done again."""
     settings = {"environment.track": TRACK, "training.seed": seed, **RECIPES[name]}
     reference = reference_lap_s(TRACK)
-    path = RESULTS / f"{name}.csv"
+    path = RESULTS / f"{name}-{seed}.csv"
     rows = read(path) if path.exists() and any(data.glob("relay/runs/*")) else []
     environment = {path: value for path, value in settings.items() if path.startswith("environment.")}
     print(f"{'updates':>8} {'transitions':>12} {'updates/s':>10} {'finished':>9} {'lap ratio':>10}")
@@ -76,12 +81,28 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def plot() -> None:
     """The share of finished laps over the updates, of all recipes that have results."""
-    lines = {}
-    for path in sorted(RESULTS.glob("*.csv")):
-        rows = read(path)
+    lines: dict[str, list[tuple[list[float], list[float]]]] = {}
+    for path in sorted(RESULTS.glob("*-*.csv")):
+        rows, (recipe, _) = read(path), path.stem.split("-")
         places = [0.0, *(float(row["updates"]) for row in rows)]
-        lines[path.stem] = [(places, [0.0, *(float(row["finished"]) for row in rows)])]
+        lines.setdefault(recipe, []).append((places, [0.0, *(float(row["finished"]) for row in rows)]))
     curves(RESULTS / "finished.png", lines, {}, "updates", f"laps finished of {EPISODES}")
+
+
+def forgotten(rows: Sequence[Mapping[str, Any]], capacity: int) -> float | None:
+    """How many points lower the mean share of finished laps is once the memory was filled three times over than after two.
+
+    By then all that the first laps were learned from has left.  None while either has no rounds.
+    """
+
+    def mean_share(first: int, before: float) -> float | None:
+        found = [
+            int(row["finished"]) / EPISODES for row in rows if first * capacity <= int(row["transitions"]) < before * capacity
+        ]
+        return statistics.fmean(found) if found else None
+
+    before, after = mean_share(2, 3), mean_share(3, math.inf)
+    return None if before is None or after is None else round(100.0 * (before - after), 1)
 
 
 def main() -> None:
@@ -98,6 +119,20 @@ def main() -> None:
     plot()
     best, last = max(int(row["finished"]) for row in rows), rows[-1]
     ratio = None if last["lap_ratio"] == "" else float(last["lap_ratio"])
+    capacity = RECIPES[options.recipe].get("replay.capacity")
+    of_a_small_memory = (
+        []
+        if capacity is None
+        else [
+            {
+                "metric": f"{options.recipe}_forgotten",
+                "value": forgotten(rows, capacity),
+                "unit": "points",
+                "target": FORGOTTEN_POINTS,
+                "peers": {},
+            }
+        ]
+    )
     print_report(
         "algorithms",
         [
@@ -108,6 +143,7 @@ def main() -> None:
                 "peers": {"best round": best},
             },
             {"metric": f"{options.recipe}_lap_ratio", "value": ratio, "unit": "", "peers": {}},
+            *of_a_small_memory,
         ],
     )
 
