@@ -120,7 +120,7 @@ def main() -> None:
     best, last = max(int(row["finished"]) for row in rows), rows[-1]
     ratio = None if last["lap_ratio"] == "" else float(last["lap_ratio"])
     capacity = RECIPES[options.recipe].get("replay.capacity")
-    of_a_small_memory = (
+    of_a_small_memory: list[dict[str, Any]] = (
         []
         if capacity is None
         else [
