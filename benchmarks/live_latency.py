@@ -11,8 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,23 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from relay_process import RUN, START_TIMEOUT_S, RelayProcess, running
 from report import print_report
 from websockets.asyncio.client import ClientConnection, connect
 
 from tmrld.engines.pipe import EnginePort
 from tmrld.engines.supervisor import Engine
-from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
-from tmrld.protocol.messages import Command, Hello, Message, Metrics, Resume, Resumed
-from tmrld.security.tls import client_context, ensure_identity
-from tmrld.security.tokens import TokenStore
-from tmrld.storage.layout import Layout
+from tmrld.protocol.messages import Command, Message, Metrics, Resume, Resumed
 
-RUN = "demo"
 INTERVAL_S = 0.05
 WARM_UP = 20
 TARGET_MS = 100
-START_TIMEOUT_S = 60.0
 
 
 def report_numbers(port: EnginePort, _arguments: dict[str, Any]) -> None:
@@ -50,42 +43,17 @@ def report_numbers(port: EnginePort, _arguments: dict[str, Any]) -> None:
         port.send(Metrics(RUN, 0, update, 20 * update, {"sent": time.monotonic(), "loss": 0.5}))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-class Relay:
-    """A relay in a process of its own, and what it takes to reach it."""
-
-    def __init__(self, folder: Path) -> None:
-        layout = Layout(folder)
-        layout.relay.mkdir(parents=True)
-        self.pin = ensure_identity(layout.relay, ("127.0.0.1",)).pin
-        tokens = TokenStore(layout.tokens_db)
-        self.viewer, self.trainer = tokens.issue("benchmark", "viewer"), tokens.issue("t1", "trainer")
-        tokens.close()
-        self.control, self.peers = free_port(), free_port()
-        settings = [f"--set=relay.port={self.peers}", f"--set=control.port={self.control}"]
-        command = [sys.executable, "-m", "tmrld", "serve", "--role", "relay", "--data", str(folder), *settings]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    async def listen(self) -> ClientConnection:
-        """The live stream, as soon as there is one."""
-        url = f"ws://127.0.0.1:{self.control}/api/v1/live?topics=metrics&run={RUN}"
-        ends = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                return await connect(url, additional_headers={"Authorization": f"Bearer {self.viewer}"})
-            except OSError:
-                if time.monotonic() > ends:
-                    raise
-                await asyncio.sleep(0.2)
-
-    def stop(self) -> None:
-        """End it as a service manager does."""
-        self._process.terminate()
-        self._process.wait(timeout=30)
+async def listen(relay: RelayProcess, viewer: str) -> ClientConnection:
+    """The live stream."""
+    url = f"ws://127.0.0.1:{relay.control}/api/v1/live?topics=metrics&run={RUN}"
+    ends = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            return await connect(url, additional_headers={"Authorization": f"Bearer {viewer}"})
+        except OSError:
+            if time.monotonic() > ends:
+                raise
+            await asyncio.sleep(0.2)
 
 
 async def trainer(link: Link) -> None:
@@ -105,12 +73,10 @@ async def trainer(link: Link) -> None:
         await engine.stop()
 
 
-async def measure(relay: Relay, seconds: float) -> list[float]:
+async def measure(relay: RelayProcess, seconds: float) -> list[float]:
     """Milliseconds of each metric on its way."""
-    stream = await relay.listen()
-    dialer = Dialer(
-        f"wss://127.0.0.1:{relay.peers}", relay.trainer, Hello("trainer", "t1", "0"), client_context(relay.pin, None)
-    )
+    stream = await listen(relay, relay.token("benchmark", "viewer"))
+    dialer = relay.dialer("trainer", "t1", relay.token("t1", "trainer"))
     training = asyncio.create_task(dialer.run(trainer))
     taken: list[float] = []
     try:
@@ -131,12 +97,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
     seconds = parser.parse_args().seconds
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - the engine finds this file by it
-    with tempfile.TemporaryDirectory() as folder:
-        relay = Relay(Path(folder))
-        try:
-            taken = asyncio.run(measure(relay, seconds))
-        finally:
-            relay.stop()
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as relay:
+        taken = asyncio.run(measure(relay, seconds))
     median, p95, worst = np.percentile(taken, (50, 95, 100)).tolist()
     result = {"metric": "live_p95_ms", "value": p95, "unit": "ms", "target": TARGET_MS}
     print_report("live_latency", [{**result, "peers": {"median": median, "worst": worst}}])
