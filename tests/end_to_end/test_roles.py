@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from tests.protocol.examples import a_chunk
 from tests.support import robot
 from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
@@ -23,6 +24,7 @@ from tmrld.events import Feed
 from tmrld.fetching import FetchedFiles
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link
+from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
     Allowance,
     Assign,
@@ -33,6 +35,7 @@ from tmrld.protocol.messages import (
     FileMessage,
     Grant,
     Hello,
+    LogLines,
     Message,
     Result,
     Spaces,
@@ -64,13 +67,17 @@ class Relay:
         for message in messages:
             await self._link.send(message)
 
+    async def hear_any(self) -> Message:
+        """The next message."""
+        received = await self._link.receive()
+        assert received is not None, "the link ended before the expected message came"
+        return received.message
+
     async def hear(self, kind: type[M]) -> M:
         """The next message of this kind."""
-        while True:
-            received = await self._link.receive()
-            assert received is not None, f"the link ended before a {kind.__name__} came"
-            if isinstance(received.message, kind):
-                return received.message
+        while not isinstance(message := await self.hear_any(), kind):
+            pass
+        return message
 
 
 @asynccontextmanager
@@ -130,7 +137,7 @@ def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tm
                     while sum(chunk.steps for chunk in chunks) < allowed:
                         chunks.append(await relay.hear(ChunkMessage))
                     assert sum(chunk.steps for chunk in chunks) == allowed
-                assert [(chunk.incarnation, chunk.number) for chunk in chunks] == [
+                assert sorted((chunk.incarnation, chunk.number) for chunk in chunks) == [
                     (described.incarnation, number) for number in range(len(chunks))
                 ]
                 episodes: dict[str, int] = {}
@@ -138,6 +145,30 @@ def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tm
                     assert chunk.first_step == episodes.get(chunk.episode, 0)
                     episodes[chunk.episode] = chunk.first_step + chunk.steps
                 assert len(episodes) >= 5
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
+def test_what_happens_now_is_told_while_a_long_backlog_is_sent(tmp_path: Path) -> None:
+    async def scene() -> None:
+        outbox = Outbox(SampleLog(tmp_path / "spool"), 0)
+        for number in range(500):
+            outbox.put(replace(seal_chunk(a_chunk()), episode=f"before {number // 10}"))
+        role = WorkerRole("w", outbox, Feed(), files=tmp_path / "files")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.hear(ChunkMessage)
+                outbox.put(replace(seal_chunk(a_chunk()), episode="now"))
+                role.tell_lines(LogLines("daemon", [["INFO", "now"]]))
+                heard: list[Message] = []
+                while not any(isinstance(message, LogLines) for message in heard):
+                    heard.append(await relay.hear_any())
+                assert len(heard) < 50  # what was on the line, and little more
+                while not any(isinstance(message, ChunkMessage) and message.episode == "now" for message in heard):
+                    heard.append(await relay.hear_any())
+                assert len(heard) < 50
         finally:
             await role.close()
 

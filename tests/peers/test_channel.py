@@ -87,3 +87,21 @@ def test_a_reason_is_cut_to_what_a_close_can_carry() -> None:
     assert cut == "é" * 60 + "…"
     assert len(cut.encode()) <= MAX_REASON_BYTES
     assert fit_reason("\ud800") == "?"
+
+
+def test_who_sends_without_a_pause_lets_others_have_their_turn() -> None:
+    async def scene() -> None:
+        here, there = memory_pair(limit=2)
+
+        async def send_for_ever() -> None:
+            while True:
+                await here.send(b"much")
+
+        async with asyncio.TaskGroup() as tasks:
+            much = tasks.create_task(send_for_ever())
+            await there.recv()
+            tasks.create_task(here.send(b"little"))
+            assert b"little" in [await there.recv() for _ in range(6)]
+            much.cancel()
+
+    asyncio.run(scene())

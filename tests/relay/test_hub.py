@@ -89,6 +89,37 @@ def test_a_chunk_that_comes_twice_is_acknowledged_twice_and_stored_once(tmp_path
     asyncio.run(scene())
 
 
+def test_a_worker_whose_store_was_wiped_loses_nothing_of_the_new_one(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            trainer = await stage.trainer()
+            await trainer.say(Grant(RUN, 100))
+            former = await stage.worker("w1")
+            await former.say(chunk(0), chunk(1))
+            assert await allowed(former, 100) == "w1"
+            await former.hang_up()
+            worker = await stage.connect("worker", "w1")
+            await worker.say(Describe(RUN, "wiped", SPEC.to_plain()))
+            assert await allowed(worker, 80) == "wiped"  # it begins to count anew, and the run goes on where it was
+            anew = [chunk(n, incarnation="wiped", episode=f"anew {n}") for n in range(2)]
+            await worker.say(*anew)
+            acknowledged: list[int] = []
+            while len(acknowledged) < 2:
+                ack = await worker.hear(Ack)
+                assert ack.incarnation == "wiped"
+                acknowledged += ack.numbers
+            assert stage.relay.transitions(RUN) == 40
+            assert [(await trainer.hear(Stored)).payload for _ in range(4)] == encoded(chunk(0), chunk(1), *anew)
+
+    async def allowed(worker: FakePeer, transitions: int) -> str:
+        """Wait until the worker may have made so many; returns which incarnation of it."""
+        while (allowance := await worker.hear(Allowance)).transitions != transitions:
+            pass
+        return allowance.incarnation
+
+    asyncio.run(scene())
+
+
 def test_after_a_restart_of_the_relay_a_chunk_is_still_known(tmp_path: Path) -> None:
     async def scene() -> None:
         for run in ("running", ""):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -22,14 +24,14 @@ QUOTA_BYTES = 12_000
 MEMORY_BYTES = 1000
 
 
-def a_chunk(payload: bytes = b"", steps: int = 1, purpose: str = "train") -> ChunkMessage:
+def a_chunk(payload: bytes = b"", steps: int = 1, purpose: str = "train", episode: str = "e") -> ChunkMessage:
     """As an engine hands it over: without an incarnation."""
     return ChunkMessage(
         run="run",
         worker="gamer",
         incarnation="",
         number=0,
-        episode="e",
+        episode=episode,
         first_step=0,
         steps=steps,
         lead=1,
@@ -89,6 +91,48 @@ def test_what_does_not_fit_into_memory_goes_to_the_spool_and_keeps_its_order(tmp
     assert outbox.spooled_bytes > 0
     assert [chunk.payload for chunk in drained(outbox)] == [b"12345", b"too much for memory", b"12345", b"6"]
     outbox.close()
+
+
+def test_what_is_driven_now_takes_turns_with_what_an_outage_has_left(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path, quota_bytes=10**7)
+    for n in range(200):
+        outbox.put(a_chunk(bytes(100), episode=f"before {n // 10}"))
+    outbox.close()
+    outbox = an_outbox(tmp_path, quota_bytes=10**7)  # most of it lies on the disk
+    outbox.put(a_chunk(b"now 0", episode="now"))
+    handed_out: list[ChunkMessage] = []
+    for n in range(1, 60):  # a chunk comes for each two that the line takes
+        handed_out += [chunk for chunk in (outbox.next_unsent(), outbox.next_unsent()) if chunk is not None]
+        assert handed_out[-1].payload == f"now {n - 1}".encode()
+        outbox.put(a_chunk(f"now {n}".encode(), episode="now"))
+    backlog = [chunk for chunk in handed_out if chunk.episode != "now"]
+    assert [chunk.number for chunk in backlog] == list(range(59))
+
+
+def test_an_episode_that_an_outage_has_cut_in_two_is_handed_out_in_order(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path, quota_bytes=10**7)
+    for n in range(20):
+        outbox.put(a_chunk(episode="first" if n < 15 else "cut"))
+    outbox.rewind()
+    outbox.put(a_chunk(episode="cut"))
+    order = [(chunk.episode, chunk.number) for chunk in drained(outbox)]
+    assert order[:12] == [pair for n in range(6) for pair in (("first", n), ("cut", 15 + n))]
+    assert order[12:] == [("first", n) for n in range(6, 15)]
+
+
+def test_a_wiped_spool_begins_another_incarnation_with_numbers_of_its_own(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path / "spool", memory_bytes=0)
+    outbox.put(a_chunk(b"gone"))
+    lost = identities(drained(outbox))
+    outbox.close()
+    shutil.rmtree(tmp_path / "spool")
+    outbox = an_outbox(tmp_path / "spool", memory_bytes=0)
+    outbox.put(a_chunk(b"new"))
+    outbox.acknowledge(lost[0][0], [0])  # that of the former one came late
+    outbox.rewind()
+    (chunk,) = drained(outbox)
+    assert (chunk.payload, chunk.number) == (b"new", 0)
+    assert chunk.incarnation == outbox.incarnation != lost[0][0]
 
 
 def test_an_acknowledgement_makes_room_in_memory(tmp_path: Path) -> None:
@@ -202,6 +246,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.temporary = tempfile.TemporaryDirectory()
         self.spool = Path(self.temporary.name)
         self.unacknowledged: dict[tuple[str, int], bytes] = {}
+        self.episodes: dict[tuple[str, int], str] = {}
         self.unsent: list[tuple[str, int]] = []
         self.acknowledged: set[tuple[str, int]] = set()
         self.incarnations: set[str] = set()
@@ -214,17 +259,23 @@ class AnyOrder(RuleBasedStateMachine):
         self.numbers = 0
         self.transitions = 0
 
-    @rule(size=st.integers(0, 800), steps=st.integers(0, 5), purpose=st.sampled_from(["train", "evaluation"]))
-    def put(self, size: int, steps: int, purpose: str) -> None:
+    @rule(
+        size=st.integers(0, 800),
+        steps=st.integers(0, 5),
+        purpose=st.sampled_from(["train", "evaluation"]),
+        episode=st.sampled_from("abc"),
+    )
+    def put(self, size: int, steps: int, purpose: str, episode: str) -> None:
         identity = self.outbox.incarnation, self.numbers
         payload = (repr(identity).encode() * 20)[:size]
         try:
-            self.outbox.put(a_chunk(payload, steps, purpose))
+            self.outbox.put(a_chunk(payload, steps, purpose, episode))
         except DiskFull:
             return
         self.numbers += 1
         self.transitions += steps if purpose == "train" else 0
         self.unacknowledged[identity] = payload
+        self.episodes[identity] = episode
         self.unsent.append(identity)
 
     @rule()
@@ -235,8 +286,12 @@ class AnyOrder(RuleBasedStateMachine):
             return
         assert chunk is not None
         identity = chunk.incarnation, chunk.number
-        assert identity == self.unsent.pop(0)
+        assert identity == self.first_unsent(chunk.episode)
+        self.unsent.remove(identity)
         assert chunk.payload == self.unacknowledged[identity]
+
+    def first_unsent(self, episode: str) -> tuple[str, int]:
+        return next(identity for identity in self.unsent if self.episodes[identity] == episode)
 
     @precondition(lambda self: self.unacknowledged)
     @rule(data=st.data())
@@ -266,15 +321,19 @@ class AnyOrder(RuleBasedStateMachine):
         except StorageError:
             complete = False
         self.open()
-        left = identities(drained(self.outbox))
+        left = self.in_order(identities(drained(self.outbox)))
         assert set(left) <= self.unacknowledged.keys() | self.acknowledged
-        expected = [identity for identity in self.unacknowledged if complete or identity in left]
+        expected = self.in_order(identity for identity in self.unacknowledged if complete or identity in left)
         assert [identity for identity in left if identity in self.unacknowledged] == expected
         for incarnation, number in left:
             if (incarnation, number) in self.acknowledged:
                 self.outbox.acknowledge(incarnation, [number])
         self.unacknowledged = {identity: self.unacknowledged[identity] for identity in expected}
         self.break_the_line()
+
+    def in_order(self, found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+        """By episode, and within one as they came."""
+        return sorted(found, key=lambda identity: self.episodes[identity])
 
     @invariant()
     def keeps_its_bounds(self) -> None:

@@ -105,6 +105,7 @@ class MemoryChannel:
         self._remote = remote
         self._limit = limit
         self._inbox: deque[bytes] = deque()
+        self._sending = asyncio.Lock()  # fair: who sends without a pause lets the others have their turn
         self._changed = asyncio.Condition()
         self._closed: Closed | None = None
         self._other: MemoryChannel = self
@@ -119,7 +120,7 @@ class MemoryChannel:
 
     async def send(self, data: bytes) -> None:
         other = self._other
-        async with other._changed:
+        async with self._sending, other._changed:
             await other._changed.wait_for(lambda: self._closed or len(other._inbox) < self._limit)
             self._raise_if_closed()
             other._inbox.append(data)

@@ -88,7 +88,7 @@ class Member:
         """Whether it was asked to send pictures of what it sees."""
         self.questions = Questions(self.put)
         self.cut = False
-        """Whether its token was revoked, it is called something else now, or another link took its place: what it says counts no more."""
+        """Whether its token was revoked, it is called something else now, or a newer link took its place: it counts no more."""
         self._assigned: Assign | None = None
         self._dropped: tuple[int, str] | None = None
         self._drop = asyncio.Event()

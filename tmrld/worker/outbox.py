@@ -1,8 +1,15 @@
 """Chunks that the relay has not yet acknowledged: in memory first, then in a bounded spool on disk.
 
 A chunk is numbered when it enters; (incarnation, number) identify it for ever.  The incarnation is new whenever the outbox is, so
-numbers never repeat; chunks that an earlier incarnation left in the spool are sent under the identity they had.
-After a broken line everything unacknowledged is sent again, in order: the relay stores each of them once.
+numbers never repeat, even if the spool was wiped; chunks that an earlier incarnation left there are sent under the identity they had.
+After a broken line everything unacknowledged is sent again: the relay stores each of them once.
+
+In what order
+-------------
+The chunks of an episode are always handed out in theirs, which is how the trainer's memory finds out what follows what.  Where several
+episodes wait, as after an outage, the oldest and the newest of them take turns, chunk by chunk: what is driven now waits for no more
+than what its own episode has waiting and as much again of the backlog, however long that is; and the backlog has half of the line at
+least.  An episode counts as the newer, the later the first of its waiting chunks came.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ class _Entry:
     """One unacknowledged chunk: itself, or where it lies in the spool."""
 
     identity: Identity
+    episode: str
     chunk: ChunkMessage | None
     offset: int = 0
 
@@ -51,7 +59,10 @@ class Outbox:
         self._memory_bytes = 0
         self._next_number = 0
         self._entries = self._left_in_spool()
-        self._unsent = deque(self._entries.values())
+        self._unsent: dict[str, deque[_Entry]] = {}
+        """What was not handed out yet of each episode, in the order in which they began to wait."""
+        self._newest_is_next = False
+        self.rewind()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,7 +78,7 @@ class Outbox:
         Raises DiskFull when there is no room, or another StorageError; the chunk is not kept then and its number not used.
         """
         chunk = dataclasses.replace(chunk, incarnation=self.incarnation, number=self._next_number)
-        entry = _Entry((chunk.incarnation, chunk.number), chunk)
+        entry = _Entry((chunk.incarnation, chunk.number), chunk.episode, chunk)
         if self._memory_bytes + len(chunk.payload) <= self._memory_limit_bytes:
             self._memory_bytes += len(chunk.payload)
         else:
@@ -76,15 +87,15 @@ class Outbox:
         if chunk.purpose == "train":
             self.transitions += chunk.steps
         self._entries[entry.identity] = entry
-        self._unsent.append(entry)
+        self._unsent.setdefault(entry.episode, deque()).append(entry)
 
     def next_unsent(self) -> ChunkMessage | None:
-        """The oldest chunk that was not handed out since the last `rewind`; None when there is none.
+        """The chunk whose turn it is of those that were not handed out since the last `rewind`; None when there is none.
 
         One that lies damaged in the spool is reported and forgotten.
         """
         while self._unsent:
-            entry = self._unsent.popleft()
+            entry = self._take()
             if entry.identity not in self._entries:
                 continue
             chunk = entry.chunk or self._load(entry)
@@ -94,9 +105,21 @@ class Outbox:
             log.error("chunk %d of %s was damaged on the disk before the relay had it: it is lost", *reversed(entry.identity))
         return None
 
+    def _take(self) -> _Entry:
+        """The first that waits of the oldest episode or, by turns, of the newest."""
+        ends = reversed(self._unsent) if self._newest_is_next else iter(self._unsent)
+        self._newest_is_next = not self._newest_is_next
+        waiting = self._unsent[episode := next(ends)]
+        entry = waiting.popleft()
+        if not waiting:
+            del self._unsent[episode]
+        return entry
+
     def rewind(self) -> None:
-        """After a broken line: hand out everything unacknowledged again, oldest first."""
-        self._unsent = deque(self._entries.values())
+        """After a broken line: hand out everything unacknowledged again."""
+        self._unsent.clear()
+        for entry in self._entries.values():
+            self._unsent.setdefault(entry.episode, deque()).append(entry)
 
     def acknowledge(self, incarnation: str, numbers: Sequence[int]) -> None:
         """Forget chunks; unknown numbers are ignored (an acknowledgement may come twice)."""
@@ -158,15 +181,18 @@ class Outbox:
 
         One incarnation's chunks may lie out of order, because those in memory came last; but all lie before the next one's.
         """
-        left: dict[str, dict[int, int]] = {}
+        left: dict[str, dict[int, tuple[str, int]]] = {}
         offset = self._spool.begin
         while records := self._spool.read(offset, READ_BYTES):
             for record in records:
-                left.setdefault(record.facts.incarnation, {})[record.facts.number] = record.offset
+                left.setdefault(record.facts.incarnation, {})[record.facts.number] = (
+                    record.facts.episode,
+                    record.offset,
+                )
             offset = records[-1].next_offset
         entries = [
-            _Entry((incarnation, number), None, place)
+            _Entry((incarnation, number), episode, None, place)
             for incarnation, numbers in left.items()
-            for number, place in sorted(numbers.items())
+            for number, (episode, place) in sorted(numbers.items())
         ]
         return {entry.identity: entry for entry in entries}

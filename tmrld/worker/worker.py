@@ -1,6 +1,6 @@
 """The worker's shell in its daemon: keeps chunks until the relay has them for good, and steers the engine.
 
-An engine's chunks enter the outbox and are sent in order.  When neither memory nor spool has room, the engine is paused, with a
+An engine's chunks enter the outbox, which says in what order they are sent; status, pictures and log lines go in between.  When neither memory nor spool has room, the engine is paused, with a
 message that says so, until acknowledgements make room.
 """
 
@@ -379,7 +379,7 @@ class WorkerRole:
     # To the relay
 
     async def _send_chunks(self, link: Link) -> None:
-        """Send what waits in the outbox, oldest first, as long as this link stands."""
+        """Send what waits in the outbox as long as this link stands."""
         while True:
             try:
                 chunk = self._outbox.next_unsent()
