@@ -10,12 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 
 from tests.support import planted
-from tmrld.peers import websocket
+from tmrld.peers.dialer import Dialer
 from tmrld.worker.outbox import Outbox
 
 ACKNOWLEDGED = np.dtype([("incarnation", "S16"), ("number", "<i8")])
@@ -40,7 +41,7 @@ def main() -> int:
     if "LEDGER_FOLDER" in os.environ:
         record_acknowledgements(Path(os.environ["LEDGER_FOLDER"]))
     if "SPEAKS" in os.environ:
-        setattr(websocket, "PROTOCOL", os.environ["SPEAKS"])  # noqa: B010 - it is not ours to change
+        Dialer.__init__ = partialmethod(Dialer.__init__, spoken=[os.environ["SPEAKS"]])  # type: ignore[method-assign,assignment]
     planted.plant_what_the_environment_says()
     return main()
 
