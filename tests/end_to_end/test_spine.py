@@ -19,6 +19,7 @@ import torch
 
 from tests.support.books import Entry, last_chunk, read_books, read_log, rows_of, violations
 from tests.support.cluster import Cluster, Program, await_that
+from tests.support.data_folder import files_of, kind_of
 from tests.support.recording_algorithm import UPDATE
 from tmrld.configuration import run_config
 from tmrld.payloads import ACTOR_KINDS, Array, EnvSpec, WeightsManifest
@@ -54,6 +55,11 @@ def test_up_learns_stops_at_once_and_goes_on_where_it_was(tmp_path: Path) -> Non
         await_that(lambda: len(lives(cluster)) == 2 and len(lives(cluster)[1]), "it makes updates again")
         again.stop(signal.SIGINT)
         assert_goes_on(*lives(cluster))
+        assert {kind_of(path, cluster.data("relay")).content for path in files_of(cluster.data("relay"))} >= {
+            "runs",
+            "log",
+            "cache",
+        }
         books = read_books(cluster.ledger, cluster.log_folder)
         assert list(violations(books)) == []
         assert policy_versions(books.log)

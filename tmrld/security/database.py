@@ -22,6 +22,8 @@ from typing import Any
 from tmrld.errors import StorageError
 
 _LOOKS, _LOOK_S = 5, 0.1
+_LEAST_BYTES = 512
+"""The smallest page that SQLite has."""
 _DIGEST = "CREATE TABLE IF NOT EXISTS digest (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 TEXT NOT NULL) STRICT"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'digest' AND name NOT LIKE 'sqlite_%' ORDER BY name"
 
@@ -38,7 +40,7 @@ class PrivateDatabase:
         self._lock = threading.Lock()
         with self._reporting():
             if _is_left_empty(path):
-                raise self._damaged("it is empty")
+                raise self._damaged("next to nothing is left of it")
             _create_private(path)
             self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             try:
@@ -130,6 +132,8 @@ class PrivateDatabase:
             yield
         except sqlite3.IntegrityError:
             raise
+        except UnicodeDecodeError as error:
+            raise self._damaged(str(error)) from error
         except (OSError, sqlite3.Error) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged(str(error)) from error
@@ -137,9 +141,9 @@ class PrivateDatabase:
 
 
 def _is_left_empty(path: Path) -> bool:
-    """Whether there is a file with nothing in it, which nobody has just made to write into it."""
+    """Whether there is a file with too little in it, which nobody has just made to write into it: SQLite would begin anew."""
     for _ in range(_LOOKS):
-        if not path.exists() or path.stat().st_size:
+        if not path.exists() or path.stat().st_size >= _LEAST_BYTES:
             return False
         time.sleep(_LOOK_S)
     return True

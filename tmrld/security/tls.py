@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -107,7 +107,7 @@ def read_pin(certificate: Path) -> str:
     """The pin that peers of a relay with this certificate (PEM) need.  Raises `StorageError` if it cannot be read."""
     try:
         return _pin_of_key(x509.load_pem_x509_certificate(certificate.read_bytes()).public_key())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise StorageError(f"the certificate {certificate} cannot be read: {error}") from error
 
 
@@ -196,7 +196,7 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         path.chmod(0o600)
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StorageError(
             f"the relay's key {path} is damaged ({error}): restore it from a backup; or remove it to get a new one, "
             "and then give every peer the new pin"
@@ -213,7 +213,7 @@ def _is_good(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime.datetime
         ours = certificate.public_key() == key.public_key()
         if certificate.issuer == certificate.subject:
             certificate.verify_directly_issued_by(certificate)  # or it is damaged where nobody has looked yet
-    except (FileNotFoundError, ValueError, TypeError, InvalidSignature):
+    except (FileNotFoundError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return ours and certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - RENEW_BEFORE
 

@@ -161,6 +161,8 @@ class Database:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # mistakes of ours
+        except UnicodeDecodeError as error:  # a text that is none any more
+            raise Damaged(f"The database {self._path} is damaged ({error}). Restore it from a backup.") from error
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
             if code == sqlite3.SQLITE_FULL:

@@ -30,6 +30,8 @@ from tmrld.storage.weights import WeightsStore
 
 STATES = ("queued", "running", "paused", "stopped", "failed", "finished")
 FIRST_REVISION = 1
+_LEAST_BYTES = 512
+"""The smallest page that SQLite has: it takes what is shorter for a new database."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class RunStore:
 def _check_not_lost(layout: Layout) -> None:
     """Raise Damaged where there are files of runs, but no database, or an empty one: a new one would know nothing of them."""
     path = layout.relay_db
-    if (path.exists() and path.stat().st_size) or path.with_name(f"{path.name}-wal").exists():
+    if (path.exists() and path.stat().st_size >= _LEAST_BYTES) or path.with_name(f"{path.name}-wal").exists():
         return
     with explaining("list the runs in", layout.relay_runs):
         runs = sorted(each.name for each in layout.relay_runs.iterdir()) if layout.relay_runs.exists() else []

@@ -49,6 +49,7 @@ class SampleLog:
         self._segment_bytes = segment_bytes
         self._quota_bytes = quota_bytes
         self._lock = threading.RLock()
+        self._closed = False
         self._pruned_path = folder / "pruned.json"
         self._pruned, lost = _load_pruned(self._pruned_path)
         self._files = LogFiles(folder, segment_bytes, first=self._pruned.before, is_copy=False)
@@ -150,9 +151,15 @@ class SampleLog:
             return files.forget(bases)
 
     def close(self) -> None:
-        """May be called twice."""
+        """Makes all that was appended survive power loss, as far as the disk lets it.  May be called twice."""
         with self._lock:
-            self._files.close()
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._files.sync()
+            finally:
+                self._files.close()
 
     def _known(self, records: Sequence[Record]) -> dict[Key, Appended]:
         """Which of these records are stored already, and where."""

@@ -249,4 +249,9 @@ class Journal:
                 entries.append(JournalEntry(update & ~self._REVISION, revision=offset))
             else:
                 entries.append(JournalEntry(update, offset))
+        else:
+            if len(data) % self._ENTRY.size:
+                log.warning(
+                    "%s is cut short, and so lost what follows %d entries: that is trained anew", self._path, len(entries)
+                )
         return entries
