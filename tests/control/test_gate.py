@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from tests.control.conftest import Api
-from tmrld.control.gate import MOST_BODY_BYTES, host_name, is_loopback
+from tmrld.control.gate import MOST_BODY_BYTES, MOST_OF_STRANGER_BYTES, host_name, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -46,22 +46,36 @@ def test_weights_may_be_kept_and_asked_about(api: Api) -> None:
     ("method", "path"), [("POST", "evaluations"), ("POST", "runs"), ("POST", "login"), ("PUT", "tracks/x")]
 )
 def test_no_stranger_has_a_body_read_to_its_end(api: Api, method: str, path: str) -> None:
+    for token in ("", "wrong"):
+        response, read = sent_without_end(api, method, path, token)
+        assert response.json()["code"] == "unauthenticated"
+        assert read <= MOST_OF_STRANGER_BYTES + 2**14
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "evaluations"), ("POST", "runs")])
+def test_not_even_an_admin_has_a_body_read_without_end(api: Api, method: str, path: str) -> None:
+    response, read = sent_without_end(api, method, path, "admin")
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
+    assert read <= MOST_BODY_BYTES + 2**14
+
+
+def sent_without_end(api: Api, method: str, path: str, token: str) -> tuple[httpx.Response, int]:
+    """The answer to a request whose body does not end, and how much of that was read."""
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal read
         while read < 64 * 2**20:
-            read += 2**20
-            yield bytes(2**20)
+            read += 2**14
+            yield bytes(2**14)
 
     async def exchange() -> httpx.Response:
         transport = httpx.ASGITransport(api.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7400") as http:
+        headers = {"authorization": f"Bearer {api.tokens[token]}"} if token else {}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7400", headers=headers) as http:
             return await http.request(method, f"/api/v1/{path}", content=endless())
 
-    response = asyncio.run(exchange())
-    assert response.json()["code"] == ("unauthenticated" if method == "PUT" else "too_large")
-    assert read <= MOST_BODY_BYTES + 2**20
+    return asyncio.run(exchange()), read
 
 
 def test_hosts_are_taken_apart() -> None:

@@ -69,7 +69,7 @@ def create_app(node: Node, access: Access, *, host: str = "127.0.0.1", attempts:
     app.state.node = node
     app.state.access = access
     app.state.guard = Guard(access, attempts)
-    app.add_middleware(Gate, host=host)
+    app.add_middleware(Gate, host=host, guard=app.state.guard)
     problems.install(app)
     for router in (*ROUTES, live.live_routes, _live_documentation()):
         app.include_router(router, prefix=PREFIX)

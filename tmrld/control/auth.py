@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from tmrld.access import Access
+from tmrld.control.connections import ADMITTED
 from tmrld.control.problems import Code, ProblemError
 from tmrld.errors import StorageError
 from tmrld.security.attempts import Attempts, source_of
@@ -97,6 +99,13 @@ class Guard:
 
         A session's secret cannot be guessed, and an old one is no attempt: a page that was open meanwhile still has it.
         """
+        asking = self._asker(connection, token, scope)
+        admitted = connection.scope.get("state", {}).get(ADMITTED)
+        if admitted is not None:
+            admitted()
+        return asking
+
+    def _asker(self, connection: HTTPConnection, token: str, scope: str) -> Asking:
         secret = connection.cookies.get(COOKIE, "")
         if token or not secret:
             return Asking(self.admit(token, client_address(connection), scope))
@@ -211,6 +220,12 @@ Asker = Annotated[Asking, Depends(Requires("viewer"))]
 Viewer = Annotated[Grant, Depends(RequiresGrant("viewer"))]
 Operator = Annotated[Grant, Depends(RequiresGrant("operator"))]
 Admin = Annotated[Grant, Depends(RequiresGrant("admin"))]
+
+
+def bearer_token(headers: Headers) -> str:
+    """The token in the header Authorization; "" for none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def check_origin(connection: HTTPConnection) -> None:

@@ -4,8 +4,8 @@
 - In plain HTTP the name in the address must be one of ours (DNS rebinding).  Threat: a page from evil.example lets that name
   resolve to 127.0.0.1, and then the browser takes this API for a part of that page.  A name cannot be checked by looking it up,
   so only `localhost`, literal addresses and the configured host count.  Over HTTPS the certificate has settled it.
-- A body is read no further than `MOST_BODY_BYTES`: whoever asks is not known until it was read.  `UPLOADS` know whoever asks first,
-  and have limits of their own.
+- A body is read no further than `MOST_OF_STRANGER_BYTES` before it is found out who asks, and no further than `MOST_BODY_BYTES` then.
+  `UPLOADS` know whoever asks first, and have limits of their own.
 - A crash is logged here, once, and told without a word of what is inside.
 """
 
@@ -17,10 +17,12 @@ import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tmrld.control.problems import Code, ProblemError, close_stream, problem_response
+from tmrld.control.auth import Guard, bearer_token
+from tmrld.control.problems import BodyProblem, Code, ProblemError, close_stream, problem_response
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ HEADERS = {
 """Sent with every response that does not set them itself."""
 MOST_BODY_BYTES = 4 * 2**20
 """A thousand episodes to publish have some hundred kilobytes."""
+MOST_OF_STRANGER_BYTES = 64 * 2**10
+"""Enough to sign in."""
 UPLOADS = re.compile(r"PUT /api/v1/(tracks|weights|demonstrations)/[^/]+")
 """Method and path of what takes files."""
 
@@ -40,9 +44,10 @@ UPLOADS = re.compile(r"PUT /api/v1/(tracks|weights|demonstrations)/[^/]+")
 class Gate:
     """ASGI middleware; ``host`` is the name or address that people use besides those of loopback."""
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
+    def __init__(self, app: ASGIApp, host: str, guard: Guard) -> None:
         self._app = app
         self._host = host.lower()
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -70,9 +75,11 @@ class Gate:
             await problem_response(refusal.code, str(refusal))(scope, receive, with_headers)
             return
         if not UPLOADS.fullmatch(f"{scope['method']} {scope['path']}"):
-            receive = _limited(receive)
+            receive = self._limited(scope, receive)
         try:
             await self._app(scope, receive, with_headers)
+        except ClientDisconnect:
+            log.info("%s %s: whoever sent it was gone before its end", scope["method"], scope["path"])
         except Exception:
             if started:
                 raise
@@ -88,6 +95,27 @@ class Gate:
         socket = WebSocket(scope, receive, send)
         await socket.accept()
         await close_stream(socket, refusal.code, str(refusal))
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """The same body, if it is no longer than allowed; FastAPI hands on what this raises."""
+        read = 0
+        known = False
+
+        async def counted() -> Message:
+            nonlocal read, known
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MOST_BODY_BYTES:
+                raise HTTPException(413, f"the request has more than {MOST_BODY_BYTES // 2**20} MiB: send less at once")
+            if read > MOST_OF_STRANGER_BYTES and not known:
+                try:
+                    self._guard.admit_asker(HTTPConnection(scope), bearer_token(Headers(scope=scope)), "viewer")
+                except ProblemError as problem:
+                    raise BodyProblem(problem) from problem
+                known = True
+            return message
+
+        return counted
 
     def _refusal(self, scope: Scope) -> ProblemError | None:
         """Why this request is not even looked at; None if it is."""
@@ -110,21 +138,6 @@ class Gate:
     def _is_ours(self, host: str) -> bool:
         name = host_name(host)
         return name in ("localhost", self._host) or name.endswith(".localhost") or _address(name) is not None
-
-
-def _limited(receive: Receive) -> Receive:
-    """The same body, if it is no longer than allowed; FastAPI hands on what this raises."""
-    read = 0
-
-    async def counted() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > MOST_BODY_BYTES:
-            raise HTTPException(413, f"the request has more than {MOST_BODY_BYTES // 2**20} MiB: send less at once")
-        return message
-
-    return counted
 
 
 def host_name(host: str) -> str:

@@ -40,7 +40,7 @@ from pydantic_core import to_json
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tmrld import __version__
-from tmrld.control.auth import Guard, client_address
+from tmrld.control.auth import Guard, bearer_token, client_address
 from tmrld.control.problems import Code, ProblemError, close_stream
 from tmrld.errors import NotFound
 from tmrld.events import TOPICS, Event, Subscription
@@ -155,9 +155,8 @@ def _message(event: Event) -> dict[str, Any]:
 
 
 def _token(socket: WebSocket) -> str:
-    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    if token := bearer_token(socket.headers):
+        return token
     offered = [name.removeprefix(BEARER_PREFIX) for name in socket.scope["subprotocols"] if name.startswith(BEARER_PREFIX)]
     return offered[0] if offered else ""
 

@@ -127,6 +127,14 @@ class ProblemError(Exception):
         self.headers = headers
 
 
+class BodyProblem(HTTPException):
+    """A problem that is found while a body is read: FastAPI hands on exceptions of this family alone."""
+
+    def __init__(self, problem: ProblemError) -> None:
+        super().__init__(STATUS[problem.code], str(problem), dict(problem.headers or {}))
+        self.problem = problem
+
+
 class JsonResponse(JSONResponse):
     """JSON, with null in place of NaN and infinities.  FastAPI documents models for this family of responses alone."""
 
@@ -191,6 +199,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What the router raises of itself."""
     assert isinstance(error, HTTPException)
+    if isinstance(error, BodyProblem):
+        return problem_response(error.problem.code, str(error.problem), error.problem.headers)
     path = request.url.path[:200]
     match error.status_code:
         case 404:

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import uvicorn
 
 from tmrld.access import Access
 from tmrld.control.app import create_app
+from tmrld.control.connections import MOST_HEAD_BYTES, Requests, Streams
 from tmrld.control.gate import is_loopback
 from tmrld.control.options import ControlOptions
 from tmrld.errors import Conflict, SettingsError
 from tmrld.node import Node
+from tmrld.security.door import Door, behind
 from tmrld.security.tls import server_context
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,8 @@ class ControlServer:
         """Raises SettingsError for a certificate, key or proxy that cannot be used."""
         self._settings = settings
         self._context = _tls(settings)
-        _check_proxies(settings)
         self._app = create_app(node, access, host=settings.host)
+        self._door = Door(self._context, shared=_Proxies(settings.trusted_proxies).has)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port = settings.port
@@ -72,6 +74,7 @@ class ControlServer:
         self._server = self._serving = None
         if server is None or serving is None:
             return
+        self._door.close()
         server.should_exit = True
         await serving
 
@@ -104,8 +107,9 @@ class ControlServer:
     def _config(self) -> uvicorn.Config:
         config = uvicorn.Config(
             self._app,
-            http="h11",
-            ws="websockets-sansio",
+            http=behind(self._door, Requests),
+            ws=Streams,
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
             ws_max_size=2**16,  # nothing that clients send on the live stream is looked at
             lifespan="off",
             log_config=None,
@@ -116,7 +120,6 @@ class ControlServer:
             forwarded_allow_ips=list(self._settings.trusted_proxies),
         )
         config.load()
-        config.ssl = self._context
         return config
 
 
@@ -173,10 +176,25 @@ def _tls(settings: ControlOptions) -> ssl.SSLContext | None:
     return server_context(Path(settings.key), Path(settings.certificate)) if settings.key else None
 
 
-def _check_proxies(settings: ControlOptions) -> None:
-    for proxy in settings.trusted_proxies:
+class _Proxies:
+    """The proxies that are trusted: many people may come from one of them."""
+
+    def __init__(self, named: Sequence[str]) -> None:
+        """Raises SettingsError for one that is no address and no network."""
+        self._networks = [self._network(proxy) for proxy in named]
+
+    def has(self, address: str) -> bool:
+        """Whether this is the address of one."""
         try:
-            ipaddress.ip_network(proxy)
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+    @staticmethod
+    def _network(proxy: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        try:
+            return ipaddress.ip_network(proxy)
         except ValueError:
             raise SettingsError(
                 f"control.trusted_proxies = {proxy!r} cannot be used: expected an address such as 10.0.0.2, or a network such "

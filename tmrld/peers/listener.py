@@ -20,6 +20,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import WebSocketException
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from tmrld.errors import BadInput, Conflict, LinkLost, ProtocolError, Refused, TmrldError
 from tmrld.peers import looking
@@ -30,9 +31,13 @@ from tmrld.peers.websocket import NAME_HEADER, ROLE_HEADER, Heedful, options
 from tmrld.protocol.conversation import ROLES, choose_subprotocol
 from tmrld.protocol.messages import MAX_MESSAGE_BYTES, SPOKEN, Welcome
 from tmrld.security.attempts import Attempts, source_of
+from tmrld.security.door import Door, Doorway, behind
 from tmrld.security.tokens import Grant
 
 log = logging.getLogger(__name__)
+
+MOST_REQUEST_BYTES = 16 * 1024
+"""Of an opening request: more has nobody to say who is not known yet."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -61,12 +66,22 @@ def _no_invites(_secret: str, _wish: str, _credential: str) -> Grant:
     raise Refused("this relay invites nobody")
 
 
-class _Connection(Heedful, ServerConnection):
+class _Connection(Doorway, Heedful, ServerConnection):
     """Remembers between request and link whom the token was for, and whether it comes to join, or only to look."""
 
     grant: Grant
     joins = False
     looks = False
+
+    _request_bytes = 0
+
+    def received(self, data: bytes) -> None:
+        if self.protocol.state is State.CONNECTING:
+            self._request_bytes += len(data)
+            if self._request_bytes > MOST_REQUEST_BYTES:
+                self.transport.abort()
+                return
+        super().received(data)
 
 
 class Listener:
@@ -94,7 +109,7 @@ class Listener:
     ) -> None:
         self._host = host
         self._asked_port = port
-        self._context = context
+        self._door = Door(context)
         self._authenticate = authenticate
         self._welcome = welcome
         self._on_link = on_link
@@ -115,9 +130,8 @@ class Listener:
                 self._serve,
                 self._host,
                 self._asked_port,
-                ssl=self._context,
                 process_request=self._judge,
-                create_connection=_Connection,
+                create_connection=behind(self._door, _Connection),
                 server_header=None,
                 **options(self._max_message_bytes, self._spoken),
             )
@@ -133,6 +147,7 @@ class Listener:
         server, self._server = self._server, None
         if server is None:
             return
+        self._door.close()
         server.close(code=GOING_AWAY, reason=fit_reason(reason))
         try:
             async with asyncio.timeout(LEAVING_TIMEOUT_S):
@@ -182,6 +197,7 @@ class Listener:
             if no.status == http.HTTPStatus.UNAUTHORIZED:
                 response.headers["WWW-Authenticate"] = "Bearer"
             return response
+        connection.admitted()
         return None
 
     def _admit(self, request: Request, address: str, now: float) -> Grant:
