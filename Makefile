@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo page docs types test test-slow check format bench clean
+.PHONY: demo page docs types test test-slow soak check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tmrld up
@@ -23,6 +23,11 @@ test: $(VENV)/.dev check
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -q -m slow --timeout 900
+
+# Real processes, and every kind of fault, trial after trial: make soak FAULTS=1000 SEED=1
+FAULTS ?= 1000
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.soak --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

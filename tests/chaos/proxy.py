@@ -11,7 +11,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -35,9 +35,6 @@ class Condition:
     """Nobody gets through: who connects is sent away at once."""
 
 
-GOOD = Condition()
-
-
 class _Connection:
     """One connection through the proxy: two ways, which end together."""
 
@@ -56,14 +53,15 @@ class _Connection:
 
 
 class FaultProxy:
-    """Listens on a port of its own, and connects everybody who comes to ``port`` on loopback.
+    """Listens on a port of its own, and connects everybody who comes to ``port`` on loopback; a good line takes ``latency_s``.
 
     ``with`` it runs, in a thread.  ``carried`` counts the bytes that came through, ``connections`` those who came.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, latency_s: float = 0.0) -> None:
         self._target = port
-        self._condition = GOOD
+        self._good = Condition(delay_s=latency_s)
+        self._condition = self._good
         self._open: set[_Connection] = set()
         self._visits: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -105,7 +103,7 @@ class FaultProxy:
 
     def throttle(self, bytes_per_s: float) -> None:
         """Carry no more than that in each direction, until `heal`."""
-        self._set(Condition(bytes_per_s=bytes_per_s))
+        self._set(replace(self._good, bytes_per_s=bytes_per_s))
 
     def truncate(self, after: int) -> None:
         """Break each connection when it has carried so many more bytes: with any luck in the middle of a message."""
@@ -141,7 +139,7 @@ class FaultProxy:
 
     def heal(self) -> None:
         """The line is good again for whoever connects, and for what is not broken."""
-        self._set(GOOD)
+        self._set(self._good)
 
     # How it is done
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.support.launch import ACKNOWLEDGED
+from tests.support.launch import ACKNOWLEDGED, TAKEN
 from tests.support.ledger_env import ACTION_BUFFER, IDENTITY_HISTORY, NOISE_HISTORY, ROW, SPEC
 from tests.support.recording_algorithm import INGESTED, UPDATE
 from tmrld.payloads import Array, Chunk
@@ -24,6 +25,9 @@ from tmrld.storage.sample_log import SampleLog
 
 Identity = tuple[int, int, int]
 """(instance, episode, step) of a frame."""
+
+PRUNED = "pruned"
+"""The folder beside the ledgers in which segments of the log are kept that were pruned."""
 
 COLUMNS = ("identity", "noise", "newest", "action", "reward", "terminated", "truncated")
 
@@ -42,40 +46,115 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A chunk that a worker's outbox took: which process that was, and what is in it."""
+
+    pid: int
+    spooled: bool
+    identities: tuple[Identity, ...]
+
+
+@dataclass(frozen=True)
 class Books:
     """All that was written down of a run.
 
-    ``updates`` and ``ingested`` hold one array for each life of the trainer's engine, in order.
+    ``instances`` are the rows of each environment, in order; ``taken`` is what outboxes took.  ``updates`` and ``ingested`` hold one
+    array for each life of the trainer's engine, in order.  ``killed`` are workers that were killed, ``wiped`` those whose store was
+    removed later: what a killed one had in memory alone, and a wiped one at all, may be missing unless it was acknowledged.
     """
 
     ledger: dict[Identity, Any]
+    instances: list[list[Identity]]
+    taken: dict[tuple[str, int], Taken]
     acknowledged: set[tuple[str, int]]
     log: list[Entry]
     updates: list[Array]
     ingested: list[Array]
+    killed: frozenset[int] = frozenset()
+    wiped: frozenset[int] = frozenset()
+
+    @cached_property
+    def forgiven(self) -> dict[tuple[str, int], Taken]:
+        """What was taken, and is rightly not in the log."""
+        stored = {(entry.chunk.incarnation, entry.chunk.number) for entry in self.log}
+        return {
+            name: taken
+            for name, taken in self.taken.items()
+            if name not in stored
+            and name not in self.acknowledged
+            and (taken.pid in self.wiped or (taken.pid in self.killed and not taken.spooled))
+        }
+
+    @cached_property
+    def forgiven_steps(self) -> set[Identity]:
+        """The steps in it."""
+        return {identity for taken in self.forgiven.values() for identity in taken.identities}
 
 
-def read_books(folder: Path, log_folder: Path) -> Books:
-    """Read everything.  Nobody may have the log open; whoever wrote the rest may have been killed in the middle of a row."""
-    ledger = {identity_of(row["identity"]): row for path in sorted(folder.glob("*.ledger")) for row in rows_of(path, ROW)}
-    acknowledged = {
+def read_books(
+    folder: Path, log_folder: Path, killed: frozenset[int] = frozenset(), wiped: frozenset[int] = frozenset()
+) -> Books:
+    """Read everything.  Nobody may have the log open; whoever wrote the rest may have been killed in the middle of a row.
+
+    Segments of the log that were pruned are read where they were kept: in the folder ``pruned``.
+    """
+    rows = [list(rows_of(path, ROW)) for path in sorted(folder.glob("*.ledger"))]
+    return Books(
+        {identity_of(row["identity"]): row for instance in rows for row in instance},
+        [[identity_of(row["identity"]) for row in instance] for instance in rows],
+        read_taken(folder),
+        read_acknowledged(folder),
+        [*read_pruned(folder / PRUNED), *read_log(log_folder)],
+        [rows_of(path, UPDATE) for path in sorted(folder.glob("*.updates"))],
+        [rows_of(path, INGESTED) for path in sorted(folder.glob("*.ingested"))],
+        killed,
+        wiped,
+    )
+
+
+def read_taken(folder: Path) -> dict[tuple[str, int], Taken]:
+    """What workers' outboxes have taken, by incarnation and number."""
+    return {
+        (row["incarnation"].decode(), int(row["number"])): Taken(
+            int(path.stem.partition("-")[2]),
+            bool(row["spooled"]),
+            steps_before(identity_of(row["last"]), int(row["steps"])),
+        )
+        for path in folder.glob("*.taken")
+        for row in rows_of(path, TAKEN)
+    }
+
+
+def read_acknowledged(folder: Path) -> set[tuple[str, int]]:
+    """What workers were told that the relay has, by incarnation and number."""
+    return {
         (row["incarnation"].decode(), int(row["number"]))
         for path in folder.glob("*.acks")
         for row in rows_of(path, ACKNOWLEDGED)
     }
-    return Books(
-        ledger,
-        acknowledged,
-        read_log(log_folder),
-        [rows_of(path, UPDATE) for path in sorted(folder.glob("*.updates"))],
-        [rows_of(path, INGESTED) for path in sorted(folder.glob("*.ingested"))],
-    )
 
 
 def rows_of(path: Path, dtype: np.dtype[Any]) -> Array:
     """The whole rows in a file."""
     data = path.read_bytes()
     return np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
+
+
+def opened(record: StoredRecord) -> Entry:
+    """What a record holds."""
+    message = decode(record.body)
+    assert isinstance(message, ChunkMessage)
+    return Entry(record, open_chunk(message))
+
+
+def read_pruned(folder: Path) -> list[Entry]:
+    """All records of segments that were kept when they were pruned."""
+    entries = []
+    for path in sorted(folder.glob("*.segment")):
+        for item in scanned(path.read_bytes(), int(path.stem)):
+            assert isinstance(item, StoredRecord), f"{path} is damaged: {item}"
+            entries.append(opened(item))
+    return entries
 
 
 def read_log(folder: Path) -> list[Entry]:
@@ -85,10 +164,7 @@ def read_log(folder: Path) -> list[Entry]:
         entries: list[Entry] = []
         offset = log.begin
         while records := log.read(offset, 1 << 24):
-            for record in records:
-                message = decode(record.body)
-                assert isinstance(message, ChunkMessage)
-                entries.append(Entry(record, open_chunk(message)))
+            entries += [opened(record) for record in records]
             offset = records[-1].next_offset
         assert not log.damages
         return entries
@@ -101,17 +177,19 @@ def last_chunk(folder: Path) -> Chunk | None:
     segments = sorted(folder.glob("*.segment"))
     found = scanned(segments[-1].read_bytes(), int(segments[-1].stem)) if segments else iter(())
     records = [item for item in found if isinstance(item, StoredRecord)]
-    if not records:
-        return None
-    message = decode(records[-1].body)
-    assert isinstance(message, ChunkMessage)
-    return open_chunk(message)
+    return opened(records[-1]).chunk if records else None
 
 
 def identity_of(values: Any) -> Identity:
     """What the values of an ``identity`` frame say."""
     instance, episode, step = (int(value) for value in values)
     return instance, episode, step
+
+
+def steps_before(last: Identity, steps: int) -> tuple[Identity, ...]:
+    """The last so many steps of an episode up to this one."""
+    instance, episode, end = last
+    return tuple((instance, episode, step) for step in range(end - steps + 1, end + 1))
 
 
 def violations(books: Books) -> Iterator[str]:
@@ -145,8 +223,11 @@ def log_violations(books: Books) -> Iterator[str]:
         origin = (chunk.worker, chunk.incarnation, chunk.purpose, *identities[0][:2])
         if {identity[:2] for identity in identities} != {origin[3:]} or episodes.setdefault(chunk.episode, origin) != origin:
             yield f"{where}: it mixes episodes or workers"
-        if chunk.first_step != reached.get(chunk.episode, 0):
-            yield f"{where}: it begins after step {chunk.first_step}, and the log was at {reached.get(chunk.episode, 0)}"
+        before = reached.get(chunk.episode, 0)
+        skipped = steps_before((*identities[0][:2], chunk.first_step), chunk.first_step - before)
+        lost = set(skipped) - books.forgiven_steps
+        if chunk.first_step < before or lost:
+            yield f"{where}: it begins after step {chunk.first_step}, and the log was at {before}"
         reached[chunk.episode] = chunk.first_step + chunk.steps
     yield from (f"{identity} is in the log {times} times" for identity, times in seen.items() if times > 1)
     if len({origin[3:] for origin in episodes.values()}) != len(episodes):
@@ -160,12 +241,37 @@ def acknowledgement_violations(books: Books) -> Iterator[str]:
         yield f"chunk {number} of {incarnation} was acknowledged, and is not in the log"
 
 
+def delivery_violations(books: Books) -> Iterator[str]:
+    """All that was driven is in the log once everything is over, but for what may be missing.
+
+    Of what an outbox took that is what `Books.forgiven` says.  Of what no outbox had, it is what an environment did last before its
+    engine ended: the steps that no chunk had yet, or that were on their way to a worker who was killed.
+    """
+    stored = {(entry.chunk.incarnation, entry.chunk.number) for entry in books.log}
+    for (incarnation, number), taken in books.taken.items():
+        if (incarnation, number) not in stored and (incarnation, number) not in books.forgiven:
+            yield (
+                f"chunk {number} of {incarnation}, {taken.identities[0]} to {taken.identities[-1]}, was taken by the worker "
+                f"{taken.pid}, and is not in the log"
+            )
+    logged = {identity_of(values) for entry in books.log for values in entry.chunk.columns["identity"][entry.chunk.lead :]}
+    for rows in books.instances:
+        driven = [identity for identity in rows if identity[2] > 0]
+        while driven and driven[-1] not in logged:
+            driven.pop()
+        for identity in driven:
+            if identity not in logged and identity not in books.forgiven_steps:
+                yield f"{identity} happened, and is not in the log, though later steps of its environment are"
+
+
 def ingestion_violations(books: Books) -> Iterator[str]:
     """Each life of the trainer took record after record of the log, and left none out."""
     following = {entry.record.offset: entry.record.next_offset for entry in books.log}
     for life, ingested in enumerate(books.ingested):
         previous = None
-        for offset, next_offset in ingested.tolist():
+        for offset, next_offset, expected in ingested.tolist():
+            if previous is None and (left_out := [other for other in following if expected <= other < offset]):
+                yield f"life {life} of the trainer began at {expected}, and left out the record at {min(left_out)}"
             if following.get(offset) != next_offset:
                 yield f"life {life} of the trainer ingested a record at {offset}, where the log has none"
             if previous is not None and offset > previous:

@@ -70,22 +70,35 @@ def await_that(condition: Callable[[], T | None], what: str, timeout_s: float = 
 
 
 class Program:
-    """One running ``tmrld``, started with these arguments; its output goes to files."""
+    """One running ``tmrld``, started with these arguments; its output goes to files.
 
-    def __init__(self, folder: Path, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+    ``launcher`` is the module that is tmrld with whatever a test adds to it, ``root`` where it and the package are found.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        *,
+        launcher: str = "tests.support.launch",
+        root: Path = ROOT,
+    ) -> None:
         self.name = name
+        self.arguments = arguments
         self._out = folder / f"{name}.out"
         self._err = folder / f"{name}.err"
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._spoken = out.tell()
             self._complained = err.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.launch", *arguments],
-                cwd=ROOT,
+                [sys.executable, "-m", launcher, *arguments],
+                cwd=root,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), **environment},
             )
         self.pid = self.process.pid
 
@@ -187,10 +200,14 @@ class Cluster:
 
     def start_relay(self, planted: str = "") -> Program:
         """Start the relay, where it was before; returns when it listens."""
-        settings = {"relay.port": self._address.rpartition(":")[2] or 0, "control.port": 0, **self._run_settings}
-        relay = self.start_tmrld("relay", self._serve("relay", "relay", settings), {"PLANTED": planted})
+        relay = self.launch_relay(planted)
         self._address, self._pin = relay.said("peers"), relay.said("pin")
         return relay
+
+    def launch_relay(self, planted: str = "") -> Program:
+        """The same, without waiting."""
+        settings = {"relay.port": self._address.rpartition(":")[2] or 0, "control.port": 0, **self._run_settings}
+        return self.start_tmrld("relay", self._serve("relay", "relay", settings), {"PLANTED": planted})
 
     def start(
         self, role: str, name: str, *, planted: str = "", environment: Mapping[str, str] | None = None, **peers: str

@@ -42,11 +42,12 @@ UPDATE = np.dtype(
         ("terminated", "<f4", BATCH_SIZE),
     ]
 )
-INGESTED = np.dtype([("offset", "<i8"), ("next_offset", "<i8")])
+INGESTED = np.dtype([("offset", "<i8"), ("next_offset", "<i8"), ("expected", "<i8")])
+"""A record that the loop took in, and where the loop was in the log before that."""
 
 
 def _file_of_this_life(kind: str) -> IO[bytes]:
-    return (Path(os.environ["LEDGER_FOLDER"]) / f"{time.time_ns()}-{os.getpid()}.{kind}").open("xb", buffering=0)
+    return (Path(os.environ["LEDGER_FOLDER"]) / f"{time.monotonic_ns():020d}-{os.getpid()}.{kind}").open("xb", buffering=0)
 
 
 class RecordingAlgorithm:
@@ -117,10 +118,11 @@ def record_ingestion() -> None:
     ingest = TrainingLoop.ingest
 
     def recorded(self: TrainingLoop, chunk: Chunk | None, offset: int, next_offset: int, left_out: int = 0) -> None:
+        expected = self.counters.offset
         ingest(self, chunk, offset, next_offset, left_out)
         if not file:
             file.append(_file_of_this_life("ingested"))
-        file[0].write(np.array((offset, next_offset), INGESTED).tobytes())
+        file[0].write(np.array((offset, next_offset, expected), INGESTED).tobytes())
 
     TrainingLoop.ingest = recorded  # type: ignore[method-assign]
 
