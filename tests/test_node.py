@@ -71,8 +71,8 @@ class Role:
     async def change_config(self, name: str, config: Mapping[str, Any], base: int, author: str) -> Revision:
         return Revision(base + 1, dict(config), 1000.0, author)
 
-    async def assign(self, node: str, run: str | None) -> None:
-        self.moves.append((node, f"work for {run}"))
+    async def assign(self, node: str, run: str | None, take_over: bool = False) -> None:
+        self.moves.append((node, f"work for {run}" + " instead" * take_over))
 
     async def move(self, name: str, verb: str) -> None:
         if verb == "pause":

@@ -210,10 +210,13 @@ class Node:
         names = {view.name for view in connected}
         return connected + [_away(each, assigned.get(each.name)) for each in known if each.name not in names]
 
-    async def assign_node(self, name: str, run: str | None) -> NodeView:
-        """Give a node to a run, or (None) leave it to the relay again.  Raises NotFound."""
+    async def assign_node(self, name: str, run: str | None, take_over: bool = False) -> NodeView:
+        """Give a node to a run, or (None) leave it to the relay again.
+
+        Raises NotFound, and Conflict for a trainer of a run that another one trains, unless it is to ``take_over``.
+        """
         await self.known(name)
-        await self.steering.assign(name, run)
+        await self.steering.assign(name, run, take_over)
         return await self.known(name)
 
     async def command_node(self, name: str, verb: str) -> NodeView:

@@ -31,8 +31,8 @@ class RunsRole(Protocol):
     async def change_config(self, name: str, config: Mapping[str, Any], base: int, author: str) -> Revision:
         """Store another revision, and let it take effect."""
 
-    async def assign(self, node: str, run: str | None) -> None:
-        """Give a node to a run, or leave it to the relay."""
+    async def assign(self, node: str, run: str | None, take_over: bool = False) -> None:
+        """Give a node to a run, or leave it to the relay; a trainer may take over from the run's."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Steering:
         """Remove a run that is not active, with everything that it has brought."""
         await self._relay.delete_run(run)
 
-    async def assign(self, node: str, run: str | None) -> None:
-        """Give a node to a run, or (None) leave it to the relay."""
-        await self._relay.assign(node, run)
+    async def assign(self, node: str, run: str | None, take_over: bool = False) -> None:
+        """Give a node to a run, or (None) leave it to the relay.  Raises Conflict where another trainer has it and is to keep it."""
+        await self._relay.assign(node, run, take_over)
 
     async def config(self, run: str, number: int | None = None) -> RevisionView:
         """One revision of a run's configuration, the newest by default."""

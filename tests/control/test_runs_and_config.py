@@ -140,6 +140,7 @@ def test_a_node_that_is_away_is_assigned_and_left_to_the_relay_again(runs: Runs)
     assert runs.ask("PUT", "nodes/gamer/assignment", {"run": None})["assigned"] is None
     assert runs.ask("PUT", "nodes/gamer/assignment", {"run": "nothing"}, status=404)["code"] == "not_found"
     assert runs.ask("PUT", "nodes/nobody/assignment", {"run": "demo"}, status=404)["code"] == "not_found"
+    assert runs.ask("PUT", "nodes/gamer/assignment", {"run": "demo", "take_over": True})["assigned"] == "demo"
 
 
 # Configuration

@@ -209,6 +209,30 @@ def test_a_trainer_repeats_its_grant_on_a_new_link_though_it_still_waits_for_a_w
     asyncio.run(asyncio.wait_for(scene(), SCENE_S))
 
 
+def test_a_trainer_that_another_has_taken_over_from_says_why_and_stops_computing(tmp_path: Path) -> None:
+    async def scene() -> None:
+        feed = Feed()
+        role = TrainerRole(Layout(tmp_path), "cpu", feed)
+        try:
+            with feed.subscribe(("engine", "problem")) as events:
+                async with linked(role, "trainer", "t") as relay:
+                    await relay.say(Assign("demo", config(tmp_path), 1, "running"))
+                    await relay.hear(Grant)
+                    await relay.say(Assign("", {}, 0, "stopped", reason="t2 has taken over the run demo"))
+                    while (status := await relay.hear(Status)).state != "waiting":
+                        pass
+                    assert status.detail == "t2 has taken over the run demo"
+                    told: list[tuple[str, Any]] = []
+                    while ("engine", "stopped") not in told:
+                        event = await events.get()
+                        told.append((event.topic, event.data.get("kind", event.data["detail"])))
+                    assert ("problem", "t2 has taken over the run demo") in told
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
 FILES = [["tracks", "monza", sha256(b"points"), 6], ["weights", "expert", sha256(b"tensors"), 7]]
 CONTENT = {"monza": b"points", "expert": b"tensors"}
 

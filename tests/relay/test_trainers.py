@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.relay.stage import RUN, chunk, on_stage
-from tmrld.errors import ProtocolError, Refused
+import pytest
+
+from tests.relay.stage import RUN, chunk, on_stage, weights
+from tmrld.errors import Conflict, ProtocolError, Refused
 from tmrld.protocol.messages import (
     Ack,
     Assign,
     CheckpointMessage,
     Consume,
     FetchCheckpoint,
+    Grant,
     Metrics,
     Resume,
     Resumed,
     Status,
+    Stored,
+    WeightsMessage,
 )
 from tmrld.storage.runs import RunStore
 
@@ -45,6 +50,62 @@ def test_a_trainer_may_have_all_that_is_in_the_log(tmp_path: Path) -> None:
             await trainer.hear(Assign)
             await trainer.say(Consume(RUN, (tmp_path / "relay/runs" / RUN / "log" / f"{0:020d}.segment").stat().st_size, 2**20))
             await stage.nothing_more(trainer)
+
+    asyncio.run(scene())
+
+
+def test_a_second_trainer_is_refused_with_the_name_of_the_first_and_waits(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            first = await stage.trainer("t1")
+            second = await stage.connect("trainer", "t2")
+            waiting = await second.hear(Assign)
+            assert waiting.run == ""
+            assert waiting.reason == (
+                f"each active run has a trainer ({RUN} by t1): t2 waits until one is gone, or another run is started"
+            )
+            with pytest.raises(Conflict, match=f"the run {RUN} is trained by t1, and a run has one trainer.*--take-over"):
+                await stage.relay.assign("t2", RUN)
+            assert stage.store.assignments.all() == {}
+            await stage.relay.assign("t1", RUN)  # it has that run already
+            await first.hang_up()
+            assert (await second.hear(Assign)).run == RUN
+            await stage.relay.assign("t2", RUN)  # both are to train it now; it stays with the one that does
+            back = await stage.connect("trainer", "t1")
+            reason = (await back.hear(Assign)).reason
+            assert reason.startswith(
+                f"the run {RUN} is trained by t2, and a run has one trainer: t1 waits until that one is gone"
+            )
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_second_trainer_takes_over_when_told_to_and_the_first_is_told_why(tmp_path: Path, away: bool) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            first = await stage.trainer("t1")
+            await stage.relay.assign("t1", RUN)
+            second = await stage.connect("trainer", "t2")
+            if away:
+                await second.hang_up()
+                with pytest.raises(Conflict, match="is trained by t1"):
+                    await stage.relay.assign("t2", RUN)
+            await stage.relay.assign("t2", RUN, take_over=True)
+            if away:
+                second = await stage.connect("trainer", "t2")
+            while (told := await first.hear(Assign)).run:
+                pass
+            assert told.reason == f"t2 has taken over the run {RUN}, which t1 trained: it stops"
+            while not (await second.hear(Assign)).run:
+                pass
+            assert {node.name: node.run for node in stage.relay.connected()} == {"t1": "", "t2": RUN}
+            assert stage.store.assignments.all() == {"t2": RUN}
+            worker = await stage.worker()
+            await first.say(weights(9), Grant(RUN, 10**6), Resume(RUN, 0, 0, 1))  # said before it had heard
+            await stage.nothing_more(second, worker)
+            assert worker.all_heard(WeightsMessage) == []
+            assert first.all_heard(Stored) == []
 
     asyncio.run(scene())
 

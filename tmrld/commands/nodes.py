@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     assign = add_action(actions, "assign", _assign, help="choose the run that a machine works for")
     assign.add_argument("name")
     assign.add_argument("run", help=f"name of the run, or {AUTOMATIC} to let the relay choose")
+    assign.add_argument("--take-over", action="store_true", help="have a trainer replace the one that trains the run now")
     doctor = add_action(actions, "doctor", _doctor, help="what is wrong with a machine, and what mends it")
     doctor.add_argument("name")
     doctor.add_argument("--newest", action="store_true", help="what was found last, instead of looking now")
@@ -98,7 +99,7 @@ def _engine(verb: str) -> Any:
 
 def _assign(client: Client, options: argparse.Namespace) -> int:
     run = None if options.run == AUTOMATIC else options.run
-    node = client.put("nodes", options.name, "assignment", body={"run": run})
+    node = client.put("nodes", options.name, "assignment", body={"run": run, "take_over": options.take_over})
     where = "whatever the relay chooses" if run is None else f"the run {run}"
     return _show(node, options, f"{options.name} works for {where}")
 

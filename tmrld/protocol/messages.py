@@ -70,6 +70,7 @@ class Assign:
     A lineage beyond that in which the trainer is at work says that the run was led back to it: the trainer goes on from there.
     ``created`` is when the run was made: another run of the same name has another.
     ``files`` are those of the relay's shelf that the node needs, ``[kind, name, sha256, size_bytes]`` each.
+    ``reason`` says why there is nothing for a trainer to do, where another one does it; "" otherwise.
     """
 
     run: str
@@ -81,6 +82,7 @@ class Assign:
     checkpoint_lineage: int = -1
     created: float = 0.0
     files: list[Any] = field(default_factory=list)
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ class Member:
         self.role = link.peer.role
         self.mailbox = Mailbox()
         self.seat = Seat()
+        self.lost = ""
+        """The run that another trainer has taken over from this one; "" once it has another, or none had to be given up."""
         self.noted: tuple[str, float] | None = None
         """Name and birth of the run that it was last noted to be asked to work for."""
         self.status: dict[str, Any] = {}

@@ -282,13 +282,17 @@ class Relay:
         active = [run for run in active if run.name in files]
         by_name = {run.name: run for run in active}
         assigned = self._store.assignments.all()
-        for member, seat in self._roster.seats([run.name for run in active], assigned):
+        seats = self._roster.seats([run.name for run in active], assigned)
+        trainers = {seat.run: member.name for member, seat in seats if member.role == "trainer" and seat.run}
+        for member, seat in seats:
             if member.seat.run != seat.run:
                 self._part(member)
+                member.lost = "" if seat.run else member.seat.run
             member.seat = seat
             run = by_name.get(seat.run)
             if run is None:
-                member.assign(Assign("", {}, 0, "stopped"))
+                reason = _why_it_waits(member, trainers, assigned) if member.role == "trainer" else ""
+                member.assign(Assign("", {}, 0, "stopped", reason=reason))
                 continue
             self._note_seat(member, run)
             hub = self._hubs[run.name]
@@ -451,6 +455,9 @@ class Relay:
     def _member(self, name: str) -> Member | None:
         return next((member for member in self._roster.members() if member.name == name), None)
 
+    def _trainer_of(self, run: str) -> Member | None:
+        return next((each for each in self._roster.members() if each.role == "trainer" and each.seat.run == run), None)
+
     def take_lines(self, node: str, source: str, lines: Sequence[Any], run: str = "") -> None:
         """Keep log lines of a node, or of this daemon (`OWN`), and tell those who listen."""
         kept = self._tails.add(node, run, source, lines, time.time())
@@ -585,8 +592,22 @@ class Relay:
         self._feed.publish("run", {"lineage": info.lineage}, name)
         return info
 
-    async def assign(self, node: str, run: str | None) -> None:
-        """Give a node to a run, or (None) leave it to the relay.  Raises NotFound for a run that does not exist."""
+    async def assign(self, node: str, run: str | None, take_over: bool = False) -> None:
+        """Give a node to a run, or (None) leave it to the relay.
+
+        A trainer does not get a run that another one is at work on, unless it is to ``take_over``: then the other is told so, and
+        stops; whatever that one was assigned to, it is left to the relay.  Raises NotFound for a run that does not exist, and
+        Conflict, which names the other trainer.
+        """
+        other = self._trainer_of(run) if run is not None else None
+        if other is not None and other.name != node and await asyncio.to_thread(self._store.nodes.is_known, node, "trainer"):
+            if not take_over:
+                raise Conflict(
+                    f"the run {run} is trained by {other.name}, and a run has one trainer: assign {node} to another run, or have "
+                    f"it take over (tmrld node assign {node} {run} --take-over)"
+                )
+            log.warning("%s takes the run %s over from %s", node, run, other.name)
+            await asyncio.to_thread(self._store.assignments.set, other.name, None)
         await asyncio.to_thread(self._store.assignments.set, node, run)
         self._feed.publish("node", {"name": node, "assigned": run})
         self._deal()
@@ -618,3 +639,19 @@ class Relay:
         self._store.set_state(name, state)
         self._feed.publish("run", {"state": state}, name)
         self._deal()
+
+
+def _why_it_waits(member: Member, trainers: Mapping[str, str], assigned: Mapping[str, str]) -> str:
+    """Why a trainer has no run, where another trainer has it; ``trainers`` are those at work, by run."""
+    wanted = assigned.get(member.name, "")
+    if member.lost in trainers:
+        return f"{trainers[member.lost]} has taken over the run {member.lost}, which {member.name} trained: it stops"
+    if wanted in trainers:
+        return (
+            f"the run {wanted} is trained by {trainers[wanted]}, and a run has one trainer: {member.name} waits until that one is "
+            f"gone; to have it take over, run `tmrld node assign {member.name} {wanted} --take-over`"
+        )
+    if wanted or not trainers:
+        return ""
+    taken = ", ".join(f"{run} by {name}" for run, name in trainers.items())
+    return f"each active run has a trainer ({taken}): {member.name} waits until one is gone, or another run is started"

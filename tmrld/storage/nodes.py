@@ -71,6 +71,10 @@ class Nodes:
             rows = view.execute("SELECT name, role, first_seen, last_seen FROM nodes ORDER BY name, role")
             return [KnownNode(*row) for row in rows]
 
+    def is_known(self, name: str, role: str) -> bool:
+        """Whether there ever was a node of this name in this role."""
+        return any((node.name, node.role) == (name, role) for node in self.all())
+
     def forget(self, name: str) -> bool:
         """Forget a node in all its roles; False for one that is unknown."""
         with self._database.transaction() as change:

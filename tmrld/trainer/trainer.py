@@ -187,8 +187,13 @@ class TrainerRole:
         same_run = (message.run, message.created) == (before.run, before.created)
         same_work = same_run and not need_restart(changes(before.config, message.config), TRAINER_GROUPS)
         same_work = same_work and not self._is_superseded(message)
+        if message.reason and message.reason != before.reason:
+            log.warning("%s", message.reason)
+            self._feed.publish("problem", {"detail": message.reason}, before.run)
         if self._engine is not None and not (self._wanted and same_work and message.files == before.files):
             await self._stop_engine()
+        if message.reason:
+            self._outgoing.put(Status("", "waiting", message.reason))
         if not self._wanted:
             return
         if self._engine is None:

@@ -6,10 +6,10 @@ After a broken line everything unacknowledged is sent again: the relay stores ea
 
 In what order
 -------------
-The chunks of an episode are always handed out in theirs, which is how the trainer's memory finds out what follows what.  Where several
-episodes wait, as after an outage, the oldest and the newest of them take turns, chunk by chunk: what is driven now waits for no more
-than what its own episode has waiting and as much again of the backlog, however long that is; and the backlog has half of the line at
-least.  An episode counts as the newer, the later the first of its waiting chunks came.
+The chunks of an episode are always handed out in theirs, which is how the trainer's memory finds out what follows what.  Where
+several episodes wait, as after an outage, the oldest and the newest of them take turns, chunk by chunk: what is driven now waits for
+no more than what its own episode has waiting and as much again of the backlog, however long that is; and the backlog has half of the
+line at least.  An episode counts as the newer, the later the first of its waiting chunks came.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The worker's shell in its daemon: keeps chunks until the relay has them for good, and steers the engine.
 
-An engine's chunks enter the outbox, which says in what order they are sent; status, pictures and log lines go in between.  When neither memory nor spool has room, the engine is paused, with a
-message that says so, until acknowledgements make room.
+An engine's chunks enter the outbox, which says in what order they are sent; status, pictures and log lines go in between.  When
+neither memory nor spool has room, the engine is paused, with a message that says so, until acknowledgements make room.
 """
 
 from __future__ import annotations

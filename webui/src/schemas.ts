@@ -17,6 +17,12 @@ export interface components {
              * @description Name of the run; null leaves the node to the relay.
              */
             run: string | null;
+            /**
+             * Take Over
+             * @description Whether a trainer replaces the one that trains the run now.
+             * @default false
+             */
+            take_over: boolean;
         };
         /**
          * Board

@@ -43,11 +43,14 @@ async def revoke_node(access: TheAccess, grant: Admin, name: NodeName) -> None:
     log.info("%s revokes the node %s", grant.name, name)
 
 
-@routes.put("/nodes/{name}/assignment", tags=["nodes"], responses=documented(*_OF_NODE))
+@routes.put("/nodes/{name}/assignment", tags=["nodes"], responses=documented(*_OF_NODE, Code.CONFLICT))
 async def assign_node(node: TheNode, grant: Operator, name: NodeName, body: Assignment) -> Node:
-    """Give a node to a run, or leave it to the relay again.  Needs the scope operator."""
+    """Give a node to a run, or leave it to the relay again.  A run has one trainer: another one takes over only if told to.
+
+    The former one is told so, and stops.  Needs the scope operator.
+    """
     log.info("%s assigns %s to %s", grant.name, name, body.run or "whatever is to be done")
-    return Node.model_validate(await node.assign_node(name, body.run))
+    return Node.model_validate(await node.assign_node(name, body.run, body.take_over))
 
 
 @routes.post("/nodes/{name}/start", tags=["nodes"], responses=documented(*_COMMAND))

@@ -72,3 +72,4 @@ class Assignment(BaseModel):
     """Which run a node is to work for."""
 
     run: str | None = Field(description="Name of the run; null leaves the node to the relay.", max_length=200)
+    take_over: bool = Field(False, description="Whether a trainer replaces the one that trains the run now.")
