@@ -25,7 +25,7 @@ from report import print_report
 
 from tmrld.peers.link import Link
 from tmrld.protocol.codec import seal_chunk
-from tmrld.protocol.messages import Ack, Consumed, Describe, Metrics, Resume, Stored
+from tmrld.protocol.messages import Ack, Consumed, Describe, Grant, Metrics, Resume, Stored
 from tmrld.trainer.engine import CREDIT_BYTES
 
 STEPS = 20
@@ -95,7 +95,7 @@ async def work(lines: list[Line], pipe: Connection, seconds: float) -> None:
 
 
 async def learn(line: Line, pipe: Connection) -> None:
-    """A trainer that only reads, and reports."""
+    """A trainer that only reads, grants, and reports."""
 
     async def serve(link: Link) -> None:
         await link.send(Resume(RUN, 0, 0, CREDIT_BYTES))
@@ -109,6 +109,7 @@ async def learn(line: Line, pipe: Connection) -> None:
         while True:
             await asyncio.sleep(METRICS_INTERVAL_S)
             update += 1
+            await link.send(Grant(RUN, 100_000 * update))
             await link.send(Metrics(RUN, 0, update, update, {f"number_{number}": 0.5 for number in range(20)}))
 
     async with at_work(line.dialer("trainer").run(serve)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,8 @@ QUEUE_CHUNKS = 256
 QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 RETRY_FULL_DISK_S = 1.0
+SHARE_S = 0.0005
+"""So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
 
 
 class Member:
@@ -92,6 +95,7 @@ class Member:
         self.cut = False
         """Whether its token was revoked, it is called something else now, or a newer link took its place: it counts no more."""
         self._assigned: Assign | None = None
+        self._allowed: Allowance | None = None
         self._dropped: tuple[int, str] | None = None
         self._drop = asyncio.Event()
 
@@ -101,6 +105,13 @@ class Member:
         newest = message.checkpoint_update, message.checkpoint_lineage
         if told is None or message != replace(told, checkpoint_update=newest[0], checkpoint_lineage=newest[1]):
             self._assigned = message
+            self._allowed = None  # what waits for the node about another run goes
+            self.put(message)
+
+    def allow(self, message: Allowance) -> None:
+        """Tell a worker what it may collect, if that has changed."""
+        if message != self._allowed:
+            self._allowed = message
             self.put(message)
 
     def point_to_checkpoint(self, update: int, lineage: int) -> None:
@@ -194,9 +205,13 @@ class Hub:
         self._grown = asyncio.Event()
         self._turning = asyncio.Lock()
         """Held while the lineage may change, or must not."""
-        self._members: list[Member] = []
+        self._members: dict[Member, None] = {}
+        """In the order in which they came."""
         self._spec = store.get(run).spec
         self._granted = 0
+        self._shared_at = -math.inf
+        self._sharing: asyncio.TimerHandle | None = None
+        """Of the next time that allowances go out, if that is decided."""
         self._newest = self._newest_weights()
         self._driven = Driven(run, store, feed, lambda: self.log.transitions("train"))
 
@@ -227,7 +242,7 @@ class Hub:
         """A node begins to work for this run: it is told what it needs to know."""
         if member in self._members:
             return
-        self._members.append(member)
+        self._members[member] = None
         if member.role == "trainer" and self._spec is not None:
             member.put(Spaces(self.run, self._spec))
         if member.role == "worker" and self._newest is not None:
@@ -238,7 +253,7 @@ class Hub:
         """A node is gone, or works for another run."""
         if member not in self._members:
             return
-        self._members.remove(member)
+        del self._members[member]
         self._stop_feeding(member)
         self._allow()
 
@@ -311,6 +326,8 @@ class Hub:
     async def close(self) -> None:
         """For a run that is to be deleted: commit no more, let go of what still waits, and close the log."""
         self._closing = True
+        if self._sharing is not None:
+            self._sharing.cancel()
         if self._queue.empty():
             self._queue.put_nowait(None)
         await self._committed.wait()
@@ -359,7 +376,19 @@ class Hub:
                 await asyncio.sleep(RETRY_FULL_DISK_S)
 
     def _allow(self) -> None:
+        """Have the workers told what they may collect: at once, unless they were told a moment ago."""
+        if self._sharing is None:
+            loop = asyncio.get_running_loop()
+            wait_s = self._shared_at + SHARE_S * len(self._members) - loop.time()
+            if wait_s <= 0.0:
+                self._share()
+            else:
+                self._sharing = loop.call_later(wait_s, self._share)
+
+    def _share(self) -> None:
         """Share what the trainer has granted and nobody has collected yet among the workers, in absolute numbers."""
+        self._sharing = None
+        self._shared_at = asyncio.get_running_loop().time()
         workers = [member for member in self._members if member.role == "worker" and member.incarnation]
         if not workers:
             return
@@ -367,7 +396,7 @@ class Hub:
         for index, member in enumerate(workers):
             names = (member.name, *member.link.peer.former)
             stored = sum(self.log.transitions_of(name, member.incarnation) for name in names)
-            member.put(Allowance(self.run, member.incarnation, stored + share + (index < rest)))
+            member.allow(Allowance(self.run, member.incarnation, stored + share + (index < rest)))
 
     # What trainers send
 

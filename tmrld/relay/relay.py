@@ -89,6 +89,8 @@ class Relay:
         self._supplies = Supplies(Shelf(layout.shelf), store, self._problem)
         self._hubs: dict[str, Hub] = {}
         self._opening = asyncio.Lock()
+        self._revisions: dict[str, tuple[tuple[float, int], Revision]] = {}
+        """The newest of each active run, and by what it is known to be that."""
         self._roster: Roster[Member] = Roster()
         self._previews = Previews(lambda: self._previews.tell(self._roster.members()))
         self._tails = LogTails()
@@ -281,6 +283,7 @@ class Relay:
         files = self._supplies.ready(active)
         active = [run for run in active if run.name in files]
         by_name = {run.name: run for run in active}
+        revisions = {run.name: self._newest_revision(run) for run in active}
         assigned = self._store.assignments.all()
         seats = self._roster.seats([run.name for run in active], assigned)
         trainers = {seat.run: member.name for member, seat in seats if member.role == "trainer" and seat.run}
@@ -296,7 +299,7 @@ class Relay:
                 continue
             self._note_seat(member, run)
             hub = self._hubs[run.name]
-            revision = self._store.revision(run.name)
+            revision = revisions[run.name]
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
             needed = files[run.name][member.role]
             member.assign(
@@ -305,6 +308,13 @@ class Relay:
             hub.join(member)
         self._previews.tell(self._roster.members())
         self._promote(self._roster.idle_trainers(assigned))
+
+    def _newest_revision(self, run: Run) -> Revision:
+        """Its configuration, read anew only when there is a newer one: every node that comes or goes has all others looked at."""
+        known = self._revisions.get(run.name)
+        if known is None or known[0] != (run.created, run.revision):
+            known = self._revisions[run.name] = ((run.created, run.revision), self._store.revision(run.name))
+        return known[1]
 
     def shelf_changed(self) -> None:
         """A file was put on the shelf or taken from it."""
