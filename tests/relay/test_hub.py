@@ -111,12 +111,6 @@ def test_a_worker_whose_store_was_wiped_loses_nothing_of_the_new_one(tmp_path: P
             assert stage.relay.transitions(RUN) == 40
             assert [(await trainer.hear(Stored)).payload for _ in range(4)] == encoded(chunk(0), chunk(1), *anew)
 
-    async def allowed(worker: FakePeer, transitions: int) -> str:
-        """Wait until the worker may have made so many; returns which incarnation of it."""
-        while (allowance := await worker.hear(Allowance)).transitions != transitions:
-            pass
-        return allowance.incarnation
-
     asyncio.run(scene())
 
 
@@ -271,10 +265,11 @@ def test_a_worker_with_other_spaces_is_refused_with_the_difference(tmp_path: Pat
 # Allowances
 
 
-async def allowed(worker: FakePeer, transitions: int) -> None:
-    """Wait until a worker may have produced so many: what it is told on the way there depends on who speaks first."""
-    while (await worker.hear(Allowance)).transitions != transitions:
+async def allowed(worker: FakePeer, transitions: int) -> str:
+    """Wait until a worker may have produced so many (what it is told before depends on who speaks first); which incarnation may."""
+    while (allowance := await worker.hear(Allowance)).transitions != transitions:
         pass
+    return allowance.incarnation
 
 
 def test_allowances_are_absolute_numbers_of_what_was_granted(tmp_path: Path) -> None:
