@@ -38,7 +38,7 @@ from tmrld.protocol.messages import Ack, ChunkMessage, Consumed, Describe, Hello
 from tmrld.rl.replay import Replay
 from tmrld.security.tls import client_context
 from tmrld.storage.sample_log import SampleLog
-from tmrld.trainer.engine import CREDIT_BYTES
+from tmrld.trainer.engine import CREDIT_BYTES, READ_BYTES
 from tmrld.worker.outbox import Outbox
 
 OUTBOX_BYTES = 64 * 2**20
@@ -185,7 +185,7 @@ class Trainer:
 
     async def serve(self, link: Link) -> None:
         """As the trainer's shell and engine do."""
-        self.link = link
+        self.link, consumed = link, 0
         await link.send(Resume(RUN, 0, 0, CREDIT_BYTES))
         self.linked.set()
         async for message in link:
@@ -193,7 +193,9 @@ class Trainer:
                 chunk = decode(message.payload)
                 assert isinstance(chunk, ChunkMessage)
                 self._replay.append(open_chunk(chunk), message.offset)
-                await link.send(Consumed(RUN, message.next_offset))
+                if message.next_offset - consumed >= READ_BYTES:
+                    consumed = message.next_offset
+                    await link.send(Consumed(RUN, consumed))
                 self.times.append(time.monotonic())
                 self.taken.set()
 

@@ -134,12 +134,14 @@ def _check_plain(value: Any, leaves: frozenset[type] = _LEAVES, depth: int = 1) 
         for key, element in value.items():
             if not isinstance(key, str):
                 raise unlike("text as a key", key)
-            if type(element) not in leaves:
+            kind = type(element)
+            if kind not in leaves and not (kind is int and -_INT64 <= element < _INT64):
                 _check_element(element, key, leaves, depth)
     elif isinstance(value, list | tuple):
         _check_size(value, depth)
         for index, element in enumerate(value):
-            if type(element) not in leaves:
+            kind = type(element)
+            if kind not in leaves and not (kind is int and -_INT64 <= element < _INT64):  # seen at once, as most are
                 _check_element(element, index, leaves, depth)
     elif isinstance(value, int):
         if not -_INT64 <= value < _INT64:
