@@ -53,6 +53,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/reference_lap.py --all --recorded
 	$(BIN)/python benchmarks/metrics_store.py
 	$(BIN)/python benchmarks/live_latency.py
+	$(BIN)/python benchmarks/relay.py
+	$(BIN)/python benchmarks/fleet.py
+	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/ui.py
 
 $(BIN)/python:
