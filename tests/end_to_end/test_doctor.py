@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.test_roles import linked
 from tests.support import robot
 from tests.support.cluster import LEDGER_RUN, Cluster, await_that
+from tests.support.linked import linked
 from tests.support.standin import standing_in
 from tmrld.cli import main
 from tmrld.client import Client

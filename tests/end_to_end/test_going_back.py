@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.end_to_end.test_roles import SCENE_S, CountedEngine, config, linked
+from tests.end_to_end.test_roles import SCENE_S, CountedEngine, config
 from tests.end_to_end.test_steering import Desk
 from tests.support.cluster import LEDGER_RUN, Cluster, await_that
+from tests.support.linked import linked
 from tmrld.events import Feed
 from tmrld.protocol.messages import Assign, CheckpointMessage, Command, FetchCheckpoint, Result, Status
 from tmrld.rl import weights as weight_files

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.test_roles import linked
 from tests.support import uinput
+from tests.support.linked import linked
 from tests.support.standin import standing_in
 from tmrld.configuration import run_config
 from tmrld.envs.options import LIDAR_ID

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,13 +16,12 @@ from tests.protocol.examples import a_chunk
 from tests.support import robot
 from tests.support.cluster import LEDGER_RUN
 from tests.support.ledger_env import LedgerEnv
+from tests.support.linked import Relay, linked
 from tmrld.configuration import run_config
 from tmrld.engines.entry import FAILED
 from tmrld.errors import StorageError
 from tmrld.events import Feed
 from tmrld.fetching import FetchedFiles
-from tmrld.peers.channel import memory_pair
-from tmrld.peers.link import Link
 from tmrld.protocol.codec import seal_chunk
 from tmrld.protocol.messages import (
     Allowance,
@@ -34,13 +32,11 @@ from tmrld.protocol.messages import (
     FetchFile,
     FileMessage,
     Grant,
-    Hello,
     LogLines,
     Message,
     Result,
     Spaces,
     Status,
-    Welcome,
 )
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
@@ -51,48 +47,6 @@ from tmrld.worker.worker import WorkerRole
 
 SCENE_S = 60.0
 M = TypeVar("M", bound=Message)
-
-
-class Role(Protocol):
-    async def serve(self, link: Link) -> None: ...
-
-
-class Relay:
-    """The relay's end of a link."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def say(self, *messages: Message) -> None:
-        for message in messages:
-            await self._link.send(message)
-
-    async def hear_any(self) -> Message:
-        """The next message."""
-        received = await self._link.receive()
-        assert received is not None, "the link ended before the expected message came"
-        return received.message
-
-    async def hear(self, kind: type[M]) -> M:
-        """The next message of this kind."""
-        while not isinstance(message := await self.hear_any(), kind):
-            pass
-        return message
-
-
-@asynccontextmanager
-async def linked(role: Role, kind: str, name: str) -> AsyncIterator[Relay]:
-    """Link a role to this test."""
-    here, there = memory_pair(names=("relay", name))
-    accepting = asyncio.create_task(Link.accept(there, kind, name, Welcome("hub", "0.1.0", 0.0)))
-    link = await Link.dial(here, Hello(kind, name, "0.1.0"))
-    relays = await accepting
-    serving = asyncio.create_task(role.serve(link))
-    try:
-        yield Relay(relays)
-    finally:
-        await relays.close()
-        await asyncio.wait({serving})
 
 
 def config(folder: Path) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Engine:
         self.name = name
         self.state = "stopped"
         """"stopped", "starting" (no sign of life yet), "running", "stopping", or "waiting" (for the restart after a crash)."""
+        self.dropped = 0
+        """Metrics, status and log messages that its processes have left out, because this daemon was too slow."""
         self._target = target
         self._arguments = arguments
         self._on_message = on_message
@@ -308,6 +310,7 @@ class Engine:
     def _note_dropped(self, life: Life, dropped: int) -> None:
         if dropped > life.dropped:
             number = dropped - life.dropped
+            self.dropped += number
             log.warning(
                 "the engine %s has left out %d metrics, status or log messages: its daemon is too slow", self.name, number
             )

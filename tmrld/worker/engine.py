@@ -430,6 +430,8 @@ class WorkerEngine:
         if self._running and self._user_drives:
             state, detail = "waiting", TAKEN_OVER
         values["produced"] = self._produced
+        if not self._lockstep:
+            values["late_steps"] = sum(_paced(environment, "late_steps", 0) for environment in self._environments)
         self._port.send(Status(self._run, state, detail, values))
 
 

@@ -89,6 +89,8 @@ class WorkerRole:
         self._held = False
         """Whether a person has stopped the engine."""
         self._describe: Describe | None = None
+        self._to_describe: Describe | None = None
+        """What goes before the next chunk."""
         self._track: TrackLine | None = None
         self._preview: Command | None = None
         self._aside = Aside()
@@ -109,16 +111,15 @@ class WorkerRole:
             log.info("the relay calls this worker %s from now on", link.own_name)
             self._name = link.own_name
             await self.restart_engine()  # it marks what it drives with the name
+        self._aside.begin()
         if self._held:
             await self._to_relay(self._held_status)
         self._files.forget()
         self._outbox.rewind()
+        self._to_describe = self._describe
         self._filled.set()
-        if self._describe is not None:
-            await link.send(self._describe)
         if self._track is not None:
-            await link.send(self._track)
-        self._aside.begin()
+            self._aside.put(self._track)
         await self._show(Command(0, "preview", {"on": False}))  # whoever watched asks the relay again, and that asks here
         sending = [asyncio.create_task(self._send_chunks(link)), asyncio.create_task(self._send_aside(link))]
         try:
@@ -329,7 +330,8 @@ class WorkerRole:
                 await self._keep(message)
             case Describe():
                 self._describe = dataclasses.replace(message, incarnation=self._outbox.incarnation)
-                await self._to_relay(self._describe)
+                self._to_describe = self._describe
+                self._filled.set()
             case LogLines():
                 for line in message.lines:
                     engine_log.info("worker: %s", line[-1])
@@ -338,11 +340,14 @@ class WorkerRole:
                 self._track = message
                 await self._to_relay(message)
             case Preview():
-                if self._link is not None:
-                    self._aside.put(message)
+                await self._to_relay(message)
             case Status():
                 if message.state != FAILED:  # `_tell` says so, with what follows from it
-                    backlog = {"backlog_chunks": len(self._outbox), "spooled_bytes": self._outbox.spooled_bytes}
+                    backlog = {
+                        "backlog_chunks": len(self._outbox),
+                        "spooled_bytes": self._outbox.spooled_bytes,
+                        "left_out": self._aside.dropped + (self._engine.dropped if self._engine is not None else 0),
+                    }
                     await self._to_relay(dataclasses.replace(message, values=message.values | backlog))
             case _:
                 log.warning("the worker's engine sent %s, which has no meaning here", type(message).__name__)
@@ -373,14 +378,16 @@ class WorkerRole:
         self._feed.publish("engine", {"engine": event.engine, "kind": event.kind, "detail": event.text}, self._assigned.run)
         if event.kind in ("crashed", "hung"):
             status = Status(self._assigned.run, FAILED, event.text, {"traceback": event.traceback[-4000:]})
-            task = asyncio.get_running_loop().create_task(self._to_relay(status))
-            task.add_done_callback(lambda done: done.exception())
+            self._aside.put(status)
 
     # To the relay
 
     async def _send_chunks(self, link: Link) -> None:
-        """Send what waits in the outbox as long as this link stands."""
+        """Send what waits in the outbox as long as this link stands; before the chunks of an engine, what it says of its world."""
         while True:
+            if self._to_describe is not None:
+                describe, self._to_describe = self._to_describe, None
+                await link.send(describe)
             try:
                 chunk = self._outbox.next_unsent()
             except StorageError as error:
@@ -395,16 +402,15 @@ class WorkerRole:
                 await link.send(chunk)
 
     async def _send_aside(self, link: Link) -> None:
-        """Send pictures and log lines, as long as this link stands."""
+        """Send all else, as long as this link stands."""
         while True:
-            await link.send(await self._aside.get())
-
-    async def _to_relay(self, message: Message) -> None:
-        link = self._link
-        if link is not None:
+            message = await self._aside.get()
             try:
                 await link.send(message)
-            except (LinkError, ProtocolError):
-                pass  # whoever reads this link learns it, too, and says so
             except BadInput as error:
                 log.error("a %s cannot be sent to the relay: %s", type(message).__name__, error)
+
+    async def _to_relay(self, message: Message) -> None:
+        """Leave a message for the relay; without a link, only how this worker is matters later on."""
+        if self._link is not None or isinstance(message, Status):
+            self._aside.put(message)
