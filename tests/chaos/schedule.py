@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.chaos.proxy import LINE_FAULTS
-from tests.chaos.stage import DAEMONS, NODES, WORKERS, Stage
+from tests.chaos.stage import DAEMONS, NODES, Stage
 
 LONGEST_S = 1.5
 """How long a fault lasts at most."""
-MOST_APART_S = 0.6
+MOST_APART_S = 0.45
 """How much later than the one before it a fault begins at most."""
 PATIENCE_S = 60.0
 """How long a fault waits until it can strike: an engine that was killed is on its way, or the disk is full."""
@@ -37,9 +37,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(DAEMON_FAULTS, DAEMONS),
     **dict.fromkeys(ENGINE_FAULTS, NODES),
     "disk lost": NODES,
-    "twin": WORKERS,
+    "twin": NODES,
 }
-"""Every kind of fault, and whom it strikes.  A *twin* is a second machine with the name and token of a worker, for a while."""
+"""Every kind of fault, and whom it strikes.  A *twin* is a second machine with the name and token of a node, for a while."""
 
 
 @dataclass(frozen=True)

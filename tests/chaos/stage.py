@@ -137,13 +137,13 @@ class Stage(Cluster):
         self.start_again(name)
 
     def start_twin(self, name: str) -> Program:
-        """Start another daemon with the name and token of this worker, on a disk of its own; both have their line."""
+        """Start another daemon with the name and token of this node, on a disk of its own; both have their line."""
         twin = f"{name}{TWIN}"
         if twin not in self.hardware:
             self._equip(twin)
         arguments = self.programs[name].arguments
         here, there = str(self.data(name)), str(self.data(twin))
-        token = {"TMRLD_PEERS__TOKEN": self.token("worker", name)}
+        token = {"TMRLD_PEERS__TOKEN": self.token("trainer" if name == TRAINER else "worker", name)}
         return self.start_tmrld(twin, [there if each == here else each for each in arguments], token)
 
     def lose_twin(self, name: str) -> None:
@@ -192,7 +192,7 @@ class Stage(Cluster):
         await_that(lambda: self.ask("runs", "demo", "pause"), "the run is paused", self._settle_s)
         try:
             await_that(self._owes_nothing, "workers hand over what they hold", self._settle_s)
-            await_that(lambda: last_ingested(self) >= end_of_log(self), "the trainer takes in the whole log", self._settle_s)
+            await_that(self._all_is_ingested, "the trainer takes in the whole log", self._settle_s)
         except AssertionError as error:
             self.complaints.append(str(error))
         for name in (*NODES, RELAY):
@@ -210,6 +210,11 @@ class Stage(Cluster):
         return all(
             taken[name].pid in self._wiped or (taken[name].pid in self._killed and not taken[name].spooled) for name in missing
         )
+
+    def _all_is_ingested(self) -> bool:
+        """Whether the trainer's engine of now has all that is in the log."""
+        files = list(self.ledger.glob(f"*-{self.engine_of(TRAINER)}.ingested"))
+        return bool(files) and last_ingested(files[0]) >= end_of_log(self)
 
     def violations(self, books: Books) -> list[str]:
         """All that is wrong, a sentence each."""

@@ -209,14 +209,12 @@ class Cluster:
         settings = {"relay.port": self._address.rpartition(":")[2] or 0, "control.port": 0, **self._run_settings}
         return self.start_tmrld("relay", self._serve("relay", "relay", settings), {"PLANTED": planted})
 
-    def start(
-        self, role: str, name: str, *, planted: str = "", environment: Mapping[str, str] | None = None, **peers: str
-    ) -> Program:
+    def start(self, role: str, name: str, *, environment: Mapping[str, str] | None = None, **peers: str) -> Program:
         """Start a worker or trainer; ``peers`` replace its settings of that name: relay, pin, token."""
         settings = {"relay": self._address, "pin": self._pin, **peers}
         token = settings.pop("token", None) or self.token(role, name)
         arguments = self._serve(role, name, {"name": name, **{f"peers.{key}": value for key, value in settings.items()}})
-        return self.start_tmrld(name, arguments, {"TMRLD_PEERS__TOKEN": token, "PLANTED": planted, **(environment or {})})
+        return self.start_tmrld(name, arguments, {"TMRLD_PEERS__TOKEN": token, **(environment or {})})
 
     def start_up(self) -> Program:
         """Start all roles in one daemon, with the relay's data folder."""

@@ -2,7 +2,7 @@
 
 What a worker's outbox takes, and every acknowledgement before the worker acts on it, is written down in the folder that LEDGER_FOLDER
 names.
-PLANTED names what is planted (`tests.support.planted`); SPEAKS another version of the protocol than ours.
+PLANTED names a fault that is planted in a relay (`tests.support.planted`); SPEAKS another version of the protocol than ours.
 """
 
 from __future__ import annotations

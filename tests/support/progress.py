@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.support.books import Books, read_books, rows_of
 from tests.support.cluster import Cluster, Program, await_that
@@ -40,10 +41,6 @@ def written(cluster: Cluster, pattern: str, size: int) -> int:
     return sum(path.stat().st_size // size for path in cluster.ledger.glob(pattern))
 
 
-def acknowledged(cluster: Cluster) -> int:
-    return written(cluster, "*.acks", ACKNOWLEDGED.itemsize)
-
-
 def acknowledged_of(cluster: Cluster, worker: Program) -> Callable[[], int]:
     return lambda: written(cluster, f"*-{worker.pid}.acks", ACKNOWLEDGED.itemsize)
 
@@ -53,7 +50,10 @@ def wind_up(cluster: Cluster) -> Books:
     for name, program in cluster.programs.items():
         if name.startswith("w"):
             program.stop()
-    await_that(lambda: last_ingested(cluster) >= end_of_log(cluster), "the trainer takes in the whole log")
+    await_that(
+        lambda: last_ingested(max(cluster.ledger.glob("*.ingested"))) >= end_of_log(cluster),
+        "the trainer takes in the whole log",
+    )
     for name in ("t", "relay"):
         cluster.programs[name].stop()
         assert cluster.programs[name].process.returncode == 0
@@ -61,13 +61,14 @@ def wind_up(cluster: Cluster) -> Books:
     return read_books(cluster.ledger, cluster.log_folder)
 
 
-def last_ingested(cluster: Cluster) -> int:
-    newest = max(cluster.ledger.glob("*.ingested"))
-    rows = rows_of(newest, INGESTED)
+def last_ingested(path: Path) -> int:
+    """How far in the log that life of a trainer's engine has come."""
+    rows = rows_of(path, INGESTED)
     return int(rows["next_offset"][-1]) if len(rows) else 0
 
 
 def end_of_log(cluster: Cluster) -> int:
+    """Where the next record of the log will be."""
     newest = max(cluster.log_folder.glob("*.segment"))
     return int(newest.stem) + newest.stat().st_size
 

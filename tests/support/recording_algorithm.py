@@ -19,7 +19,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from tests.support import planted
 from tests.support.ledger_env import ACTION_SIZE, SPEC
 from tmrld.payloads import Array, Chunk, EnvSpec
 from tmrld.rl.observations import vector_size
@@ -129,4 +128,3 @@ def record_ingestion() -> None:
 
 if "LEDGER_FOLDER" in os.environ:  # in an engine, which imports this module for nothing else
     record_ingestion()
-    planted.plant_what_the_environment_says()
