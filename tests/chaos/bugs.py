@@ -15,7 +15,7 @@ from tests.support.cluster import ROOT
 class Bug:
     """In ``file`` of the package ``line`` becomes ``wrong``; where two things guard against a bug, ``other`` is the second change.
 
-    Under these ``faults``, ``rounds`` times, the books say, among other things, the ``sign``.
+    Under these ``faults`` the books say, among other things, the ``sign``.
     """
 
     name: str
@@ -24,7 +24,6 @@ class Bug:
     wrong: str
     faults: tuple[Fault, ...]
     sign: str
-    rounds: int = 1
     other: tuple[str, str, str] | None = None
 
     def plant(self, folder: Path) -> Path:

@@ -9,18 +9,34 @@ import pytest
 from tests.chaos.bugs import BUGS, Bug
 from tests.chaos.schedule import Player
 from tests.chaos.stage import Stage
+from tests.support.cluster import ROOT
 from tests.support.progress import await_progress
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+each_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@each_bug
+def test_a_bug_changes_what_it_says_and_nothing_else(tmp_path: Path, bug: Bug) -> None:
+    root = bug.plant(tmp_path)
+    changed = {path.relative_to(root) for path in root.glob("tmrld/**/*.py") if differs(root, path)}
+    others = {Path("tmrld") / bug.other[0]} if bug.other else set()
+    assert changed == {Path("tmrld") / bug.file} | others
+    for path in changed:
+        compile((root / path).read_text(), path, "exec")
+
+
+def differs(root: Path, path: Path) -> bool:
+    return path.read_bytes() != (ROOT / path.relative_to(root)).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@each_bug
 def test_a_planted_bug_is_noticed(tmp_path: Path, bug: Bug) -> None:
     with Stage(tmp_path, planted=bug.plant(tmp_path), settle_s=20.0) as stage:
         stage.start_all()
         await_progress(stage)
-        for _ in range(bug.rounds):
-            Player(stage).play(bug.faults)
-            await_progress(stage)
+        Player(stage).play(bug.faults)
+        await_progress(stage)
         found = stage.violations(stage.wind_up())
         assert any(bug.sign in violation for violation in found), "\n".join(found)
