@@ -33,7 +33,7 @@ from report import print_report
 from tmrld.payloads import Chunk, EnvSpec
 from tmrld.peers.dialer import Dialer
 from tmrld.peers.link import Link
-from tmrld.protocol.codec import decode, open_chunk, seal_chunk
+from tmrld.protocol.codec import decode, open_chunk, open_stored, seal_chunk
 from tmrld.protocol.messages import Ack, ChunkMessage, Consumed, Describe, Hello, Resume, Stored, WeightsMessage
 from tmrld.rl.replay import Replay
 from tmrld.security.tls import client_context
@@ -190,13 +190,14 @@ class Trainer:
         self.linked.set()
         async for message in link:
             if isinstance(message, Stored):
-                chunk = decode(message.payload)
-                assert isinstance(chunk, ChunkMessage)
-                self._replay.append(open_chunk(chunk), message.offset)
+                for record in open_stored(message):
+                    chunk = decode(record.body)
+                    assert isinstance(chunk, ChunkMessage)
+                    self._replay.append(open_chunk(chunk), record.offset)
+                    self.times.append(time.monotonic())
                 if message.next_offset - consumed >= READ_BYTES:
                     consumed = message.next_offset
                     await link.send(Consumed(RUN, consumed))
-                self.times.append(time.monotonic())
                 self.taken.set()
 
     async def taken_in(self, chunks: int) -> None:

@@ -27,7 +27,7 @@ from tmrld.engines.wire import wire_pair
 from tmrld.errors import DaemonGone
 from tmrld.payloads import WeightsManifest
 from tmrld.protocol import demonstrations
-from tmrld.protocol.codec import decode, encode, open_chunk, seal_chunk
+from tmrld.protocol.codec import StoredBody, decode, encode, open_chunk, seal_chunk, seal_stored
 from tmrld.protocol.messages import (
     Assign,
     CheckpointMessage,
@@ -41,7 +41,6 @@ from tmrld.protocol.messages import (
     Resumed,
     Spaces,
     Status,
-    Stored,
     WeightsMessage,
 )
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
@@ -146,7 +145,7 @@ class Life:
             self._port.send(message, wait_s=None)
 
     def feed(self, records: list[StoredRecord]) -> None:
-        self.tell(*(Stored("demo", record.offset, record.next_offset, record.body) for record in records))
+        self.tell(*(seal_stored("demo", [StoredBody(r.offset, r.next_offset, r.body)]) for r in records))
 
     def hear(self, kind: type[M], such: Callable[[Any], bool] = lambda _: True) -> M:
         """The next message of this kind."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tmrld.payloads import Chunk, EpisodeSummary
-from tmrld.protocol.codec import seal_chunk
+from tmrld.protocol.codec import StoredBody, seal_chunk, seal_stored
 from tmrld.protocol.messages import (
     Ack,
     Allowance,
@@ -27,7 +27,6 @@ from tmrld.protocol.messages import (
     Resumed,
     Spaces,
     Status,
-    Stored,
     TrackLine,
     WeightsMessage,
     Welcome,
@@ -104,7 +103,7 @@ def every_message() -> list[Message]:
         Resume("oval", 400, 123456, 1 << 20),
         Resumed("oval", 1, -1),
         Consume("oval", 123456, 1 << 20),
-        Stored("oval", 0, 500, b"record"),
+        seal_stored("oval", [StoredBody(0, 500, b"record"), StoredBody(520, 900, b"another")]),
         Consumed("oval", 500),
         Metrics("oval", 0, 400, 2000, {"loss": 0.5, "alpha": float("inf")}),
         Status("oval", "driving", "lap 3", {"fps": 20.0}),

@@ -12,8 +12,20 @@ from hypothesis.extra import numpy as arrays
 
 from tests.protocol.examples import a_chunk, a_summary, every_message
 from tmrld.errors import BadInput, ProtocolError
-from tmrld.protocol.codec import DTYPES, KINDS, decode, encode, open_chunk, open_summary, seal_chunk, seal_summary
-from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Message, Metrics, Status
+from tmrld.protocol.codec import (
+    DTYPES,
+    KINDS,
+    StoredBody,
+    decode,
+    encode,
+    open_chunk,
+    open_stored,
+    open_summary,
+    seal_chunk,
+    seal_stored,
+    seal_summary,
+)
+from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Message, Metrics, Status, Stored
 
 EVERY_MESSAGE = every_message()
 UNHURRIED = settings(deadline=None)
@@ -405,3 +417,28 @@ def test_a_summary_is_held_to_its_types() -> None:
 def test_a_trajectory_has_four_numbers_per_point() -> None:
     with pytest.raises(BadInput, match=r"shape \(300, 4\)"):
         seal_summary(a_summary(trajectory=np.zeros((300, 4), np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("records", "next_offset", "payload"),
+    [
+        ([], 0, b""),
+        ([[0, 500, 3]], 500, b"four"),
+        ([[0, 500, 5]], 500, b"four"),
+        ([[0, 500, 4]], 501, b"four"),
+        ([[0, 500, 4], [499, 600, 0]], 600, b"four"),
+        ([[500, 500, 4]], 500, b"four"),
+        ([[0, 500, -1], [500, 600, 5]], 600, b"four"),
+        ([[0, 500]], 500, b""),
+        ([500], 500, b""),
+        ([[0, 500, "4"]], 500, b"four"),
+    ],
+)
+def test_records_that_do_not_fit_what_came_with_them_are_refused(records: list[Any], next_offset: int, payload: bytes) -> None:
+    with pytest.raises(ProtocolError, match=r"stored\.records"):
+        open_stored(Stored("oval", next_offset, records, payload))
+
+
+def test_records_of_the_log_travel_together() -> None:
+    records = [StoredBody(0, 500, b"one"), StoredBody(520, 900, b""), StoredBody(900, 1000, b"three")]
+    assert open_stored(seal_stored("oval", records)) == records

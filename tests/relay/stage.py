@@ -14,7 +14,7 @@ from tmrld.events import TOPICS, Event, Feed
 from tmrld.payloads import EpisodeSummary
 from tmrld.peers.channel import memory_pair
 from tmrld.peers.link import Link, link_trouble
-from tmrld.protocol.codec import encode, seal_summary
+from tmrld.protocol.codec import StoredBody, encode, open_stored, seal_summary
 from tmrld.protocol.messages import (
     Assign,
     ChunkMessage,
@@ -24,6 +24,7 @@ from tmrld.protocol.messages import (
     Plain,
     Resume,
     Resumed,
+    Stored,
     WeightsMessage,
     Welcome,
 )
@@ -46,6 +47,7 @@ class FakePeer:
         self.link = link
         self.name = name
         self.heard: list[Message] = []
+        self._taken = 0
         self._serving = serving
 
     async def say(self, *messages: Message) -> None:
@@ -60,6 +62,18 @@ class FakePeer:
             self.heard.append(received.message)
             if isinstance(received.message, kind):
                 return received.message
+
+    async def fed(self, records: int) -> list[StoredBody]:
+        """The next records of the log, as many messages as they come in."""
+        while len(self.all_fed) < self._taken + records:
+            await self.hear(Stored)
+        self._taken += records
+        return self.all_fed[self._taken - records : self._taken]
+
+    @property
+    def all_fed(self) -> list[StoredBody]:
+        """All records of the log that were heard so far."""
+        return [record for message in self.all_heard(Stored) for record in open_stored(message)]
 
     def all_heard(self, kind: type[M]) -> list[M]:
         return [message for message in self.heard if isinstance(message, kind)]

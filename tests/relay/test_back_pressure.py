@@ -10,7 +10,7 @@ import pytest
 
 from tests.relay.slow_disk import HeldLog
 from tests.relay.stage import RUN, Stage, chunk, on_stage
-from tmrld.protocol.messages import Ack, Consumed, Status, Stored
+from tmrld.protocol.messages import Ack, Consumed, Status
 from tmrld.relay import hub
 
 
@@ -49,15 +49,15 @@ def test_what_a_slow_trainer_has_not_consumed_yet_is_shown(tmp_path: Path) -> No
         async with on_stage(tmp_path) as stage:
             worker, trainer = await stage.worker(), await stage.trainer(credit_bytes=1)
             await worker.say(*(chunk(n, payload=bytes(1000)) for n in range(3)))
-            first = await trainer.hear(Stored)
+            (first,) = await trainer.fed(1)
             acknowledged: list[int] = []
             while len(acknowledged) < 3:
                 acknowledged += (await worker.hear(Ack)).numbers
             assert values_of(stage, "t1")["feed_lag_bytes"] == 3 * first.next_offset
             await trainer.say(Consumed(RUN, first.next_offset))
-            await trainer.hear(Stored)
+            await trainer.fed(1)
             assert values_of(stage, "t1")["feed_lag_bytes"] == 2 * first.next_offset
-            assert len(trainer.all_heard(Stored)) == 2
+            assert len(trainer.all_fed) == 2
 
     asyncio.run(scene())
 

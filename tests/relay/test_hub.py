@@ -50,8 +50,8 @@ def test_a_chunk_is_stored_then_acknowledged_and_passed_on_as_it_came(tmp_path: 
             assert numbers == [0, 1]
             assert stage.relay.transitions(RUN) == 20
             trainer = await stage.trainer()
-            first, second = [await trainer.hear(Stored) for _ in range(2)]
-            assert [first.payload, second.payload] == encoded(chunk(0), chunk(1))
+            first, second = await trainer.fed(2)
+            assert [first.body, second.body] == encoded(chunk(0), chunk(1))
             assert (first.offset, first.next_offset) == (0, second.offset)
 
     asyncio.run(scene())
@@ -71,7 +71,7 @@ def test_a_chunk_is_never_acknowledged_nor_passed_on_before_it_is_stored(tmp_pat
             finally:
                 held_log.released.set()
             assert (await worker.hear(Ack)).numbers == [0]
-            assert (await trainer.hear(Stored)).payload == encoded(chunk())[0]
+            assert (await trainer.fed(1))[0].body == encoded(chunk())[0]
 
     asyncio.run(scene())
 
@@ -83,7 +83,7 @@ def test_a_chunk_that_comes_twice_is_acknowledged_twice_and_stored_once(tmp_path
             for number in (0, 0, 1):
                 await worker.say(chunk(number))
                 assert (await worker.hear(Ack)).numbers == [number]
-            assert [(await trainer.hear(Stored)).payload for _ in range(2)] == encoded(chunk(0), chunk(1))
+            assert [record.body for record in await trainer.fed(2)] == encoded(chunk(0), chunk(1))
             assert stage.relay.transitions(RUN) == 20
 
     asyncio.run(scene())
@@ -109,7 +109,7 @@ def test_a_worker_whose_store_was_wiped_loses_nothing_of_the_new_one(tmp_path: P
                 assert ack.incarnation == "wiped"
                 acknowledged += ack.numbers
             assert stage.relay.transitions(RUN) == 40
-            assert [(await trainer.hear(Stored)).payload for _ in range(4)] == encoded(chunk(0), chunk(1), *anew)
+            assert [record.body for record in await trainer.fed(4)] == encoded(chunk(0), chunk(1), *anew)
 
     asyncio.run(scene())
 
@@ -134,7 +134,7 @@ def test_evaluation_is_stored_and_passed_on_but_counts_as_no_training(tmp_path: 
             while stage.relay.transitions(RUN) == 0:
                 await worker.hear(Ack)
             assert stage.relay.transitions(RUN) == 10
-            assert len([await trainer.hear(Stored) for _ in range(2)]) == 2
+            assert len(await trainer.fed(2)) == 2
 
     asyncio.run(scene())
 
@@ -368,20 +368,20 @@ def test_a_trainer_is_fed_within_its_credit_only(tmp_path: Path) -> None:
                 await worker.say(chunk(number))
                 await worker.hear(Ack)
             measuring = await stage.trainer("measuring")
-            record_bytes = (await measuring.hear(Stored)).next_offset
+            record_bytes = (await measuring.fed(1))[0].next_offset
             await measuring.hang_up()
 
             trainer = await stage.trainer("t1", credit_bytes=2 * record_bytes)
-            got = [await trainer.hear(Stored) for _ in range(2)]
+            got = await trainer.fed(2)
             await stage.nothing_more(trainer)
-            assert len(trainer.all_heard(Stored)) == 2
+            assert len(trainer.all_fed) == 2
             await trainer.say(Consumed(RUN, got[0].next_offset))
-            got.append(await trainer.hear(Stored))
+            got += await trainer.fed(1)
             await stage.nothing_more(trainer)
-            assert len(trainer.all_heard(Stored)) == 3
+            assert len(trainer.all_fed) == 3
             await trainer.say(Consumed(RUN, got[2].next_offset))
-            got += [await trainer.hear(Stored) for _ in range(2)]
-            assert [stored.payload for stored in got] == encoded(*(chunk(number) for number in range(5)))
+            got += await trainer.fed(2)
+            assert [record.body for record in got] == encoded(*(chunk(number) for number in range(5)))
 
     asyncio.run(scene())
 
@@ -392,12 +392,12 @@ def test_a_trainer_whose_line_broke_goes_on_where_it_was(tmp_path: Path) -> None
             worker, trainer = await stage.worker(), await stage.trainer()
             for number in range(3):
                 await worker.say(chunk(number))
-            first = await trainer.hear(Stored)
+            (first,) = await trainer.fed(1)
             await trainer.hang_up()
             again = await stage.connect("trainer", "t1")
             await again.hear(Assign)
             await again.say(Consume(RUN, first.next_offset, 2**20))
-            assert [(await again.hear(Stored)).payload for _ in range(2)] == encoded(chunk(1), chunk(2))
+            assert [record.body for record in await again.fed(2)] == encoded(chunk(1), chunk(2))
 
     asyncio.run(scene())
 
@@ -519,7 +519,7 @@ def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch
             for number in range(3):
                 await worker.say(chunk(number))
                 await worker.hear(Ack)
-            assert [(await trainer.hear(Stored)).payload for _ in range(2)] == encoded(chunk(0), chunk(2))
+            assert [record.body for record in await trainer.fed(2)] == encoded(chunk(0), chunk(2))
 
     asyncio.run(scene())
 

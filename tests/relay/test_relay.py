@@ -20,7 +20,6 @@ from tmrld.protocol.messages import (
     Metrics,
     Result,
     Status,
-    Stored,
     WeightsMessage,
 )
 from tmrld.relay import hub
@@ -251,7 +250,7 @@ def test_samples_of_a_run_that_has_stopped_are_stored_all_the_same(tmp_path: Pat
             assert (await worker.hear(Ack)).numbers == [0]
             await stage.relay.move(RUN, "start")
             trainer = await stage.trainer()
-            assert (await trainer.hear(Stored)).payload == encoded(chunk())[0]
+            assert (await trainer.fed(1))[0].body == encoded(chunk())[0]
 
     asyncio.run(scene())
 

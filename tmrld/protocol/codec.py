@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgpack
 import numpy as np
@@ -25,7 +25,7 @@ import zstandard
 from tmrld.errors import BadInput, ProtocolError
 from tmrld.payloads import ACTOR_KINDS, MIXED, PURPOSES, Array, Chunk, EpisodeSummary
 from tmrld.protocol.checks import INVALID, MAX_ELEMENTS, TOO_BIG, Form, Misfit, unlike
-from tmrld.protocol.messages import MAX_HEADER_BYTES, MIB, PROTOCOL, TABLE, ChunkMessage, Message, Plain, Row
+from tmrld.protocol.messages import MAX_HEADER_BYTES, MIB, PROTOCOL, TABLE, ChunkMessage, Message, Plain, Row, Stored
 
 UNSUPPORTED = 1003
 """Close code for a kind of message that this protocol does not have."""
@@ -225,6 +225,36 @@ def open_chunk(message: ChunkMessage) -> Chunk:
         )
     except Misfit as misfit:
         raise ProtocolError(str(misfit.under("chunk")), misfit.code) from None
+
+
+class StoredBody(NamedTuple):
+    """A record of the sample log as a trainer is sent it: it takes the offsets from ``offset`` up to ``next_offset`` there."""
+
+    offset: int
+    next_offset: int
+    body: bytes
+
+
+def seal_stored(run: str, records: Sequence[StoredBody]) -> Stored:
+    """Records as one message; there has to be one at least."""
+    layout = [[record.offset, record.next_offset, len(record.body)] for record in records]
+    return Stored(run, records[-1].next_offset, layout, b"".join(record.body for record in records))
+
+
+def open_stored(message: Stored) -> list[StoredBody]:
+    """The inverse of `seal_stored`.  Raises `ProtocolError`."""
+    records: list[StoredBody] = []
+    begin, reached = 0, 0
+    for index, layout in enumerate(message.records):
+        match layout:
+            case [int(offset), int(next_offset), int(size)] if reached <= offset < next_offset and size >= 0:
+                records.append(StoredBody(offset, next_offset, message.payload[begin : begin + size]))
+                begin, reached = begin + size, next_offset
+            case _:
+                raise ProtocolError(f"stored.records.{index} is no record behind the one before it", INVALID)
+    if not records or begin != len(message.payload) or reached != message.next_offset:
+        raise ProtocolError("stored.records does not fit what came with it", INVALID)
+    return records
 
 
 def seal_summary(summary: EpisodeSummary) -> Plain:

@@ -262,14 +262,16 @@ class Consume:
 
 @dataclass(frozen=True)
 class Stored:
-    """Relay to trainer: one committed record of the sample log; ``payload`` is the `ChunkMessage` as it came over the wire.
+    """Relay to trainer: committed records of the sample log, in its order (`codec.seal_stored`).
 
-    ``offset`` is where the record begins, ``next_offset`` where the one after it will.
+    ``records`` has of each ``[offset, next_offset, bytes]``: where it begins, where the one after it will, and the size of its body.
+    ``payload`` has their bodies one after another, each a `ChunkMessage` as it came over the wire.  ``next_offset`` is that of the
+    last one.
     """
 
     run: str
-    offset: int
     next_offset: int
+    records: list[Any]
     payload: bytes
 
 

@@ -24,7 +24,7 @@ from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
 from tmrld.peers.link import Link
 from tmrld.protocol.checks import INVALID
-from tmrld.protocol.codec import open_summary
+from tmrld.protocol.codec import StoredBody, open_summary, seal_stored
 from tmrld.protocol.messages import (
     Ack,
     Allowance,
@@ -41,7 +41,6 @@ from tmrld.protocol.messages import (
     Resume,
     Resumed,
     Spaces,
-    Stored,
     TrackLine,
     WeightsMessage,
 )
@@ -68,6 +67,7 @@ COMMIT_BYTES = 16 * 2**20
 QUEUE_CHUNKS = 256
 QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
+FEED_RECORDS = 1000
 RETRY_FULL_DISK_S = 1.0
 SHARE_S = 0.0005
 """So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
@@ -478,8 +478,9 @@ class Hub:
             await self._grown.wait()
             return
         records = await asyncio.to_thread(self.log.read, feeding.sent, most_bytes)
-        for record in records:
-            await member.link.send(Stored(self.run, record.offset, record.next_offset, record.body))
+        for start in range(0, len(records), FEED_RECORDS):
+            some = [StoredBody(r.offset, r.next_offset, r.body) for r in records[start : start + FEED_RECORDS]]
+            await member.link.send(seal_stored(self.run, some))
         feeding.sent = records[-1].next_offset if records else end  # nothing to read: what was there is damaged
 
     async def publish(self, message: WeightsMessage) -> None:

@@ -29,7 +29,7 @@ from tmrld import __version__
 from tmrld.engines.pipe import EnginePort
 from tmrld.errors import BadInput, ProtocolError, StorageError
 from tmrld.payloads import Chunk, EnvSpec, WeightsManifest
-from tmrld.protocol.codec import decode, open_chunk
+from tmrld.protocol.codec import StoredBody, decode, open_chunk, open_stored
 from tmrld.protocol.messages import (
     MIB,
     Assign,
@@ -621,7 +621,7 @@ class TrainerEngine:
             self._take(message)
         self._port.beat()
         if self._arrived:
-            copies = [_copy(stored) for stored in self._arrived]
+            copies = [_copy(record) for stored in self._arrived for record in open_stored(stored)]
             self._arrived.clear()
             self._cache.mirror(copies)
             self._complete_to = max(self._complete_to, copies[-1].next_offset)
@@ -653,10 +653,10 @@ def _chunk_message(body: bytes) -> ChunkMessage:
     return message
 
 
-def _copy(stored: Stored) -> Copy:
+def _copy(stored: StoredBody) -> Copy:
     """A record for the cache, at the offsets that it has in the relay's log."""
-    m = _chunk_message(stored.payload)
-    record = Record(m.worker, m.incarnation, m.number, m.steps, m.purpose, m.episode, stored.payload)
+    m = _chunk_message(stored.body)
+    record = Record(m.worker, m.incarnation, m.number, m.steps, m.purpose, m.episode, stored.body)
     return Copy(stored.offset, stored.next_offset, record)
 
 
