@@ -15,7 +15,7 @@ import pytest
 from tmrld import __version__
 from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView
+from tmrld.node import DiagnosisView, ExaminationView, FreedView, LogLineView, Node, NodeView, StorageView
 from tmrld.payloads import EpisodeSummary
 from tmrld.stock import MakingView
 from tmrld.storage.checkpoints import CheckpointInfo
@@ -24,6 +24,7 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
 from tmrld.storage.runs import Revision, RunStore
 from tmrld.storage.shelf import Shelf
+from tmrld.storage.usage import Usage
 
 RUN = "demo"
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", RUN, "driving", "", 0.01, {}, {})
@@ -91,6 +92,12 @@ class Role:
 
     def watching(self, run: str) -> AbstractContextManager[None]:
         return nullcontext()
+
+    async def storage(self) -> StorageView:
+        return StorageView(Usage((), 1, 2, 3, 4, 5, 6, 7, 8), 100, 10)
+
+    async def clean_storage(self, run: str, *, dry_run: bool) -> list[FreedView]:
+        return [FreedView(run, "weights", "version 1" if dry_run else "version 2", 30)]
 
     def shelf_changed(self) -> None:
         self.moves.append(("shelf", "changed"))

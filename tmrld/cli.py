@@ -35,6 +35,7 @@ from tmrld.commands import (
     nodes,
     runs,
     standin,
+    storage,
     tokens,
     trackmania,
     tracks,
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add(commands)
     checkpoints.add(commands)
     demonstrations.add(commands)
+    storage.add(commands)
     environments.add(commands)
     evaluating.add(commands)
     creating.add(commands)

@@ -127,7 +127,7 @@ class Daemon:
     async def _start(self) -> None:
         folder = self._stack.enter_context(await asyncio.to_thread(open_data_folder, self.settings.data))
         layout = folder.layout
-        self._stack.callback(logs.remove, logs.add_file(layout.logs))
+        self._stack.callback(logs.remove, logs.add_file(layout.logs, self.settings.log_bytes))
         local = await self._start_relay(layout) if "relay" in self.settings.roles else None
         if "trainer" in self.settings.roles:
             self._start_peer("trainer", self._make_trainer(layout), self._access("trainer", local))
@@ -160,7 +160,13 @@ class Daemon:
         tokens = TokenStore(layout.tokens_db)
         self._stack.callback(tokens.close)
         store = await asyncio.to_thread(
-            lambda: RunStore(layout, keep_weights=options.keep_weights, keep_checkpoints=options.keep_checkpoints)
+            lambda: RunStore(
+                layout,
+                keep_weights=options.keep_weights,
+                keep_checkpoints=options.keep_checkpoints,
+                weights_bytes=options.weights_bytes,
+                checkpoints_bytes=options.checkpoints_bytes,
+            )
         )
         self._stack.callback(store.close)
         relay = Relay(layout, store, options, self.feed, checked)

@@ -15,8 +15,9 @@ from pathlib import Path
 from tmrld.storage.files import explaining, make_folder, make_private
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-FILE_BYTES = 10 * 2**20
+FILES_BYTES = 40 * 2**20
 FILES_KEPT = 3
+"""Beside the one that is written."""
 ENGINE_LOGGER = "tmrld.engine"
 """Where daemons repeat what their engines say."""
 
@@ -42,14 +43,14 @@ class _PrivateFiles(RotatingFileHandler):
         return super()._open()
 
 
-def add_file(folder: Path) -> logging.Handler:
-    """Log to ``tmrld.log`` in this folder as well; old files are kept up to FILES_KEPT.  Raises StorageError.
+def add_file(folder: Path, most_bytes: int = FILES_BYTES) -> logging.Handler:
+    """Log to ``tmrld.log`` in this folder as well; older files are kept as far as all take ``most_bytes``.  Raises StorageError.
 
     `remove` the handler to stop.
     """
     path = make_folder(folder) / "tmrld.log"
     with explaining("write", path):
-        handler = _PrivateFiles(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+        handler = _PrivateFiles(path, maxBytes=most_bytes // (FILES_KEPT + 1), backupCount=FILES_KEPT, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger("tmrld").addHandler(handler)
     return handler

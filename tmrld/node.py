@@ -25,6 +25,7 @@ from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.nodes import KnownNode
 from tmrld.storage.runs import Run, RunStore
 from tmrld.storage.shelf import Shelf
+from tmrld.storage.usage import Usage
 
 PACE_METRIC = "updates_per_s"
 """A curve that every trainer reports with every report."""
@@ -79,6 +80,31 @@ class RelayRole(RunsRole, ShelfRole, Protocol):
 
     def watching(self, run: str) -> AbstractContextManager[None]:
         """Workers of the run send pictures as long as this is open."""
+
+    async def storage(self) -> StorageView:
+        """What the files take on the disk."""
+
+    async def clean_storage(self, run: str, *, dry_run: bool) -> list[FreedView]:
+        """Let everything go that is neither pinned nor needed to resume."""
+
+
+@dataclass(frozen=True)
+class StorageView:
+    """What the files of a relay take; ``quota_bytes`` is for all runs together, ``log_quota_bytes`` for the sample log of each."""
+
+    usage: Usage
+    quota_bytes: int
+    log_quota_bytes: int
+
+
+@dataclass(frozen=True)
+class FreedView:
+    """What has gone from the disk, or would: of a run ("" for nobody's), its kind, in words, and its size."""
+
+    run: str
+    kind: str
+    what: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -276,6 +302,17 @@ class Node:
         left, or (without ``fewer_samples``) not all.
         """
         return checkpoint_view(await self._relay.go_back(run, update, fewer_samples))
+
+    async def storage(self) -> StorageView:
+        """What the files of this relay take on the disk.  Raises StorageError."""
+        return await self._relay.storage()
+
+    async def clean_storage(self, run: str | None, dry_run: bool) -> list[FreedView]:
+        """Let everything go that is neither pinned nor needed to resume, of one run or of all; tells what, in order.
+
+        With ``dry_run`` nothing goes.  Raises NotFound and StorageError.
+        """
+        return await self._relay.clean_storage(run or "", dry_run=dry_run)
 
     async def log(self, name: str, limit: int) -> list[LogLineView]:
         """The newest log lines of a node, oldest first; "relay" is this daemon itself.  Raises NotFound."""

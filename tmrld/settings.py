@@ -128,6 +128,7 @@ class Settings(BaseSettings):
         description="Data folder, on a disk of this machine; left out, it is where programs of this system keep their data.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged: this and worse.")
+    log_bytes: int = Field(40 * 2**20, ge=2**20, description="Log files kept in the data folder; the oldest lines go.")
     peers: PeersSettings = PeersSettings()
     relay: RelayOptions = RelayOptions()
     control: ControlOptions = ControlOptions()

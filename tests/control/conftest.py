@@ -39,6 +39,7 @@ class Api:
         *,
         base: str = "http://127.0.0.1:7400",
         client: str = "127.0.0.1",
+        body: object = None,
         **headers: str,
     ) -> httpx.Response:
         """A request from the address ``client`` to ``base``; ``if_range="x"`` sets the header If-Range."""
@@ -49,7 +50,7 @@ class Api:
         async def exchange() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=(client, 50000))
             async with httpx.AsyncClient(transport=transport, base_url=base) as http:
-                return await http.request(method, f"/api/v1/{path}", headers=sent)
+                return await http.request(method, f"/api/v1/{path}", json=body, headers=sent)
 
         return asyncio.run(exchange())
 

@@ -94,6 +94,8 @@ def test_every_operation_is_there(document: dict[str, Any]) -> None:
         "GET tracks/{name}/line",
         "POST runs/{run}/demonstrations",
         "GET runs/{run}/demonstrations",
+        "GET storage",
+        "POST storage/clean",
         "GET nodes/{name}/log",
         "GET runs/{run}/log",
         "GET live",

@@ -126,7 +126,34 @@ def test_prometheus_is_told_what_the_relay_measures(api: Api) -> None:
     assert "# TYPE tmrld_run_updates gauge" in lines
     assert 'tmrld_run_unstored_chunks{run="demo"} 3' in lines
     assert 'tmrld_run_unstored_bytes{run="demo"} 4096' in lines
+    assert 'tmrld_run_storage_bytes{run="demo",kind="checkpoints"} 200' in lines
+    assert 'tmrld_storage_bytes{kind="leftovers"} 7' in lines
+    assert "tmrld_storage_used_bytes 382" in lines
+    assert "tmrld_storage_quota_bytes 10000" in lines
+    assert "tmrld_storage_free_bytes 9000" in lines
     assert api.get("../../metrics", token="").status_code == 401
+
+
+def test_what_takes_room_is_told_by_run_and_kind(api: Api) -> None:
+    answer = api.get("storage", token="viewer").json()
+    assert answer["runs"] == [
+        {"run": "demo", "log_bytes": 100, "weights_bytes": 30, "checkpoints_bytes": 200, "total_bytes": 330}
+    ]
+    assert (answer["used_bytes"], answer["quota_bytes"], answer["log_quota_bytes"]) == (382, 10_000, 1_000)
+    assert (answer["spool_bytes"], answer["cache_bytes"], answer["files_bytes"], answer["free_bytes"]) == (2, 3, 4, 9_000)
+
+
+def test_an_operator_cleans_and_is_told_what_has_gone(api: Api) -> None:
+    answer = api.post("storage/clean", body={"run": "demo", "dry_run": True}).json()
+    assert answer["items"] == [
+        {"run": "", "kind": "leftovers", "what": "relay/x.damaged", "size_bytes": 7},
+        {"run": "demo", "kind": "weights", "what": "version 1", "size_bytes": 30},
+    ]
+    assert (answer["freed_bytes"], answer["dry_run"]) == (37, True)
+    api.post("storage/clean", body={})
+    assert api.node.asked == [("demo", True), (None, False)]
+    assert api.post("storage/clean", body={"run": "other"}).status_code == 404
+    assert api.post("storage/clean", body={}, token="viewer").status_code == 403
 
 
 @pytest.mark.parametrize(("verb", "pinned"), [("pin", True), ("unpin", False)])

@@ -50,6 +50,8 @@ NEEDS: dict[str, str] = {
     "POST nodes/{name}/doctor": "operator",
     "GET nodes/{name}/doctor": "viewer",
     "GET nodes/{name}/log": "viewer",
+    "GET storage": "viewer",
+    "POST storage/clean": "operator",
     "GET runs": "viewer",
     "POST runs": "operator",
     "GET presets": "viewer",

@@ -93,12 +93,12 @@ class FakePeer:
 class Stage:
     """Made by `on_stage`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: RelayOptions) -> None:
         self.layout = Layout(folder)
         self.layout.relay.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(self.layout)
         self.feed = Feed()
-        self.relay = Relay(self.layout, self.store, RelayOptions(), self.feed, dict)
+        self.relay = Relay(self.layout, self.store, options, self.feed, dict)
         self._tasks: list[asyncio.Task[None]] = []
         self._peers: list[FakePeer] = []
 
@@ -188,9 +188,9 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def on_stage(folder: Path, run: str = "running") -> AsyncIterator[Stage]:
+async def on_stage(folder: Path, run: str = "running", options: RelayOptions | None = None) -> AsyncIterator[Stage]:
     """A relay that runs, with one run in this state ("" for none)."""
-    stage = Stage(folder)
+    stage = Stage(folder, options or RelayOptions())
     try:
         async with asyncio.timeout(SCENE_S):
             await stage.begin()

@@ -9,8 +9,9 @@ from typing import Any
 from tests.support.fake_results import CHECKPOINT, FakeResults
 from tmrld.errors import Conflict, NotFound
 from tmrld.events import Feed
-from tmrld.node import DiagnosisView, ExaminationView, LogLineView, Node, NodeView, RunView
+from tmrld.node import DiagnosisView, ExaminationView, FreedView, LogLineView, Node, NodeView, RunView, StorageView
 from tmrld.results import CheckpointView
+from tmrld.storage.usage import RunUsage, Usage
 
 RUN = RunView(
     "demo",
@@ -32,6 +33,8 @@ EXAMINATION = ExaminationView(
 )
 LINE = LogLineView(1003.0, "INFO", "worker", "hello")
 WORKER = NodeView("gamer", "worker", "0.1.0", "10.0.0.5", "demo", "driving", "", 0.012, {"cores": 8}, {"speed": math.nan})
+
+USAGE = Usage((RunUsage("demo", 100, 30, 200),), 40, 5, 7, 1, 2, 3, 4, 9_000)
 
 
 class FakeNode(Node):
@@ -80,6 +83,14 @@ class FakeNode(Node):
         if not self.examined:
             raise NotFound(f"{name} was not examined")
         return EXAMINATION
+
+    async def storage(self) -> StorageView:
+        return StorageView(USAGE, 10_000, 1_000)
+
+    async def clean_storage(self, run: str | None, dry_run: bool) -> list[FreedView]:
+        self._find(run or "demo")
+        self.asked.append((run, dry_run))
+        return [FreedView("", "leftovers", "relay/x.damaged", 7), FreedView("demo", "weights", "version 1", 30)]
 
     async def runs(self) -> list[RunView]:
         self._find("demo")

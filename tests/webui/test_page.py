@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.cluster import await_that
 from tests.webui.site import Site
+from tmrld.storage.layout import Layout
 
 pytestmark = [
     pytest.mark.slow,
@@ -392,6 +393,27 @@ def test_machines_are_invited_restarted_and_read_in_the_fleet(site: Site, browse
         expect(page.get_by_text(re.compile("The engine of .* restarts"))).to_be_visible()
         page.get_by_role("button", name="Log of the relay").click()
         expect(page.get_by_role("log").locator("p").first).to_be_visible()
+
+
+def test_what_takes_room_is_shown_and_cleaned_up(site: Site, browser: Browser) -> None:
+    def left() -> list[Path]:
+        return [path for path in Layout(site.data).run_log("demo").iterdir() if path.suffix == ".damaged"]
+
+    (Layout(site.data).run_log("demo") / "pruned.damaged").write_bytes(bytes(5000))
+    with at(site, browser, "fleet") as page:
+        table = page.get_by_role("region", name="What takes room")
+        expect(table.get_by_role("row", name=re.compile("^demo"))).to_be_visible()
+        expect(table.get_by_role("row", name="Leftovers 5 kB")).to_be_visible()
+        page.get_by_role("button", name="Clean up…").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_text("relay/runs/demo/log/pruned.damaged")).to_be_visible()
+        assert left()
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        dialog.get_by_role("button", name=re.compile("^Free ")).click()
+        expect(page.get_by_text(re.compile("are free again"))).to_be_visible()
+        expect(table.get_by_role("row", name="Leftovers")).to_have_count(0)
+    assert not left()
 
 
 def test_an_engine_is_stopped_and_started_and_a_machine_given_to_a_run(site: Site, browser: Browser) -> None:

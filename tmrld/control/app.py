@@ -15,7 +15,21 @@ from tmrld.control.auth import Guard
 from tmrld.control.gate import Gate
 from tmrld.control.page import page_routes
 from tmrld.control.problems import Code, JsonResponse, ProblemError, close_stream, documented
-from tmrld.control.routes import config, daemon, invites, logs, nodes, prometheus, results, runs, scores, session, shelf, tokens
+from tmrld.control.routes import (
+    config,
+    daemon,
+    invites,
+    logs,
+    nodes,
+    prometheus,
+    results,
+    runs,
+    scores,
+    session,
+    shelf,
+    storage,
+    tokens,
+)
 from tmrld.control.routes.common import ANYBODY
 from tmrld.node import Node
 from tmrld.security.attempts import Attempts
@@ -34,6 +48,7 @@ ROUTES = (
     results.routes,
     scores.routes,
     shelf.routes,
+    storage.routes,
     logs.routes,
 )
 

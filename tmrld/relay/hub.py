@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -71,6 +71,14 @@ FEED_RECORDS = 1000
 RETRY_FULL_DISK_S = 1.0
 SHARE_S = 0.0005
 """So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
+
+
+Budget = Callable[[int], Awaitable[str]]
+"""Makes room for so many bytes; says why there is none, or "" where there is."""
+
+
+async def _no_budget(_more_bytes: int) -> str:
+    return ""
 
 
 class Member:
@@ -191,7 +199,13 @@ class _Arrived:
 class Hub:
     """One run.  All methods belong to the relay's event loop; what touches the disk runs in threads."""
 
-    def __init__(self, run: str, sample_log: SampleLog, store: RunStore, options: RelayOptions, feed: Feed) -> None:
+    def __init__(
+        self, run: str, sample_log: SampleLog, store: RunStore, options: RelayOptions, feed: Feed, budget: Budget = _no_budget
+    ) -> None:
+        """``budget`` makes room for so many bytes where all runs together take too much, or says why there is none."""
+        self._budget = budget
+        self._kept_too_much = ""
+        """Why what has to be kept of weights or checkpoints is too much, as it was last seen."""
         self.run = run
         self.log = sample_log
         self._store = store
@@ -216,9 +230,11 @@ class Hub:
         self._driven = Driven(run, store, feed, lambda: self.log.transitions("train"))
 
     @classmethod
-    def open(cls, run: str, layout: Layout, store: RunStore, options: RelayOptions, feed: Feed) -> Hub:
+    def open(
+        cls, run: str, layout: Layout, store: RunStore, options: RelayOptions, feed: Feed, budget: Budget = _no_budget
+    ) -> Hub:
         """Open a run with its log.  Reads the disk: call it in a thread."""
-        return cls(run, SampleLog(layout.run_log(run)), store, options, feed)
+        return cls(run, SampleLog(layout.run_log(run)), store, options, feed, budget)
 
     def _newest_weights(self) -> WeightsMessage | None:
         info = self._store.weights.newest(self.run)
@@ -344,6 +360,7 @@ class Hub:
         Episodes are entered in between: after a crash there, the chunk is sent again and enters its episode then.
         """
         records = [arrived.record() for arrived in batch]
+        await self._wait_for_room(sum(len(record.body) for record in records))
         stored = await self._insist(lambda: self.log.append(records)) or []
         ended = [(arrived.episode, place) for arrived, place in zip(batch, stored, strict=False) if arrived.episode is not None]
         if ended:
@@ -360,6 +377,52 @@ class Hub:
         self._allow()
         if new := [episode for episode, place in ended if not place.duplicate]:
             await self._driven.enter(new)
+
+    async def _wait_for_room(self, more_bytes: int) -> None:
+        """Until the quotas allow that so much is stored; meanwhile nothing is acknowledged and nothing lost."""
+        while not self._closing and (reason := await self._lack_of_room(more_bytes)):
+            self._problem(f"samples cannot be stored, collection waits: {reason}")
+            await asyncio.sleep(RETRY_FULL_DISK_S)
+
+    async def _lack_of_room(self, more_bytes: int) -> str:
+        """Make room in the run's own log and in the relay's budget; why there is none, or "" where there is."""
+        excess = self.log.size_bytes + more_bytes - self._options.sample_log_bytes
+        try:
+            if excess > 0 and not await self._shrink(excess):
+                return (
+                    f"its sample log takes {self.log.size_bytes:,} bytes and may take {self._options.sample_log_bytes:,} "
+                    "(relay.sample_log_bytes), and the trainer or a checkpoint needs all of it: raise the quota, make the replay "
+                    "memory smaller (replay.capacity), or have checkpoints written more often"
+                )
+            if self._kept_too_much:
+                self._kept_too_much = await asyncio.to_thread(self._over_quota)
+            return self._kept_too_much or await self._budget(more_bytes)
+        except StorageError as error:
+            return str(error)
+
+    async def _shrink(self, excess: int) -> bool:
+        """Free so much of the log; if need be, older checkpoints go that hold samples, but not where that would not help."""
+        excess -= await self.free_samples(excess)
+        if excess > 0 and await self.free_samples(excess, trimmed=True, dry_run=True) >= excess:
+            gone = await asyncio.to_thread(self._store.checkpoints.trim, self.run)
+            updates = ", ".join(str(info.update) for info in gone)
+            log.warning("run %s: its log is full: the checkpoints at %s go, which held older samples", self.run, updates)
+            excess -= await self.free_samples(excess)
+        return excess <= 0
+
+    def _over_quota(self) -> str:
+        """Why what is kept of weights or checkpoints takes too much, or "" where it does not."""
+        kept = {
+            "weights": sum(info.size for info in self._store.weights.all(self.run)),
+            "checkpoints": sum(info.size for info in self._store.checkpoints.all(self.run)),
+        }
+        for what, quota in (("weights", self._options.weights_bytes), ("checkpoints", self._options.checkpoints_bytes)):
+            if kept[what] > quota:
+                return (
+                    f"the newest, the best and the pinned {what} take {kept[what]:,} bytes and may take {quota:,} "
+                    f"(relay.{what}_bytes): unpin some, or raise the quota"
+                )
+        return ""
 
     async def _insist(self, work: Callable[[], T]) -> T | None:
         """Do this in a thread, again and again while the disk refuses; until then nothing is acknowledged and nothing lost.
@@ -493,6 +556,7 @@ class Hub:
                 )
                 return
             await asyncio.to_thread(self._store.weights.add, m.run, m.version, m.update, m.lineage, m.payload, time.time())
+            self._kept_too_much = await asyncio.to_thread(self._over_quota)
         self._newest = message
         self._driven.publish(m.version, m.lineage, m.update)
         for member in self._members:
@@ -518,9 +582,10 @@ class Hub:
             data=m.payload,
             received_at=time.time(),
         )
+        self._kept_too_much = await asyncio.to_thread(self._over_quota)
         self._feed.publish("checkpoint", {"update": m.update}, self.run)
-        async with self._turning:
-            await asyncio.to_thread(self._prune)
+        if (excess := self.log.size_bytes - self._options.sample_log_bytes) > 0:
+            await self.free_samples(excess)
 
     async def go_back(self, update: int, fewer_samples: bool) -> CheckpointInfo:
         """Lead the run back to a checkpoint: from now on it is the newest, of a new lineage, and trainers go on from it.
@@ -586,12 +651,27 @@ class Hub:
         track = Track(message.track, message.width_m, points.reshape(-1, 2))
         await self._insist(lambda: self._store.tracks.put(self.run, track))
 
-    def _prune(self) -> None:
-        """Unlink the oldest segments when the log is over its size, up to what the trainer and the kept checkpoints need."""
-        excess = self.log.size_bytes - self._options.sample_log_bytes
-        needed = self._store.checkpoints.oldest_window(self.run)
-        if excess > 0 and needed is not None:
-            self.log.prune(min(self.log.begin + excess, needed, self._oldest_feeding()))
+    @property
+    def log_bytes(self) -> int:
+        """What the log takes on the disk."""
+        return self.log.size_bytes
+
+    async def free_samples(self, wanted_bytes: int, *, trimmed: bool = False, dry_run: bool = False) -> int:
+        """Unlink the oldest segments until so much is free, but none that the trainer or a kept checkpoint needs; tells how much.
+
+        ``trimmed`` leaves those checkpoints out that `CheckpointStore.trim` would let go.
+        """
+        async with self._turning:
+            return await asyncio.to_thread(self._prune, wanted_bytes, trimmed, dry_run)
+
+    def _prune(self, wanted_bytes: int, trimmed: bool, dry_run: bool) -> int:
+        needed = self._store.checkpoints.oldest_window(self.run, trimmed=trimmed)
+        if needed is None:
+            return 0
+        stop, freed = self.log.freeable(wanted_bytes, min(needed, self._oldest_feeding()))
+        if dry_run or not freed:
+            return freed
+        return self.log.prune(stop)
 
     def _oldest_feeding(self) -> int:
         offsets = [member.feeding.consumed for member in self._members if member.feeding is not None]

@@ -16,7 +16,26 @@ class RelayOptions(BaseModel):
         "", description="Address at which other machines reach this port, HOST or HOST:PORT, for invites; empty guesses."
     )
     sample_log_bytes: int = Field(
-        20 * 2**30, ge=2**26, description="Sample log kept per run; older segments go, but never what a resume needs."
+        20 * 2**30,
+        ge=2**26,
+        description="Sample log kept per run; older segments go, but never what a resume needs: when that alone takes more, "
+        "collection stops until there is room.",
+    )
+    weights_bytes: int = Field(
+        4 * 2**30,
+        ge=2**20,
+        description="Weights kept per run; older versions go, but never the newest, the best and the pinned.",
+    )
+    checkpoints_bytes: int = Field(
+        8 * 2**30,
+        ge=2**20,
+        description="Checkpoints kept per run; older ones go, but never the newest, the best and the pinned.",
+    )
+    total_bytes: int = Field(
+        100 * 2**30,
+        ge=2**26,
+        description="All runs together, with the relay's database and its shelf.  When they take more, samples, weights and "
+        "checkpoints go in the order that `tmrld storage clean` has; when that does not help, collection stops until there is room.",
     )
     keep_weights: int = Field(
         20, ge=1, le=10_000, description="Newest versions of the weights kept per run, beside the best and pinned."

@@ -13,7 +13,7 @@ from typing import Any
 
 from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError, TmrldError
 from tmrld.events import Feed
-from tmrld.node import LogLineView, NodeView
+from tmrld.node import FreedView, LogLineView, NodeView, StorageView
 from tmrld.peers.channel import GOING_AWAY, POLICY, RENAMED, REPLACED
 from tmrld.peers.link import Link, Received
 from tmrld.protocol.messages import (
@@ -38,6 +38,7 @@ from tmrld.protocol.messages import (
     WeightsMessage,
 )
 from tmrld.relay.excerpts import excerpt
+from tmrld.relay.housekeeping import Housekeeper
 from tmrld.relay.hub import Hub, Member
 from tmrld.relay.log_tails import OWN, LogTails
 from tmrld.relay.options import RelayOptions
@@ -99,6 +100,7 @@ class Relay:
         self._making: dict[str, MakingView] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._promoting = False
+        self._housekeeper = Housekeeper(layout, store, options, self._hubs, self._open)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Open every active run, call ``ready``, and commit what arrives until cancelled."""
@@ -109,6 +111,7 @@ class Relay:
                     if run.state in ACTIVE:
                         await self._open(run.name)
                 ready()
+                tasks.create_task(self._housekeeper.run(), name="housekeeping")
                 await self._look_for_files()
         finally:
             self._tasks = None
@@ -360,7 +363,9 @@ class Relay:
         async with self._opening:
             if run not in self._hubs:
                 assert self._tasks is not None
-                hub = await asyncio.to_thread(Hub.open, run, self._layout, self._store, self._options, self._feed)
+                hub = await asyncio.to_thread(
+                    Hub.open, run, self._layout, self._store, self._options, self._feed, self._housekeeper.lack_of_room
+                )
                 self._hubs[run] = hub
                 self._tasks.create_task(hub.commit(), name=f"commit {run}")
             return self._hubs[run]
@@ -495,6 +500,16 @@ class Relay:
         """How many chunks of the run wait here for the disk, and how many bytes; none for a run that is not open."""
         hub = self._hubs.get(run)
         return hub.unstored if hub else (0, 0)
+
+    async def storage(self) -> StorageView:
+        """What the files take on the disk."""
+        usage = await self._housekeeper.measure()
+        return StorageView(usage, self._options.total_bytes, self._options.sample_log_bytes)
+
+    async def clean_storage(self, run: str, *, dry_run: bool) -> list[FreedView]:
+        """Let everything go that is neither pinned nor needed to resume, of one run or ("") of all; tells what, in order."""
+        freed = await self._housekeeper.clean(run, dry_run=dry_run)
+        return [FreedView(each.run, each.kind, each.what, each.size_bytes) for each in freed]
 
     async def make_demonstrations(
         self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]

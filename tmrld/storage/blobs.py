@@ -8,6 +8,9 @@ from pathlib import Path
 from tmrld.errors import Damaged
 from tmrld.storage.files import explaining, make_folder, read_file, remove_file, sha256, write_atomic
 
+MAX_BYTES = 2**62
+"""Stands for no bound."""
+
 
 def write_blob(path: Path, data: bytes) -> None:
     """Write a file, durably, in a folder that is made where it is missing."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmrld.errors import Damaged, NotFound
-from tmrld.storage.blobs import keep_only, read_blob, write_blob
+from tmrld.storage.blobs import MAX_BYTES, keep_only, read_blob, write_blob
 from tmrld.storage.database import Database
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
@@ -49,12 +49,16 @@ class CheckpointInfo:
 
 
 class CheckpointStore:
-    """The checkpoints of all runs; ``keep_newest`` of each are kept, beside the best and the pinned.  Thread-safe."""
+    """The checkpoints of all runs; ``keep_newest`` of each are kept, as far as ``most_bytes`` goes.
 
-    def __init__(self, database: Database, layout: Layout, keep_newest: int) -> None:
+    The newest, the best and the pinned are kept in any case.  Thread-safe.
+    """
+
+    def __init__(self, database: Database, layout: Layout, keep_newest: int, most_bytes: int = MAX_BYTES) -> None:
         self._database = database
         self._layout = layout
         self._keep_newest = keep_newest
+        self._most_bytes = most_bytes
         self._lock = threading.RLock()
 
     def add(
@@ -73,12 +77,23 @@ class CheckpointStore:
                 _enter(change, key, info)
                 stored = _marked(change, key)
                 kept = self._to_keep(stored, _visible(change, key, stored))
-                change.executemany(
-                    "DELETE FROM checkpoints WHERE run = ? AND lineage = ? AND at_update = ?",
-                    [(key, old.lineage, old.update) for old in stored if old not in kept],
-                )
+                _forget(change, key, [old for old in stored if old not in kept])
             keep_only(self._layout.run_checkpoints(run), (self._path(run, one).name for one in kept))
             return info
+
+    def trim(self, run: str, *, dry_run: bool = False) -> list[CheckpointInfo]:
+        """Keep the newest, the best and the pinned alone; tells what has gone, or with ``dry_run`` what would."""
+        with self._lock:
+            with self._database.transaction() as change:
+                key = run_id(change, run)
+                stored = _marked(change, key)
+                kept = self._to_keep(stored, _visible(change, key, stored), keep_newest=1)
+                gone = [info for info in stored if info not in kept]
+                if not dry_run:
+                    _forget(change, key, gone)
+            if not dry_run:
+                keep_only(self._layout.run_checkpoints(run), (self._path(run, one).name for one in kept))
+            return gone
 
     def all(self, run: str) -> list[CheckpointInfo]:
         """All checkpoints that are kept, the last stored first, superseded and damaged ones too; the best of them is marked."""
@@ -142,15 +157,17 @@ class CheckpointStore:
             if cursor.rowcount == 0:
                 raise NotFound(f"The run {run!r} has no checkpoint at update {update}.")
 
-    def oldest_window(self, run: str) -> int | None:
+    def oldest_window(self, run: str, *, trimmed: bool = False) -> int | None:
         """The offset that pruning the sample log may not pass, or the replay memory of a checkpoint could not be refilled.
 
-        Of the newest and the pinned, that is: one that is kept for being the best holds nothing.
+        Of the newest and the pinned, that is: one that is kept for being the best holds nothing.  ``trimmed`` tells what it would
+        be after `trim`.
         """
         with self._database.reading() as view:
             key = run_id(view, run)
             stored = _all(view, key)
-            return min((info.window for info in self._to_keep(stored, _visible(view, key, stored))), default=None)
+            kept = self._to_keep(stored, _visible(view, key, stored), keep_newest=1 if trimmed else None)
+            return min((info.window for info in kept), default=None)
 
     def _sound(self, run: str) -> list[CheckpointInfo]:
         """Visible checkpoints that are not known to be damaged, newest first."""
@@ -182,12 +199,22 @@ class CheckpointStore:
                 (run_id(change, run), info.lineage, info.update, info.sha256),
             )
 
-    def _to_keep(self, stored: list[CheckpointInfo], visible: list[CheckpointInfo]) -> set[CheckpointInfo]:
+    def _to_keep(
+        self, stored: list[CheckpointInfo], visible: list[CheckpointInfo], keep_newest: int | None = None
+    ) -> set[CheckpointInfo]:
         """The newest of the visible chain, the last stored (which a new lineage may just have hidden), the marked and the pinned."""
         sound = [info for info in visible if not info.damaged]
         last_stored = [info for info in stored if not info.damaged]
-        chosen = [info for info in stored if info.pinned or info.best]
-        return {*sound[: self._keep_newest], *last_stored[: self._keep_newest], *chosen}
+        kept = {*sound[:1], *last_stored[:1], *(info for info in stored if info.pinned or info.best)}
+        room = self._most_bytes - sum(info.size for info in kept)
+        newest = keep_newest or self._keep_newest
+        for info in dict.fromkeys((*sound[:newest], *last_stored[:newest])):
+            if info not in kept:
+                room -= info.size
+                if room < 0:
+                    break
+                kept.add(info)
+        return kept
 
 
 def _enter(change: sqlite3.Connection, run_key: int, info: CheckpointInfo) -> None:
@@ -201,6 +228,13 @@ def _enter(change: sqlite3.Connection, run_key: int, info: CheckpointInfo) -> No
             size = excluded.size, sha256 = excluded.sha256, received_at = excluded.received_at, damaged = 0
         """,
         (run_key, info.update, info.lineage, info.offset, info.window, info.size, info.sha256, info.received_at),
+    )
+
+
+def _forget(change: sqlite3.Connection, run_key: int, infos: list[CheckpointInfo]) -> None:
+    change.executemany(
+        "DELETE FROM checkpoints WHERE run = ? AND lineage = ? AND at_update = ?",
+        [(run_key, info.lineage, info.update) for info in infos],
     )
 
 

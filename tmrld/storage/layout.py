@@ -143,9 +143,14 @@ class Layout:
         """Folder of the relay's copies of the run's checkpoints."""
         return self.relay_run(run) / "checkpoints"
 
+    @property
+    def trainer_runs(self) -> Path:
+        """Folder of the folders of all runs that a trainer works for, or has."""
+        return self.root / "trainer" / "runs"
+
     def trainer_run(self, run: str) -> Path:
         """Folder of all that a trainer keeps for one run."""
-        return self.root / "trainer" / "runs" / checked_run_name(run)
+        return self.trainer_runs / checked_run_name(run)
 
     def trainer_cache(self, run: str) -> Path:
         """Folder of the trainer's copy of the sample log."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from tmrld.errors import BadInput, Conflict, Damaged, NotFound
 from tmrld.storage.assignments import Assignments
+from tmrld.storage.blobs import MAX_BYTES
 from tmrld.storage.checkpoints import CheckpointStore
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Episodes
@@ -67,15 +68,23 @@ class RunStore:
     raises NotFound for a run that does not exist, and StorageError (DiskFull, Damaged) when the files cannot be used.
     """
 
-    def __init__(self, layout: Layout, *, keep_weights: int = 20, keep_checkpoints: int = 3) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        keep_weights: int = 20,
+        keep_checkpoints: int = 3,
+        weights_bytes: int = MAX_BYTES,
+        checkpoints_bytes: int = MAX_BYTES,
+    ) -> None:
         self._layout = layout
         _check_not_lost(layout)
         self._database = Database(layout.relay_db, MIGRATIONS)
         self.lineages = Lineages(self._database)
         self.metrics = Metrics(self._database)
         self.episodes = Episodes(self._database)
-        self.weights = WeightsStore(self._database, layout, keep_weights)
-        self.checkpoints = CheckpointStore(self._database, layout, keep_checkpoints)
+        self.weights = WeightsStore(self._database, layout, keep_weights, weights_bytes)
+        self.checkpoints = CheckpointStore(self._database, layout, keep_checkpoints, checkpoints_bytes)
         self.nodes = Nodes(self._database)
         self.assignments = Assignments(self._database)
         self.tracks = Tracks(self._database)

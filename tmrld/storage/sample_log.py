@@ -127,6 +127,21 @@ class SampleLog:
         """How many of them came from one incarnation of a worker."""
         return self._transitions.get((worker, incarnation, purpose), 0)
 
+    def freeable(self, wanted_bytes: int, before: int) -> tuple[int, int]:
+        """What `prune` would have to be told to free so many bytes, or as many as it can, and none at or beyond ``before``.
+
+        Returns that offset and how many bytes it would free.
+        """
+        with self._lock:
+            segments, stop, freed = self._files.segments, self._files.begin, 0
+            for base in segments.bases:
+                end = segments.end_of(base)
+                last = segments.after(base) is None
+                if freed >= wanted_bytes or end > before or (last and not self._is_worth_freeing(base)):
+                    break
+                stop, freed = end, freed + end - base
+            return stop, freed
+
     def prune(self, before: int) -> int:
         """Remove all segments that end at or before this offset; tells how many bytes that freed.
 
@@ -138,7 +153,7 @@ class SampleLog:
                 base for base in files.segments.bases if files.segments.end_of(base) <= before and files.segments.after(base)
             ]
             newest = files.segments.bases[-1:]
-            if newest and before >= files.end and files.end - newest[0] >= self._segment_bytes // _LEAST_WORTH_FREEING:
+            if newest and before >= files.end and self._is_worth_freeing(newest[0]):
                 files.segments.begin(files.end)
                 bases.append(newest[0])
             if not bases:
@@ -160,6 +175,9 @@ class SampleLog:
                 self._files.sync()
             finally:
                 self._files.close()
+
+    def _is_worth_freeing(self, newest: int) -> bool:
+        return self._files.end - newest >= self._segment_bytes // _LEAST_WORTH_FREEING
 
     def _known(self, records: Sequence[Record]) -> dict[Key, Appended]:
         """Which of these records are stored already, and where."""

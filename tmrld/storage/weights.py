@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmrld.errors import Conflict, NotFound
-from tmrld.storage.blobs import keep_only, read_blob, write_blob
+from tmrld.storage.blobs import MAX_BYTES, keep_only, read_blob, write_blob
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Evaluation, evaluations
 from tmrld.storage.files import sha256
@@ -35,12 +35,16 @@ class WeightsInfo:
 
 
 class WeightsStore:
-    """The weights of all runs; ``keep_newest`` of each are kept whatever evaluation says.  Thread-safe."""
+    """The weights of all runs; ``keep_newest`` of each are kept whatever evaluation says, as far as ``most_bytes`` goes.
 
-    def __init__(self, database: Database, layout: Layout, keep_newest: int) -> None:
+    The newest, the best and the pinned are kept in any case.  Thread-safe.
+    """
+
+    def __init__(self, database: Database, layout: Layout, keep_newest: int, most_bytes: int = MAX_BYTES) -> None:
         self._database = database
         self._layout = layout
         self._keep_newest = keep_newest
+        self._most_bytes = most_bytes
         self._lock = threading.RLock()
 
     def add(self, run: str, version: int, update: int, lineage: int, data: bytes, received_at: float) -> WeightsInfo:
@@ -62,12 +66,23 @@ class WeightsStore:
                     (key, version, update, lineage, len(data), checksum, received_at),
                 )
                 kept = self._to_keep(_all(change, key))
-                change.executemany(
-                    "DELETE FROM weights WHERE run = ? AND version = ?",
-                    [(key, info.version) for info in _all(change, key) if info.version not in kept],
-                )
+                _forget(change, key, [info for info in _all(change, key) if info.version not in kept])
             keep_only(self._layout.run_weights(run), (self.path(run, kept_version).name for kept_version in kept))
             return self.info(run, version)
+
+    def trim(self, run: str, *, dry_run: bool = False) -> list[WeightsInfo]:
+        """Keep the newest, the best and the pinned alone; tells what has gone, or with ``dry_run`` what would."""
+        with self._lock:
+            with self._database.transaction() as change:
+                key = run_id(change, run)
+                stored = _all(change, key)
+                kept = self._to_keep(stored, keep_newest=1)
+                gone = [info for info in stored if info.version not in kept]
+                if not dry_run:
+                    _forget(change, key, gone)
+            if not dry_run:
+                keep_only(self._layout.run_weights(run), (self.path(run, version).name for version in kept))
+            return gone
 
     def all(self, run: str) -> list[WeightsInfo]:
         """All versions that are kept, newest first."""
@@ -115,13 +130,21 @@ class WeightsStore:
             "versions only grow. Is a second trainer at work on this run?"
         )
 
-    def _to_keep(self, infos: list[WeightsInfo]) -> set[int]:
+    def _to_keep(self, infos: list[WeightsInfo], keep_newest: int | None = None) -> set[int]:
         best = _best(infos)
-        return {
-            *(info.version for info in infos[: self._keep_newest]),
-            *(info.version for info in infos if info.pinned),
-            *([best.version] if best is not None else []),
-        }
+        kept = {info for info in infos if info.pinned or info is best or info is infos[0]}
+        room = self._most_bytes - sum(info.size for info in kept)
+        for info in infos[: keep_newest or self._keep_newest]:
+            if info not in kept:
+                room -= info.size
+                if room < 0:
+                    break
+                kept.add(info)
+        return {info.version for info in kept}
+
+
+def _forget(change: sqlite3.Connection, run_key: int, infos: list[WeightsInfo]) -> None:
+    change.executemany("DELETE FROM weights WHERE run = ? AND version = ?", [(run_key, info.version) for info in infos])
 
 
 def best_weights(view: sqlite3.Connection, run_key: int) -> WeightsInfo | None:

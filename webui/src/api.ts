@@ -89,6 +89,8 @@ export const assignNode = (node: string, run: string | null) => ask<T.Node>("PUT
 export const examine = (node: string) => post<T.Examination>(`${ofNode(node)}/doctor`);
 export const examination = (node: string) => get<T.Examination>(`${ofNode(node)}/doctor`);
 export const nodeLog = (node: string, limit = 200) => listed<T.LogLine>(`${ofNode(node)}/log?limit=${limit}`);
+export const storage = () => get<T.Storage>("/storage");
+export const cleanStorage = (dry_run: boolean) => post<T.Cleaned>("/storage/clean", { dry_run });
 export const invites = () => listed<T.Invite>("/invites");
 export const newInvite = (role: string, name: string | null, expires_s: number) =>
   post<T.NewInvite>("/invites", { role, name, expires_s });

@@ -37,7 +37,7 @@ export const percent = (share: Maybe): string => (isNone(share) ? NONE : `${(sha
 export const milliseconds = (seconds: Maybe): string => (isNone(seconds) ? NONE : `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`);
 
 export const bytes = (size: Maybe): string =>
-  isNone(size) ? NONE : size < 1e3 ? `${size} B` : size < 1e6 ? `${(size / 1e3).toFixed(0)} kB` : `${(size / 1e6).toFixed(1)} MB`;
+  isNone(size) ? NONE : size < 1e3 ? `${size} B` : size < 1e6 ? `${(size / 1e3).toFixed(0)} kB` : size < 1e9 ? `${(size / 1e6).toFixed(1)} MB` : `${(size / 1e9).toFixed(1)} GB`;
 
 /** How long ago: 5 s, 3 min, 2 h, 4 days.  ``now`` and ``then`` in seconds since 1970. */
 export function ago(then: Maybe, now: number = Date.now() / 1000): string {

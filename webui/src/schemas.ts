@@ -145,6 +145,41 @@ export interface components {
             items: components["schemas"]["Checkpoint"][];
         };
         /**
+         * Cleaned
+         * @description What has gone, or would, in the order in which it goes.
+         */
+        Cleaned: {
+            /** Items */
+            items: components["schemas"]["FreedFiles"][];
+            /**
+             * Freed Bytes
+             * @description All of it.
+             */
+            freed_bytes: number;
+            /**
+             * Dry Run
+             * @description Whether nothing has gone.
+             */
+            dry_run: boolean;
+        };
+        /**
+         * Cleaning
+         * @description What is to be cleaned.
+         */
+        Cleaning: {
+            /**
+             * Run
+             * @description Name of a run; null for all of them.
+             */
+            run?: string | null;
+            /**
+             * Dry Run
+             * @description Say what would go, and let nothing go.
+             * @default false
+             */
+            dry_run: boolean;
+        };
+        /**
          * Code
          * @description What went wrong, in a word that stays the same between versions.
          * @enum {string}
@@ -524,6 +559,32 @@ export interface components {
              * @description What was expected.
              */
             message: string;
+        };
+        /**
+         * FreedFiles
+         * @description Something that has gone, or would.
+         */
+        FreedFiles: {
+            /**
+             * Run
+             * @description Name of the run; empty for what is nobody's.
+             */
+            run: string;
+            /**
+             * Kind
+             * @description leftovers, samples, weights or checkpoints.
+             */
+            kind: string;
+            /**
+             * What
+             * @description Which of these, in words.
+             */
+            what: string;
+            /**
+             * Size Bytes
+             * @description What it took.
+             */
+            size_bytes: number;
         };
         /**
          * Health
@@ -1570,6 +1631,37 @@ export interface components {
             unstored_bytes: number;
         };
         /**
+         * RunStorage
+         * @description What one run's files take.
+         */
+        RunStorage: {
+            /**
+             * Run
+             * @description Name of the run.
+             */
+            run: string;
+            /**
+             * Log Bytes
+             * @description Its sample log.
+             */
+            log_bytes: number;
+            /**
+             * Weights Bytes
+             * @description Its weights.
+             */
+            weights_bytes: number;
+            /**
+             * Checkpoints Bytes
+             * @description Its checkpoints.
+             */
+            checkpoints_bytes: number;
+            /**
+             * Total Bytes
+             * @description All of that.
+             */
+            total_bytes: number;
+        };
+        /**
          * Runs
          * @description All runs.
          */
@@ -1730,6 +1822,72 @@ export interface components {
         ShelfItems: {
             /** Items */
             items: components["schemas"]["ShelfItem"][];
+        };
+        /**
+         * Storage
+         * @description What the files of this relay's data folder take on the disk, in bytes.
+         */
+        Storage: {
+            /**
+             * Runs
+             * @description Each run.
+             */
+            runs: components["schemas"]["RunStorage"][];
+            /**
+             * Database Bytes
+             * @description What is known of runs and nodes, with curves and episodes.
+             */
+            database_bytes: number;
+            /**
+             * Shelf Bytes
+             * @description Tracks, weights and demonstrations by name.
+             */
+            shelf_bytes: number;
+            /**
+             * Leftovers Bytes
+             * @description What nothing reads any more: half written, damaged, or from before an upgrade.
+             */
+            leftovers_bytes: number;
+            /**
+             * Used Bytes
+             * @description All of that, which counts for the quota.
+             */
+            used_bytes: number;
+            /**
+             * Quota Bytes
+             * @description What it may take (relay.total_bytes).
+             */
+            quota_bytes: number;
+            /**
+             * Log Quota Bytes
+             * @description What the sample log of each run may take (relay.sample_log_bytes).
+             */
+            log_quota_bytes: number;
+            /**
+             * Logs Bytes
+             * @description The daemon's log files.
+             */
+            logs_bytes: number;
+            /**
+             * Spool Bytes
+             * @description Unacknowledged samples of a worker in the same data folder.
+             */
+            spool_bytes: number;
+            /**
+             * Cache Bytes
+             * @description What a trainer in the same data folder keeps of its runs.
+             */
+            cache_bytes: number;
+            /**
+             * Files Bytes
+             * @description Copies of the shelf's files for workers, trainers and commands.
+             */
+            files_bytes: number;
+            /**
+             * Free Bytes
+             * @description What is free on the disk.
+             */
+            free_bytes: number;
         };
         /**
          * Token

@@ -38,7 +38,7 @@ async def _families(node: Node) -> list[Family]:
         "Live events that a slow reader did not get: the oldest are left out, and a newer state takes the place of an older one.",
     )
     skipped.add(node.feed.skipped)
-    return [about, uptime, readers, skipped, *await _of_nodes(node), *await _of_runs(node)]
+    return [about, uptime, readers, skipped, *await _of_nodes(node), *await _of_runs(node), *await _of_storage(node)]
 
 
 async def _of_nodes(node: Node) -> list[Family]:
@@ -74,3 +74,28 @@ async def _of_runs(node: Node) -> list[Family]:
         for name, value in sorted((await node.results.latest_metrics(run.name)).items()):
             metric.add(value, run=run.name, name=name)
     return [state, updates, transitions, episodes, best, chunks, size, metric]
+
+
+async def _of_storage(node: Node) -> list[Family]:
+    view = await node.storage()
+    usage = view.usage
+    of_runs = Family("tmrld_run_storage_bytes", "gauge", "What a run's files take on the relay's disk, by kind.")
+    for run in usage.runs:
+        of_runs.add(run.log_bytes, run=run.run, kind="samples")
+        of_runs.add(run.weights_bytes, run=run.run, kind="weights")
+        of_runs.add(run.checkpoints_bytes, run=run.run, kind="checkpoints")
+    others = Family("tmrld_storage_bytes", "gauge", "What else takes room in the relay's data folder, by kind.")
+    others.add(usage.database_bytes, kind="database")
+    others.add(usage.shelf_bytes, kind="shelf")
+    others.add(usage.leftovers_bytes, kind="leftovers")
+    others.add(usage.logs_bytes, kind="logs")
+    others.add(usage.spool_bytes, kind="spool")
+    others.add(usage.cache_bytes, kind="cache")
+    others.add(usage.files_bytes, kind="files")
+    used = Family("tmrld_storage_used_bytes", "gauge", "What counts for the quota of all runs together.")
+    used.add(usage.relay_bytes)
+    quota = Family("tmrld_storage_quota_bytes", "gauge", "What it may be.")
+    quota.add(view.quota_bytes)
+    free = Family("tmrld_storage_free_bytes", "gauge", "What is free on the disk of the relay's data folder.")
+    free.add(usage.free_bytes)
+    return [of_runs, others, used, quota, free]

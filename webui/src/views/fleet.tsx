@@ -9,6 +9,7 @@ import { Invites } from "../components/invites";
 import { Log } from "../components/log";
 import { Shown } from "../components/shown";
 import { State } from "../components/state";
+import { Storage } from "../components/storage";
 import { Tokens } from "../components/tokens";
 import { ago, bytes, measured, milliseconds } from "../format";
 import { useLive, useLoad, useTick } from "../loading";
@@ -44,6 +45,7 @@ export function Fleet() {
           )
         }
       </Shown>
+      <Storage />
       {admin && (
         <div class="columns">
           <Invites />
