@@ -48,6 +48,7 @@ class Role:
         self.moves: list[tuple[str, str]] = []
         self.reports: dict[str, dict[str, Any]] = {}
         self.members = [WORKER]
+        self.troubled = ""
 
     def connected(self) -> list[NodeView]:
         return self.members
@@ -57,6 +58,9 @@ class Role:
 
     def unstored(self, run: str) -> tuple[int, int]:
         return 2, 300
+
+    def trouble(self, run: str) -> str:
+        return self.troubled
 
     async def command(self, name: str, verb: str) -> None:
         if verb == "stop":
@@ -195,6 +199,9 @@ def test_a_run_shows_what_is_wrong_with_it_its_trainers_word_first(node: Node, r
     assert answer(node.run(RUN)).problem == "worker gamer: the game cannot be driven"
     role.members = [worker, trainer]
     assert answer(node.run(RUN)).problem == "trainer desk: the training cannot begin: too large"
+    role.troubled = "samples cannot be stored"
+    assert answer(node.run(RUN)).problem == "samples cannot be stored"
+    role.troubled = ""
     role.members = [replace(worker, run="another"), replace(trainer, state="training")]
     assert answer(node.run(RUN)).problem is None
 

@@ -57,6 +57,9 @@ class RelayRole(RunsRole, ShelfRole, Protocol):
     def unstored(self, run: str) -> tuple[int, int]:
         """How many chunks of the run wait at the relay for its disk, and how many bytes."""
 
+    def trouble(self, run: str) -> str:
+        """What the run waits for because of the relay's disk; "" while it does not."""
+
     async def command(self, name: str, verb: str) -> None:
         """Have a connected node start, stop or restart its engine."""
 
@@ -161,8 +164,8 @@ class RunView:
     """A run at a glance.
 
     ``transitions`` counts what the sample log ever took; ``update`` is the newest one reported.  ``spark`` are the returns of its
-    newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.  ``problem`` is what one of
-    these says of what is wrong with it now.  ``unstored_chunks`` have arrived at the relay and wait for its disk.
+    newest training episodes, oldest first; ``trainer`` and ``workers`` are connected and work for it.  ``problem`` is what the
+    relay, or one of these, says of what is wrong with it now.  ``unstored_chunks`` have arrived at the relay and wait for its disk.
     """
 
     name: str
@@ -357,7 +360,7 @@ class Node:
             updates_per_s=pace if run.state == "running" else 0.0,
             last_return=spark[-1] if spark else None,
             spark=tuple(spark),
-            problem=_problem(members),
+            problem=self._relay.trouble(run.name) or _problem(members),
             unstored_chunks=unstored_chunks,
             unstored_bytes=unstored_bytes,
         )

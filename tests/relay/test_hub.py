@@ -162,16 +162,49 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_collection_goes_on_by_itself
             worker = await stage.worker()
             await worker.hear(Assign)
             await worker.say(chunk(0), chunk(1))
-            for _ in range(3):
-                problem = await events.hear()
-                assert problem.data["detail"].startswith("samples cannot be stored, collection waits: Cannot write")
+            problem = await events.hear()
+            assert problem.data["detail"] == (
+                trouble := "samples cannot be stored, collection waits: Cannot write: the disk is full."
+            )
             await stage.nothing_more(worker)
             assert worker.all_heard(Ack) == []
+            assert stage.relay.trouble(RUN) == trouble
             FullLog.full = False
             numbers: list[int] = []
             while len(numbers) < 2:
                 numbers += (await worker.hear(Ack)).numbers
             assert numbers == [0, 1]
+            assert stage.relay.trouble(RUN) == ""
+            stage.feed.publish("problem", {"detail": "another one"}, RUN)
+            assert (await events.hear()).data["detail"] == "another one"  # it was told once
+
+    asyncio.run(scene())
+
+
+def test_on_a_full_disk_a_trainer_waits_and_keeps_its_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "RETRY_FULL_DISK_S", 0.0)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem") as events:
+            worker, trainer = await stage.worker(), await stage.trainer()
+            for kind, add in (("weights", stage.store.weights.add), ("metrics", stage.store.metrics.add)):
+                full = asyncio.Event()
+
+                def add_when_there_is_room(*arguments: Any, full: asyncio.Event = full, add: Any = add) -> Any:
+                    if not full.is_set():
+                        raise DiskFull("Cannot write: the disk is full.")
+                    return add(*arguments)
+
+                monkeypatch.setattr(getattr(stage.store, kind), "add", add_when_there_is_room)
+                await trainer.say(weights(1), Metrics(RUN, 0, 10, 20, {"loss": 1.0}))
+                detail = (await events.hear()).data["detail"]
+                assert detail == "what its trainer sends cannot be stored, training waits: Cannot write: the disk is full."
+                assert stage.relay.trouble(RUN) == detail
+                full.set()
+                assert (await worker.hear(WeightsMessage)).version == 1
+            await stage.nothing_more(trainer)
+            assert stage.relay.trouble(RUN) == ""
+            assert stage.store.metrics.names(RUN) == ["loss"]
 
     asyncio.run(scene())
 
@@ -194,7 +227,7 @@ def test_an_episode_that_cannot_be_entered_holds_up_the_acknowledgement(
             worker = await stage.worker()
             await worker.say(chunk(summary=a_summary()))
             assert (await worker.hear(Ack)).numbers == [0]
-            assert [(await events.hear()).topic for _ in range(3)] == ["problem", "problem", "episode"]
+            assert [(await events.hear()).topic for _ in range(2)] == ["problem", "episode"]
             assert len(stage.store.episodes.page(RUN)) == 1
 
     asyncio.run(scene())

@@ -213,6 +213,7 @@ class Hub:
         self._feed = feed
         self._queue: asyncio.Queue[_Arrived | None] = asyncio.Queue(QUEUE_CHUNKS)  # None wakes the commit loop
         self._queued_bytes = 0
+        self._troubles: dict[str, None] = {}
         self._room = asyncio.Event()
         self._closing = False
         self._committed = asyncio.Event()
@@ -429,14 +430,38 @@ class Hub:
 
         Only a run that is being deleted gives up: None.
         """
-        while True:
-            try:
-                return await asyncio.to_thread(work)
-            except StorageError as error:
-                if self._closing:
-                    return None
-                self._problem(f"samples cannot be stored, collection waits: {error}")
+        return await self.persist(lambda: asyncio.to_thread(work), "samples cannot be stored, collection waits")
+
+    async def persist(
+        self, store: Callable[[], Awaitable[T]], trouble: str = "what its trainer sends cannot be stored, training waits"
+    ) -> T | None:
+        """Do this, which stores something, again and again while the disk refuses; what is the matter is told once.
+
+        Whoever sent it waits: its link is read no further.  A link that ended instead would bring it again, and again end.  Only a
+        run that is being deleted gives up: None.
+        """
+        told = ""
+        try:
+            while True:
+                try:
+                    return await store()
+                except StorageError as error:
+                    if self._closing:
+                        return None
+                    detail = f"{trouble}: {error}"
+                if detail != told:
+                    self._troubles.pop(told, None)
+                    self._troubles[detail] = None
+                    told = detail
+                    self._problem(detail)
                 await asyncio.sleep(RETRY_FULL_DISK_S)
+        finally:
+            self._troubles.pop(told, None)
+
+    @property
+    def trouble(self) -> str:
+        """What is waited for because of the disk; "" while nothing is."""
+        return next(iter(self._troubles), "")
 
     def _allow(self) -> None:
         """Have the workers told what they may collect: at once, unless they were told a moment ago."""

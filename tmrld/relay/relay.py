@@ -206,13 +206,13 @@ class Relay:
             case Consumed():
                 hub.consumed(member, message.offset)
             case WeightsMessage():
-                await hub.publish(message)
+                await hub.persist(lambda: hub.publish(message))
             case CheckpointMessage():
-                await hub.keep_checkpoint(message)
+                await hub.persist(lambda: hub.keep_checkpoint(message))
             case FetchCheckpoint():
                 await hub.fetch_checkpoint(member, message.update)
             case Metrics():
-                await hub.record(message)
+                await hub.persist(lambda: hub.record(message))
             case TrackLine():
                 await hub.keep_track(message)
             case Preview():
@@ -510,6 +510,11 @@ class Relay:
         """Let everything go that is neither pinned nor needed to resume, of one run or ("") of all; tells what, in order."""
         freed = await self._housekeeper.clean(run, dry_run=dry_run)
         return [FreedView(each.run, each.kind, each.what, each.size_bytes) for each in freed]
+
+    def trouble(self, run: str) -> str:
+        """What the run waits for because of this relay's disk; "" while it does not, or is not open."""
+        hub = self._hubs.get(run)
+        return hub.trouble if hub else ""
 
     async def make_demonstrations(
         self, run: str, name: str, choice: Choice, put: Callable[[bytes], Awaitable[object]]

@@ -1616,7 +1616,7 @@ export interface components {
             spark: (number | null)[];
             /**
              * Problem
-             * @description What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is.
+             * @description What is wrong with it now, in the words of the relay or of a node that works for it; null if nothing is.
              */
             problem: string | null;
             /**

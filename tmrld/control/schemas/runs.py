@@ -32,7 +32,7 @@ class Run(FromView):
     last_return: float | None = Field(description="Sum of rewards of the newest training episode.")
     spark: list[float | None] = Field(description="Sums of rewards of the newest training episodes, at most 60, oldest first.")
     problem: str | None = Field(
-        description="What is wrong with it now, in the words of a node that works for it, its trainer's first; null if nothing is."
+        description="What is wrong with it now, in the words of the relay or of a node that works for it; null if nothing is."
     )
     unstored_chunks: int = Field(description="Chunks that have arrived at the relay and wait for its disk.")
     unstored_bytes: int = Field(description="Their size.")
