@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tmrld.errors import BadInput, Conflict, Damaged, LinkError, NotFound, ProtocolError, Refused, StorageError
+from tmrld.errors import BadInput, Conflict, Damaged, DiskFull, LinkError, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
 from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
@@ -69,6 +69,7 @@ QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 FEED_RECORDS = 1000
 RETRY_FULL_DISK_S = 1.0
+NOT_STORED = "samples cannot be stored, collection waits"
 SHARE_S = 0.0005
 """So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
 
@@ -381,9 +382,12 @@ class Hub:
 
     async def _wait_for_room(self, more_bytes: int) -> None:
         """Until the quotas allow that so much is stored; meanwhile nothing is acknowledged and nothing lost."""
-        while not self._closing and (reason := await self._lack_of_room(more_bytes)):
-            self._problem(f"samples cannot be stored, collection waits: {reason}")
-            await asyncio.sleep(RETRY_FULL_DISK_S)
+
+        async def look() -> None:
+            if reason := await self._lack_of_room(more_bytes):
+                raise DiskFull(reason)
+
+        await self.persist(look, NOT_STORED)
 
     async def _lack_of_room(self, more_bytes: int) -> str:
         """Make room in the run's own log and in the relay's budget; why there is none, or "" where there is."""
@@ -430,7 +434,7 @@ class Hub:
 
         Only a run that is being deleted gives up: None.
         """
-        return await self.persist(lambda: asyncio.to_thread(work), "samples cannot be stored, collection waits")
+        return await self.persist(lambda: asyncio.to_thread(work), NOT_STORED)
 
     async def persist(
         self, store: Callable[[], Awaitable[T]], trouble: str = "what its trainer sends cannot be stored, training waits"
