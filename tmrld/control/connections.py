@@ -20,7 +20,7 @@ BODY_S = 30.0
 """How long the body of a stranger's request may take."""
 PIECE_S = 60.0
 """How long somebody who is known may send nothing in the middle of a body."""
-MOST_HEAD_BYTES = 32 * 1024
+MOST_HEAD_BYTES = 16 * 1024
 """Of a request's head: more is no request of ours."""
 ADMITTED = "admitted"
 """In the state of a request: to be called when it is known whose connection this is."""
@@ -36,12 +36,12 @@ class Requests(Doorway, H11Protocol):
         self._awaited = ""
         self._limit: asyncio.TimerHandle | None = None
 
-    def entered(self) -> None:
-        """TLS is done: the first request may come."""
+    def _go_in(self, transport: asyncio.Transport) -> None:
+        super()._go_in(transport)
         self._wait_for("head", HEAD_S)
 
-    def received(self, data: bytes) -> None:
-        super().received(data)
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
         if self._streams:
             return
         if self.cycle is None or self.cycle.response_complete:

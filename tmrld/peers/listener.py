@@ -75,16 +75,21 @@ class _Connection(Doorway, Heedful, ServerConnection):
     grant: Grant
     joins = False
     looks = False
-
     _request_bytes = 0
 
-    def received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         if self.protocol.state is State.CONNECTING:
             self._request_bytes += len(data)
             if self._request_bytes > MOST_REQUEST_BYTES:
                 self.transport.abort()
                 return
-        super().received(data)
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for trouble in (self.protocol.handshake_exc, self.protocol.parser_exc):
+            if trouble is not None:
+                trouble.__traceback__ = None  # would keep all of this until Python looks for garbage
 
 
 class Listener:

@@ -32,7 +32,7 @@ class Place:
 class Crowd:
     """At most ``most`` within, and ``most_of_source`` of one source; ``most_waiting`` in line, half of them of one source."""
 
-    def __init__(self, most: int = 128, most_of_source: int = 64, most_waiting: int = 4096) -> None:
+    def __init__(self, most: int = 64, most_of_source: int = 48, most_waiting: int = 2048) -> None:
         self._most = most
         self._most_of_source = most_of_source
         self._most_waiting = most_waiting

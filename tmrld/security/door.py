@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ D = TypeVar("D", bound="Doorway")
 
 IN_LINE_S = 10.0
 """How long somebody waits for a place at most."""
-TLS_S = 10.0
+TLS_S = 10
 """How long the handshake may take, and the last words."""
 
 
@@ -59,34 +60,15 @@ class Doorway(asyncio.Protocol):
         self._outer: asyncio.Transport | None = None
         self._place: Place | None = None
         self._inside = False
-        self._early: list[bytes] = []
-        self._shaking: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called with the connection as it comes, and again with what TLS makes of it."""
         assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
-        self._outer = transport
-        peer = transport.get_extra_info("peername")
-        self.door.outside.add(self)
-        self._patience = asyncio.get_running_loop().call_later(IN_LINE_S, self.turn_away)
-        self._place = self.door.crowd.arrive(self.door.source(str(peer[0]) if peer else "unknown"), self._called_in)
-        if self._place is None:
-            self.turn_away()
-
-    def data_received(self, data: bytes) -> None:
-        if self._inside:
-            self.received(data)
+        if self._outer is None:
+            self._arrive(transport)
         else:
-            self._early.append(data)  # came in one piece with the end of the handshake
-
-    def received(self, data: bytes) -> None:
-        """What comes within; to be overridden instead of `data_received`."""
-        super().data_received(data)
-
-    def eof_received(self) -> None:
-        if self._inside:
-            super().eof_received()
+            self._go_in(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._inside:
@@ -102,63 +84,79 @@ class Doorway(asyncio.Protocol):
 
     def admitted(self) -> None:
         """Whose connection this is has been found out: it no longer counts as a stranger's.  May be called twice."""
-        if self._place is not None:
-            self._place.leave()
-
-    def entered(self) -> None:
-        """The connection is within; called once."""
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
 
     def turn_away(self) -> None:
-        """Give up a connection of which the server knows nothing yet."""
+        """Give up a connection of which the server knows nothing yet; does nothing to others."""
+        if self in self.door.outside:
+            self._step_off()
+            assert self._outer is not None
+            self._outer.abort()
+            self.admitted()
+
+    def _arrive(self, transport: asyncio.Transport) -> None:
+        transport.pause_reading()
+        self._outer = transport
+        peer = transport.get_extra_info("peername")
+        self.door.outside.add(self)
+        self._patience = asyncio.get_running_loop().call_later(IN_LINE_S, self.turn_away)
+        self._place = self.door.crowd.arrive(self.door.source(str(peer[0]) if peer else "unknown"), self._called_in)
+        if self._place is None:
+            self.turn_away()
+
+    def _called_in(self) -> None:
+        asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self not in self.door.outside:
+            return
+        assert self._outer is not None
+        assert self._patience is not None
+        self._patience.cancel()
+        if self.door.context is None:
+            self._go_in(self._outer)
+        else:
+            tls = _Tls(self, self.door.context)
+            self._outer.set_protocol(tls)
+            tls.connection_made(self._outer)
+        self._outer.resume_reading()
+
+    def _go_in(self, transport: asyncio.Transport) -> None:
+        self._step_off()
+        self._inside = True
+        super().connection_made(transport)
+
+    def _step_off(self) -> None:
         self.door.outside.discard(self)
         if self._patience is not None:
             self._patience.cancel()
-        if self._shaking is not None:
-            self._shaking.cancel()
-        if self._outer is not None:
-            self._outer.abort()
-        self.admitted()
 
-    def _called_in(self) -> None:
-        assert self._patience is not None
-        assert self._outer is not None
-        self._patience.cancel()
+
+class _Tls(sslproto.SSLProtocol):
+    """TLS with a smaller buffer than asyncio's of 256 KiB, which each connection would fill with zeros before its first byte."""
+
+    max_size = 64 * 1024
+
+    def __init__(self, doorway: Doorway, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        if self.door.context is None:
-            loop.call_soon(self._go_in, self._outer)
-        else:
-            self._shaking = loop.create_task(self._shake_hands(self.door.context))
+        begun = loop.create_future()
+        begun.add_done_callback(lambda future: future.cancelled() or future.exception())  # the doorway is told otherwise
+        super().__init__(
+            loop, doorway, context, begun, server_side=True, ssl_handshake_timeout=TLS_S, ssl_shutdown_timeout=TLS_S
+        )
+        self._doorway: Doorway | None = doorway
 
-    async def _shake_hands(self, context: ssl.SSLContext) -> None:
-        assert self._outer is not None
-        try:
-            inner = await asyncio.get_running_loop().start_tls(
-                self._outer,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=TLS_S,
-                ssl_shutdown_timeout=TLS_S,
-            )
-        except OSError:
-            inner = None
-        self._shaking = None
-        if inner is None:  # it does not speak TLS, took too long, or is gone
-            self.turn_away()
-        else:
-            self._go_in(inner)
-
-    def _go_in(self, transport: asyncio.Transport) -> None:
-        if self not in self.door.outside:
-            return
-        self.door.outside.discard(self)
-        self._inside = True
-        super().connection_made(transport)
-        self.entered()
-        transport.resume_reading()
-        early, self._early = self._early, []
-        for data in early:
-            self.received(data)
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Also before there was TLS, when asyncio does not say so."""
+        doorway, self._doorway = (
+            self._doorway,
+            None,
+        )  # or both would stay until Python looks for garbage, with all their buffers
+        super().connection_lost(exc)
+        if doorway is not None:
+            doorway.turn_away()
 
 
 def behind(door: Door, protocol: type[D]) -> type[D]:
