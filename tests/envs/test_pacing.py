@@ -327,6 +327,22 @@ def test_on_the_wall_clock_each_action_but_the_last_is_given_once_and_in_order()
     assert counter.controls == [k % 50 for k in range(100)]
 
 
+def test_a_policy_that_hangs_gives_no_control_again_so_that_a_guard_misses_it() -> None:
+    counter = Counter()
+    step_s = 0.01
+    env = PacedEnv(lambda: counter, EnvironmentOptions(clock="realtime", time_step_s=step_s, start_obs_capture_s=step_s / 2))
+    env.reset()
+    for k in range(1, 4):
+        env.step(action(k))
+    time.sleep(20 * step_s)
+    given_meanwhile = list(counter.controls)
+    env.step(action(4))
+    env.close()
+
+    assert given_meanwhile == [0, 1, 2, 3]
+    assert counter.controls == [0, 1, 2, 3, 4]
+
+
 @both_clocks
 def test_an_episode_that_a_person_takes_over_is_cut_off(clock: Clock) -> None:
     counter = Counter(taken_at=3)

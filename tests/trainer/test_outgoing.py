@@ -51,6 +51,7 @@ def test_metrics_keep_their_order_and_the_oldest_go_when_too_many_wait() -> None
     outgoing = Outgoing(kept=2)
     for update in (1, 2, 3):
         outgoing.put(metrics(update))
+    assert outgoing.dropped == 1
     assert all_of(outgoing) == [metrics(2), metrics(3)]
 
 

@@ -310,6 +310,22 @@ def test_several_cars_in_real_time_are_refused() -> None:
     assert Road.closed == before + 1
 
 
+def test_a_policy_that_fails_lets_go_of_all_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def act_many(self, *_: Any, **__: Any) -> Array:
+            raise ArithmeticError("the policy has diverged")
+
+        def initial_state(self) -> Array:
+            return np.zeros(0, np.float32)
+
+    monkeypatch.setattr(engine, "load_actor", lambda *_: Broken())
+    monkeypatch.setattr(engine, "_states", lambda *_: [])
+    before = Road.closed
+    with pytest.raises(ArithmeticError):
+        driven(3, weights(), assignment(), Allowance("demo", "", 30))
+    assert Road.closed == before + 3
+
+
 def test_all_environments_are_closed_at_the_end() -> None:
     before = Road.closed
     driven(5)

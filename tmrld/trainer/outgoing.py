@@ -24,6 +24,8 @@ class Outgoing:
     def __init__(self, kept: int = 2000) -> None:
         self._newest: dict[type[Any], Message] = {}
         self._series: deque[Message] = deque(maxlen=kept)
+        self.dropped = 0
+        """How many messages of those that keep their order were left out."""
         self._series_is_next = False
         self._ready = asyncio.Event()
         self._all_sent = asyncio.Event()
@@ -31,6 +33,7 @@ class Outgoing:
     def put(self, message: Message) -> None:
         """Add a message, or let it take the place of an older one of its kind; never waits."""
         if isinstance(message, Metrics | LogLines | Result) or (isinstance(message, Status) and message.state in EVENTS):
+            self.dropped += len(self._series) == self._series.maxlen
             self._series.append(message)
         else:
             if isinstance(message, Status) and message.state == "finished":

@@ -347,6 +347,9 @@ class TrainerRole:
                     engine_log.info("trainer: %s", line[-1])
             case Status() if message.state == FAILED:  # `_tell` says so, with what follows from it
                 return
+            case Status():
+                dropped = self._engine.dropped if self._engine is not None else 0
+                message = replace(message, values=message.values | {"left_out": self._outgoing.dropped + dropped})
             case _:
                 pass
         self._outgoing.put(message)
