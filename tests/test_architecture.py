@@ -88,7 +88,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *OPTIONS,
     ),
     "settings": ("configuration", "validation", *OPTIONS),
-    "client": ("",),
+    "client": ("", "printable"),
+    "printable": (),
     "doctor": (
         "",
         "settings",
@@ -104,17 +105,33 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Commands that drive and draw in this process load worker and environments when they are called, not before.
     "commands": (
         *("", "client", "settings", "machine", "peers", "security", "storage", "shelving", "local", "scores", "tmrl"),
+        "printable",
         *("envs", "worker", "payloads", "doctor"),
         "protocol.demonstrations",
     ),
-    "logs": ("storage",),
+    "logs": ("storage", "printable"),
     "progress": ("events",),
-    "terminal": ("progress",),
+    "terminal": ("progress", "printable"),
     "daemon": (
         *("", "settings", "configuration", "logs", "node", "events", "storage", "security", "peers", "protocol", "engines"),
         *("relay", "worker", "trainer", "control", "access", "machine", "shelving", "doctor"),
     ),
-    "cli": (*("", "settings", "commands", "logs", "daemon", "progress", "terminal", "node", "events", "storage", "security"),),
+    "cli": (
+        *(
+            "",
+            "printable",
+            "settings",
+            "commands",
+            "logs",
+            "daemon",
+            "progress",
+            "terminal",
+            "node",
+            "events",
+            "storage",
+            "security",
+        ),
+    ),
     "__main__": ("cli",),
 }
 """Rooms (folders and top-level modules) of ours that each room may import; "" is `tmrld` itself, for its version.

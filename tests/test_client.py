@@ -124,3 +124,12 @@ def test_a_token_is_not_carried_to_where_an_answer_points(server: Server) -> Non
     with pytest.raises(TmrldError):
         Client(server.url, "secret").get("runs")
     assert len(server.asked) == 1
+
+
+def test_what_the_relay_tells_is_printable(server: Server) -> None:
+    client = Client(server.url, "tmrld_x")
+    server.answer = (200, {"items": [{"detail": "\x1b[2Jcleared"}]})
+    assert client.get("nodes") == {"items": [{"detail": r"\x1b[2Jcleared"}]}
+    server.answer = (404, {"detail": "there is no \x1b[2J"})
+    with pytest.raises(NotFound, match=r"there is no \\x1b\[2J"):
+        client.get("nodes")

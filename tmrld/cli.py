@@ -43,6 +43,7 @@ from tmrld.commands import (
 )
 from tmrld.commands.flags import add_profile_flag, add_settings_flags, load_settings
 from tmrld.errors import BadInput, Refused, TmrldError
+from tmrld.printable import printable
 from tmrld.settings import Settings, example, load
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tmrld: this needs {error.name}, which is not installed here: pip install 'tmrld[{extra}]'", file=sys.stderr)
         return 1
     except TmrldError as error:
-        print(f"tmrld: {error}", file=sys.stderr)
+        print(f"tmrld: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, BadInput | Refused) else 1
     return status
 

@@ -1,4 +1,7 @@
-"""A client of the control API: one request, one answer, and the API's problems as the exceptions that everybody here knows."""
+"""A client of the control API: one request, one answer, and the API's problems as the exceptions that everybody here knows.
+
+What the relay tells is made printable here, once: names, states and log lines in it come from other machines.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 from tmrld import __version__
 from tmrld.errors import BadInput, Conflict, LinkLost, NotFound, Refused, StorageError, TmrldError
+from tmrld.printable import all_printable, printable
 
 PREFIX = "/api/v1"
 TIMEOUT_S = 60.0
@@ -82,7 +86,7 @@ class Client:
     def ask(self, method: str, path: tuple[str, ...], body: Any = None, query: Mapping[str, Any] | None = None) -> Any:
         """One request; returns the answer's JSON, or None where it has none."""
         data, _ = self._exchange(method, path, body, query or {})
-        return json.loads(data) if data else None
+        return all_printable(json.loads(data)) if data else None
 
     def download(self, *path: str) -> tuple[bytes, str]:
         """A file, and the path of the version that it is."""
@@ -92,7 +96,7 @@ class Client:
     def upload(self, *path: str, data: bytes, **query: Any) -> Any:
         """Put a file there; returns the answer's JSON."""
         answer, _ = self._exchange("PUT", path, data, query)
-        return json.loads(answer)
+        return all_printable(json.loads(answer))
 
     def live(self, topics: str, run: str | None = None) -> Iterator[dict[str, Any]]:
         """The messages of the live stream as they come, until it ends.  Raises LinkLost when it breaks."""
@@ -106,7 +110,7 @@ class Client:
         try:
             with connect(url, additional_headers=headers, proxy=None if loopback else True) as stream:
                 for text in stream:
-                    yield json.loads(text)
+                    yield all_printable(json.loads(text))
         except ConnectionClosedOK:
             return
         except (OSError, WebSocketException) as error:
@@ -147,7 +151,7 @@ class Client:
 def _problem(status: int, body: bytes, url: str) -> TmrldError:
     """The exception that a problem stands for."""
     try:
-        detail = str(json.loads(body)["detail"])
+        detail = printable(str(json.loads(body)["detail"]))
     except (ValueError, KeyError, TypeError):
         detail = f"{url} answered with status {status}: is that a tmrld relay?"
     return _ERRORS.get(status, TmrldError)(detail)

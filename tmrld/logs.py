@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from tmrld.printable import among_lines
 from tmrld.storage.files import explaining, make_folder, make_private
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -20,6 +21,13 @@ FILES_KEPT = 3
 """Beside the one that is written."""
 ENGINE_LOGGER = "tmrld.engine"
 """Where daemons repeat what their engines say."""
+
+
+class _Plainly(logging.Formatter):
+    """One record cannot look like several, nor like nothing: part of what is logged was said by others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return among_lines(super().format(record))
 
 
 def set_up(level: str, *, quiet: bool = False) -> None:
@@ -31,7 +39,7 @@ def set_up(level: str, *, quiet: bool = False) -> None:
         root.addHandler(logging.NullHandler())
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Plainly(FORMAT))
     root.addHandler(handler)
 
 
@@ -51,7 +59,7 @@ def add_file(folder: Path, most_bytes: int = FILES_BYTES) -> logging.Handler:
     path = make_folder(folder) / "tmrld.log"
     with explaining("write", path):
         handler = _PrivateFiles(path, maxBytes=most_bytes // (FILES_KEPT + 1), backupCount=FILES_KEPT, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Plainly(FORMAT))
     logging.getLogger("tmrld").addHandler(handler)
     return handler
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tmrld.printable import printable
 from tmrld.progress import Progress
 
 LINE_INTERVAL_S = 5.0
@@ -59,7 +60,7 @@ class Display:
                 self._console.print(f"over: {_short(self._recovered)}", style="green")
         if progress.profile != self._profile:
             self._profile = progress.profile
-            self._console.print(f"profile: {self._profile}")
+            self._console.print(f"profile: {_short(self._profile)}")
         now = time.monotonic()
         if self._live is not None:
             if last or now - self._drawn_at >= self.interval_s:
@@ -67,12 +68,12 @@ class Display:
                 self._live.update(_table(progress), refresh=True)
         elif last or now - self._drawn_at >= LINE_INTERVAL_S:
             self._drawn_at = now
-            self._console.print(progress.line())
+            self._console.print(printable(progress.line()))
 
 
 def _short(text: str) -> str:
     """The beginning of a long text; all of it is in the log file."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= LONGEST_PROBLEM else f"{line[:LONGEST_PROBLEM]}… (more in the log file)"
 
 
@@ -81,5 +82,5 @@ def _table(progress: Progress) -> Table:
     table.add_column(style="bold cyan", justify="right")
     table.add_column()
     for name, value in progress.rows():
-        table.add_row(name, value)
+        table.add_row(name, printable(value))
     return table

@@ -13,6 +13,7 @@ from tmrld.commands.asking import add_action, moment, number, print_json, print_
 from tmrld.commands.doctor import print_diagnoses
 from tmrld.doctor.diagnosis import Diagnosis
 from tmrld.errors import BadInput
+from tmrld.printable import among_lines
 from tmrld.storage.files import write_atomic
 
 AUTOMATIC = "auto"
@@ -126,5 +127,5 @@ def _log(client: Client, options: argparse.Namespace) -> int:
         print_json(lines)
         return 0
     for line in lines:
-        print(f"{moment(line['time'])} {line['level']:7} {line['source']}: {line['text']}")
+        print(f"{moment(line['time'])} {line['level']:7} {line['source']}: {among_lines(line['text'])}")
     return 0
