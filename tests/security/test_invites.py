@@ -156,3 +156,14 @@ def test_an_invite_is_for_a_node(invites: Invites) -> None:
         invites.make("admin", None, 60)
     with pytest.raises(BadInput, match="cannot be a name"):
         invites.make("worker", "../lab", 60)
+
+
+def test_nobody_is_called_what_the_relay_is_called(tokens: TokenStore, invites: Invites) -> None:
+    _, secret = invites.make("worker", None, 60.0)
+    assert invites.use(secret, "relay", hash_token("x")).name == "relay-worker"
+    with pytest.raises(BadInput, match="what the relay itself is called"):
+        invites.make("worker", "relay", 60.0)
+    with pytest.raises(BadInput, match="what the relay itself is called"):
+        tokens.issue("relay", "worker")
+    with pytest.raises(BadInput, match="what the relay itself is called"):
+        tokens.rename("relay-worker", "relay")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -175,6 +177,12 @@ def after(path: Path, update: int = 0, offset: int = 0) -> list[tuple[int, int]]
 
 def test_a_new_journal_is_empty(tmp_path: Path) -> None:
     assert after(tmp_path / "deep" / "journal") == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="these permissions are POSIX's")
+def test_the_journal_is_its_owners_alone(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal").close()
+    assert stat.S_IMODE((tmp_path / "journal").stat().st_mode) == 0o600
 
 
 def test_the_journal_remembers_what_was_appended_over_restarts(tmp_path: Path) -> None:

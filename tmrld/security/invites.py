@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tmrld.errors import BadInput, Conflict, NotFound, Refused
-from tmrld.security.tokens import NODES, Grant, TokenStore, check_name, hash_token
+from tmrld.security.tokens import NODES, RESERVED, Grant, TokenStore, check_name, check_new_name, hash_token
 
 PREFIX = "tmrld1."
 KEEP_S = 7 * 24 * 3600.0
@@ -104,7 +104,7 @@ class Invites:
         record = InviteRecord(secrets.token_hex(4), role, name, now, now + expires_s, None)
         with self._database.transaction() as change:
             change.execute("DELETE FROM invites WHERE expires < ?", (now - KEEP_S,))
-            if name is not None and _is_taken(change, check_name(name)):
+            if name is not None and _is_taken(change, check_new_name(name)):
                 raise Conflict(f"there is a {name!r} already: choose another name, or revoke that one first")
             change.execute(
                 "INSERT INTO invites VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
@@ -148,7 +148,8 @@ class Invites:
                 raise Refused(f"the invite ran out {_ago(now - expires)} ago: ask for a new one")
             if name is not None and _is_taken(change, name):
                 raise Refused(f"the invite is for {name}, and there is one of that name already: ask for a new invite")
-            given = name or next(each for each in _spellings(wish, role) if not _is_taken(change, each))
+            free = (each for each in _spellings(wish, role) if each not in RESERVED and not _is_taken(change, each))
+            given = name or next(free)
             change.execute("UPDATE invites SET used_by = ?, token_hash = ? WHERE id = ?", (given, token_hash, id))
             try:
                 change.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (given, role, token_hash, now))

@@ -73,6 +73,8 @@ _MIGRATIONS = (_FIRST,)
 """The first store had no schema number, and some of these tables: both become schema 1, which an older tmrld can still read."""
 _INSERT = "INSERT INTO tokens VALUES (?, ?, ?, ?)"
 _REPLACE = "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?)"
+RESERVED = ("relay",)
+"""Names that nobody may have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -111,6 +113,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_new_name(name: str) -> str:
+    """The same for one that somebody is to be called from now on."""
+    if check_name(name) in RESERVED:
+        raise BadInput(f"{name!r} is what the relay itself is called, in logs for example: choose another name")
+    return name
+
+
 def make_token(scope: str) -> str:
     """A new random token.  The prefix lets people and secret scanners see what it is."""
     return f"tmrld_{scope}_{secrets.token_urlsafe(32)}"
@@ -141,7 +150,7 @@ class TokenStore:
         ``replace`` makes the name's former token worthless; without it a name that has one raises `Conflict`.
         Raises `BadInput` for a name or scope that cannot be.
         """
-        check_name(name)
+        check_new_name(name)
         if scope not in SCOPES:
             raise BadInput(f"{scope!r} is no scope: expected one of {', '.join(SCOPES)}")
         token = make_token(scope)
@@ -171,7 +180,7 @@ class TokenStore:
 
         Raises `BadInput` for a name that cannot be, `NotFound` and `Conflict`.
         """
-        check_name(new)
+        check_new_name(new)
         try:
             with self.database.transaction() as change:
                 row = change.execute("UPDATE tokens SET name = ? WHERE name = ? RETURNING hash", (new, name)).fetchone()

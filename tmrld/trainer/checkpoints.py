@@ -227,7 +227,8 @@ class Journal:
     def _open(self, entries: int) -> FileIO:
         """The file for appending after so many entries; what follows them is cut off."""
         with files.explaining("open", self._path):
-            file = FileIO(self._path, "r+" if self._path.exists() else "w+")
+            files.make_private(self._path)
+            file = FileIO(self._path, "r+")
             file.truncate(entries * self._ENTRY.size)
             return file
 
