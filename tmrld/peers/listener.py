@@ -12,7 +12,6 @@ import http
 import logging
 import re
 import ssl
-from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -42,8 +41,6 @@ MOST_REQUEST_BYTES = 16 * 1024
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
-TLS_BUFFER_BYTES = 32 * 1024
-"""What asyncio sets aside for what comes in on a line, in place of 256 KiB; one record of TLS has 16 KiB at most."""
 LEAVING_TIMEOUT_S = 5.0
 """How long whoever uses a link may take to notice that it is closed, before being cancelled."""
 
@@ -133,7 +130,6 @@ class Listener:
         """Begin to listen; does nothing if it listens already.  Raises `Conflict` if the address cannot be had."""
         if self._server is not None:
             return
-        SSLProtocol.max_size = min(SSLProtocol.max_size, TLS_BUFFER_BYTES)
         try:
             self._server = await serve(
                 self._serve,

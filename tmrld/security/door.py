@@ -137,7 +137,7 @@ class Doorway(asyncio.Protocol):
 class _Tls(sslproto.SSLProtocol):
     """TLS with a smaller buffer than asyncio's of 256 KiB, which each connection would fill with zeros before its first byte."""
 
-    max_size = 64 * 1024
+    max_size = 32 * 1024  # one record of TLS has 16 KiB at most
 
     def __init__(self, doorway: Doorway, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
@@ -150,10 +150,8 @@ class _Tls(sslproto.SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Also before there was TLS, when asyncio does not say so."""
-        doorway, self._doorway = (
-            self._doorway,
-            None,
-        )  # or both would stay until Python looks for garbage, with all their buffers
+        doorway = self._doorway
+        self._doorway = None  # or both would stay until Python looks for garbage, with all their buffers
         super().connection_lost(exc)
         if doorway is not None:
             doorway.turn_away()
