@@ -7,9 +7,13 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="disks and clocks are tampered with by LD_PRELOAD and tmpfs")
 SHIM = Path(__file__).with_name("shim.c")
 DISK_BYTES = 32 * 2**20
 _FILLER = ".filler"

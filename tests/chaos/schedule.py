@@ -22,8 +22,10 @@ from tests.chaos.proxy import LINE_FAULTS
 from tests.chaos.stage import DAEMONS, NODES, Stage
 
 LONGEST_S = 1.5
-"""How long a fault lasts at most."""
-MOST_APART_S = 0.45
+"""How long a fault lasts at most, but for a daemon that stands still."""
+LONGEST_FREEZE_S = 4.5
+"""Longer than what the others take for a dead line."""
+MOST_APART_S = 0.4
 """How much later than the one before it a fault begins at most."""
 PATIENCE_S = 60.0
 """How long a fault waits until it can strike: an engine that was killed is on its way, or the disk is full."""
@@ -69,7 +71,7 @@ def drawn(seed: int, rounds: int) -> list[list[Fault]]:
                     kind,
                     chance.choice(KINDS[kind]),
                     chance.uniform(0.0, MOST_APART_S),
-                    chance.uniform(0.1, LONGEST_S),
+                    chance.uniform(0.1, LONGEST_FREEZE_S if kind == "freeze daemon" else LONGEST_S),
                     chance.randrange(2**32),
                 )
                 for kind in kinds

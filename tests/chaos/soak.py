@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=1000, help="how many faults have to strike")
     parser.add_argument("--seed", type=int, default=None, help="seed of the first trial; without it, any")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # so that no daemon and no disk is left behind
     return soak(options.faults, random.SystemRandom().randrange(10**6) if options.seed is None else options.seed)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.hardware import Hardware, build_shim
+from tests.chaos.hardware import Hardware, build_shim, needs_linux
+
+pytestmark = needs_linux
 
 LOOK = """
 import sqlite3, sys, threading, time

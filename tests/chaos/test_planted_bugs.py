@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.bugs import BUGS, Bug
+from tests.chaos.hardware import needs_linux
 from tests.chaos.schedule import Player
 from tests.chaos.stage import Stage
 from tests.support.cluster import ROOT
@@ -29,11 +30,12 @@ def differs(root: Path, path: Path) -> bool:
     return path.read_bytes() != (ROOT / path.relative_to(root)).read_bytes()
 
 
+@needs_linux
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @each_bug
 def test_a_planted_bug_is_noticed(tmp_path: Path, bug: Bug) -> None:
-    with Stage(tmp_path, planted=bug.plant(tmp_path), settle_s=20.0) as stage:
+    with Stage(tmp_path, planted=bug.plant(tmp_path), settle_s=10.0) as stage:
         stage.start_all()
         await_progress(stage)
         Player(stage).play(bug.faults)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.hardware import needs_linux
 from tests.chaos.schedule import KINDS, drawn
 from tests.chaos.trial import trial
 
@@ -16,6 +17,7 @@ LEAST = 15
 """How often each kind of fault strikes in all, at least."""
 
 
+@needs_linux
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
