@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import logging
 import sys
 from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +65,30 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "tmrld.log").mkdir()
     with pytest.raises(StorageError, match=r"Cannot write .*tmrld\.log"):
         logs.add_file(tmp_path)
+
+
+def test_a_disk_that_is_full_costs_lines_of_the_file_and_is_told_of_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    handler = logs.add_file(tmp_path)
+    assert isinstance(handler, RotatingFileHandler)
+    full = io.TextIOWrapper(Full(), write_through=True)
+    file = handler.setStream(full)
+    assert file is not None
+    for _ in range(3):
+        logging.getLogger("tmrld").error("what nobody reads")
+    handler.setStream(file)
+    full.detach()
+    logging.getLogger("tmrld").error("there is room again")
+    logs.remove(handler)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == f"{tmp_path / 'tmrld.log'} lacks lines, because it cannot be written: [Errno 28] No space left on device"
+    (line,) = (tmp_path / "tmrld.log").read_text().splitlines()
+    assert line.endswith("there is room again")
 
 
 def test_lines_are_told_in_the_loop_but_those_of_engines() -> None:

@@ -44,11 +44,22 @@ def set_up(level: str, *, quiet: bool = False) -> None:
 
 
 class _PrivateFiles(RotatingFileHandler):
-    """Log files that their owner alone can read."""
+    """Log files that their owner alone can read.  Lines that the disk refuses are missing from them, which is said once."""
+
+    _refused = False
 
     def _open(self) -> TextIOWrapper:
         make_private(Path(self.baseFilename))
         return super()._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (as its base)
+        """Called where a line could not be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._refused and sys.stderr is not None:
+            self._refused = True
+            sys.stderr.write(f"{self.baseFilename} lacks lines, because it cannot be written: {error}\n")
 
 
 def add_file(folder: Path, most_bytes: int = FILES_BYTES) -> logging.Handler:

@@ -29,8 +29,8 @@ from tmrld.worker import worker
 from tmrld.worker.outbox import Outbox
 
 SEGMENT_BYTES = 2**14
-LOG_BYTES = 3 * SEGMENT_BYTES
-"""What the relay keeps of the sample log, but for what a resume needs, which is more."""
+LOG_BYTES = 16 * SEGMENT_BYTES
+"""What the sample log may take: more than one checkpoint needs of it, and less than all of them do that would be kept otherwise."""
 MEMORY_BYTES = 2**12
 """What a worker keeps in memory: a few chunks."""
 UNFENCED = "unfenced"
@@ -69,8 +69,8 @@ def have_little_room() -> None:
     kind: Any
     begin_hub, begin_outbox = hub.Hub.__init__, Outbox.__init__
 
-    def small_hub(self: Any, run: str, log: Any, store: Any, options: Any, feed: Any) -> None:
-        begin_hub(self, run, log, store, options.model_copy(update={"sample_log_bytes": LOG_BYTES}), feed)
+    def small_hub(self: Any, run: str, log: Any, store: Any, options: Any, *more: Any) -> None:
+        begin_hub(self, run, log, store, options.model_copy(update={"sample_log_bytes": LOG_BYTES}), *more)
 
     kind = hub.Hub
     kind.__init__ = small_hub

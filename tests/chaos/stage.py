@@ -28,6 +28,9 @@ NODES = (TRAINER, *WORKERS)
 DAEMONS = (RELAY, *NODES)
 CARS = {"w2": 3}
 """How many cars a worker drives, where it is more than one."""
+REPLAY_CAPACITY = 200
+KEPT_CHECKPOINTS = 20
+"""So many that the log is pruned up to what they need, and then some of them go."""
 LATENCY_S = 0.025
 """How long a good line takes, so that whenever one breaks, something is on its way."""
 TWIN = "-twin"
@@ -44,7 +47,7 @@ class Stage(Cluster):
     """
 
     def __init__(self, folder: Path, planted: Path = ROOT, settle_s: float = 90.0) -> None:
-        super().__init__(folder, LEDGER_RUN)
+        super().__init__(folder, {**LEDGER_RUN, "replay": {"capacity": REPLAY_CAPACITY}})
         self._root = planted
         self._settle_s = settle_s
         self._stack = ExitStack()
@@ -93,6 +96,7 @@ class Stage(Cluster):
 
     def start_tmrld(self, name: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> Program:
         variables = {
+            "TMRLD_RELAY__KEEP_CHECKPOINTS": str(KEPT_CHECKPOINTS),
             "LEDGER_FOLDER": str(self.ledger),
             "PYTHONPATH": f"{STAND_INS}{os.pathsep}{self._root}",
             **self.hardware[name].environment,
@@ -241,14 +245,13 @@ class Stage(Cluster):
     def _pruned_too_far(self) -> list[str]:
         """Checkpoints that can no longer be resumed from, because samples that they need are gone from the log."""
         begin = min(int(path.stem) for path in self.log_folder.glob("*.segment"))
-        store = RunStore(Layout(self.data(RELAY)))
-        relays, own = (
-            store.checkpoints.newest("demo"),
-            CheckpointFolder(Layout(self.data(TRAINER)).trainer_checkpoints("demo")).newest(),
-        )
+        store = RunStore(Layout(self.data(RELAY)), keep_checkpoints=KEPT_CHECKPOINTS)
+        oldest = store.checkpoints.oldest_window("demo")
         store.close()
+        own = CheckpointFolder(Layout(self.data(TRAINER)).trainer_checkpoints("demo")).newest()
+        needs = {"the relay's checkpoints need": oldest, "the trainer's newest checkpoint needs": own.window if own else None}
         return [
-            f"the log begins at {begin}, and the {whose}'s newest checkpoint, at update {info.update}, needs it from {info.window}"
-            for whose, info in (("relay", relays), ("trainer", own))
-            if info is not None and info.window < begin
+            f"the log begins at {begin}, and {what} it from {window} on"
+            for what, window in needs.items()
+            if window is not None and window < begin
         ]

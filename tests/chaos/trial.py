@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.schedule import Player, drawn
-from tests.chaos.stage import Stage
+from tests.chaos.stage import RELAY, Stage
 from tests.support.progress import assert_weights_went_round, await_progress
 
 
@@ -23,6 +23,7 @@ def trial(folder: Path, seed: int, rounds: int) -> Outcome:
     """Carry out so many rounds.  Raises AssertionError that tells what is wrong in the end, or that the cluster does not get on."""
     with Stage(folder) as stage:
         stage.start_all()
+        print(f"seed {seed}: disks are {stage.hardware[RELAY].disk}", flush=True)
         await_progress(stage)
         player = Player(stage)
         for faults in drawn(seed, rounds):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.stage import RUN, chunk, on_stage, weights
-from tmrld.errors import Conflict, ProtocolError, Refused
+from tmrld.errors import Conflict, DiskFull, ProtocolError, Refused
 from tmrld.protocol.messages import (
     Ack,
     Assign,
@@ -240,5 +240,44 @@ def test_a_run_is_finished_when_its_trainer_says_so(tmp_path: Path) -> None:
             assert stage.store.get(RUN).state == "finished"
             while (await trainer.hear(Assign)).run:
                 pass
+
+    asyncio.run(scene())
+
+
+def test_weights_that_the_disk_refuses_cost_the_trainer_its_link_and_are_kept_when_it_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise DiskFull("Cannot write: the disk is full.")
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem", "weights") as events:
+            trainer = await stage.trainer("t1")
+            with monkeypatch.context() as disk:
+                disk.setattr(stage.store.weights, "add", full)
+                await trainer.say(weights(1))
+                assert await trainer.ending() is None
+            problem = await events.hear()
+            assert problem.data == {"detail": "what t1 sends cannot be kept: Cannot write: the disk is full."}
+            trainer = await stage.trainer("t1")
+            await trainer.say(weights(1))
+            assert (await events.hear()).topic == "weights"
+
+    asyncio.run(scene())
+
+
+def test_a_node_may_come_and_go_though_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise DiskFull("Cannot write: the disk is full.")
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("node") as events:
+            for note in ("seen", "left"):
+                monkeypatch.setattr(stage.store.nodes, note, full)
+            trainer = await stage.connect("trainer", "t1")
+            await trainer.hear(Assign)
+            assert (await events.hear()).data["state"] == "connected"
+            await trainer.hang_up()
+            assert (await events.hear()).data["state"] == "gone"
 
     asyncio.run(scene())

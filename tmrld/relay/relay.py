@@ -141,7 +141,7 @@ class Relay:
             previous.drop(
                 REPLACED, "another link has taken over this node's name; if it is not yours, give each node its own name"
             )
-        self._store.nodes.seen(member.name, member.role, time.time())
+        self._note_presence(member, self._store.nodes.seen)
         self._feed.publish("node", {"name": member.name, "role": member.role, "state": "connected"})
         self._deal()
         try:
@@ -149,7 +149,7 @@ class Relay:
                 posting = tasks.create_task(member.post())
                 while (received := await link.receive()) is not None:
                     if not member.cut:
-                        await self._take(member, received)
+                        await self._take_or_drop(member, received)
                 posting.cancel()
         except* Refused as refused:
             await link.close(POLICY, str(refused.exceptions[0]))
@@ -157,10 +157,19 @@ class Relay:
         finally:
             self._part(member)
             member.questions.give_up(f"{member.name} is away")
-            self._note_left(member)
+            self._note_presence(member, self._store.nodes.left)
             if self._roster.leave(member):
                 self._feed.publish("node", {"name": member.name, "role": member.role, "state": "gone"})
                 self._deal()
+
+    async def _take_or_drop(self, member: Member, received: Received) -> None:
+        """Take a message.  One that the disk refuses costs its node the link: it comes back, and says again what matters."""
+        try:
+            await self._take(member, received)
+        except StorageError as error:
+            self._problem(member.seat.run, f"what {member.name} sends cannot be kept: {error}")
+            member.cut = True
+            member.drop(GOING_AWAY, str(error))
 
     async def _take(self, member: Member, received: Received) -> None:
         """Hand a message to the hub of its run."""
@@ -258,10 +267,10 @@ class Relay:
         if member.role == "trainer" and message.state == "finished" and message.run == member.seat.run:
             self._set_state(message.run, "finished")
 
-    def _note_left(self, member: Member) -> None:
-        """Remember when a node was last there, as far as the disk allows: nothing depends on it."""
+    def _note_presence(self, member: Member, note: Callable[[str, str, float], None]) -> None:
+        """Remember that a node is here now, or was until now, as far as the disk allows: nothing depends on it."""
         try:
-            self._store.nodes.left(member.name, member.role, time.time())
+            note(member.name, member.role, time.time())
         except StorageError as error:
             log.warning("when %s was last here cannot be noted: %s", member.name, error)
 
