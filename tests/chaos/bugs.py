@@ -119,6 +119,6 @@ BUGS = (
         "        stop, freed = self.log.freeable(wanted_bytes, min(needed, self._oldest_feeding()))",
         "        stop, freed = self.log.freeable(wanted_bytes, self._oldest_feeding())",
         (Fault("clock jump", "t", 6.0, 6.0),),  # let the log grow
-        "need it from",
+        "needs it from",
     ),
 )

@@ -246,12 +246,15 @@ class Stage(Cluster):
         """Checkpoints that can no longer be resumed from, because samples that they need are gone from the log."""
         begin = min(int(path.stem) for path in self.log_folder.glob("*.segment"))
         store = RunStore(Layout(self.data(RELAY)), keep_checkpoints=KEPT_CHECKPOINTS)
-        oldest = store.checkpoints.oldest_window("demo")
+        newest, kept = store.checkpoints.newest("demo"), store.checkpoints.all("demo")
         store.close()
-        own = CheckpointFolder(Layout(self.data(TRAINER)).trainer_checkpoints("demo")).newest()
-        needs = {"the relay's checkpoints need": oldest, "the trainer's newest checkpoint needs": own.window if own else None}
+        needs = {
+            f"the relay's checkpoint at update {info.update} needs": info.window
+            for info in kept
+            if not info.best or (newest is not None and info.update == newest.update)  # the best is kept without its samples
+        }
+        if (own := CheckpointFolder(Layout(self.data(TRAINER)).trainer_checkpoints("demo")).newest()) is not None:
+            needs[f"the trainer's at update {own.update} needs"] = own.window
         return [
-            f"the log begins at {begin}, and {what} it from {window} on"
-            for what, window in needs.items()
-            if window is not None and window < begin
+            f"the log begins at {begin}, and {what} it from {window} on" for what, window in needs.items() if window < begin
         ]

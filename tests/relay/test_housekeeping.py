@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.stage import RUN, FakePeer, Stage, chunk, on_stage
+from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, on_stage
+from tmrld.protocol.codec import open_summary
 from tmrld.protocol.messages import Ack, CheckpointMessage
 from tmrld.relay.housekeeping import Freed
 from tmrld.relay.options import RelayOptions
+from tmrld.storage.episodes import Episode
 from tmrld.storage.sample_log import SampleLog
 from tmrld.storage.usage import UNFINISHED_S, leftovers, measured
 
@@ -91,6 +93,26 @@ def test_collection_waits_visibly_while_a_checkpoint_needs_all_samples_and_goes_
                 await keep_checkpoint(stage, trainer, update, log.end)
                 await asyncio.wait({waiting}, timeout=0.1)
             assert stage.relay._hubs[RUN].log.transitions("train") == 400  # none of them was dropped
+
+    asyncio.run(scene())
+
+
+def test_a_checkpoint_that_is_kept_for_being_the_best_holds_no_samples_though_it_is_among_the_newest(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(sample_log_bytes=6000)) as stage:
+            worker, trainer, numbers = await stage.worker(), await stage.trainer(), iter(range(1000))
+            _consume(stage)
+            await collect(worker, numbers, 4)
+            log = stage.relay._hubs[RUN].log
+            stage.store.weights.add(RUN, 1, 1, 0, b"the best", 0.0)
+            summary = open_summary(a_summary(version=1))
+            stage.store.episodes.add(RUN, [Episode("e", "w1", "evaluation", "oval", 0, 0.0, summary)])
+            await keep_checkpoint(stage, trainer, 1, 0)
+            await collect(worker, numbers, 4)
+            await keep_checkpoint(stage, trainer, 2, log.end)
+            await asyncio.wait_for(collect(worker, numbers, 8), 30.0)
+            assert [(info.update, info.best) for info in stage.store.checkpoints.all(RUN)] == [(2, False), (1, True)]
+            assert log.begin > 0
 
     asyncio.run(scene())
 

@@ -410,9 +410,10 @@ class Hub:
         excess -= await self.free_samples(excess)
         if excess > 0 and await self.free_samples(excess, trimmed=True, dry_run=True) >= excess:
             gone = await asyncio.to_thread(self._store.checkpoints.trim, self.run)
-            updates = ", ".join(str(info.update) for info in gone)
-            log.warning("run %s: its log is full: the checkpoints at %s go, which held older samples", self.run, updates)
-            excess -= await self.free_samples(excess)
+            if gone:
+                updates = ", ".join(str(info.update) for info in gone)
+                log.warning("run %s: its log is full: the checkpoints at %s go, which held older samples", self.run, updates)
+            excess -= await self.free_samples(excess, trimmed=True)  # the best one stays, and holds nothing
         return excess <= 0
 
     def _over_quota(self) -> str:
