@@ -244,24 +244,26 @@ def test_a_run_is_finished_when_its_trainer_says_so(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_weights_that_the_disk_refuses_cost_the_trainer_its_link_and_are_kept_when_it_comes_back(
+def test_a_trainer_that_begins_though_the_disk_is_full_loses_its_link_and_begins_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object) -> None:
         raise DiskFull("Cannot write: the disk is full.")
 
     async def scene() -> None:
-        async with on_stage(tmp_path) as stage, stage.listening("problem", "weights") as events:
-            trainer = await stage.trainer("t1")
+        async with on_stage(tmp_path) as stage, stage.listening("problem") as events:
+            trainer = await stage.connect("trainer", "t1")
+            await trainer.hear(Assign)
             with monkeypatch.context() as disk:
-                disk.setattr(stage.store.weights, "add", full)
-                await trainer.say(weights(1))
+                disk.setattr(stage.store.lineages, "open", full)
+                await trainer.say(Resume(RUN, 0, 0, 2**20))
                 assert await trainer.ending() is None
             problem = await events.hear()
             assert problem.data == {"detail": "what t1 sends cannot be kept: Cannot write: the disk is full."}
-            trainer = await stage.trainer("t1")
-            await trainer.say(weights(1))
-            assert (await events.hear()).topic == "weights"
+            trainer = await stage.connect("trainer", "t1")
+            await trainer.hear(Assign)
+            await trainer.say(Resume(RUN, 0, 0, 2**20))
+            await trainer.hear(Resumed)
 
     asyncio.run(scene())
 
