@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.relay.slow_disk import HeldLog
 from tests.relay.stage import RUN, FakePeer, Stage, chunk, on_stage, weights
+from tmrld.errors import DiskFull
 from tmrld.protocol.messages import Ack, Assign, Metrics, Status, WeightsMessage
+from tmrld.relay import hub
 
 
 async def lingering(stage: Stage, peer: FakePeer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -63,6 +66,35 @@ def test_a_former_trainer_moves_neither_weights_nor_curves(tmp_path: Path, monke
             assert stage.store.metrics.names(RUN) == []
             over.set()
             await former.ending()
+
+    asyncio.run(scene())
+
+
+def test_what_waits_for_the_disk_of_a_former_trainer_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "RETRY_FULL_DISK_S", 0.0)
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("problem") as events:
+            full, add = asyncio.Event(), stage.store.weights.add
+
+            def add_when_there_is_room(*arguments: Any) -> Any:
+                if full.is_set():
+                    raise DiskFull("Cannot write: the disk is full.")
+                return add(*arguments)
+
+            monkeypatch.setattr(stage.store.weights, "add", add_when_there_is_room)
+            full.set()
+            former = await stage.trainer("t1")
+            await former.say(weights(7))
+            await events.hear()
+            again = await stage.trainer("t1")
+            await former.ending()
+            assert stage.relay.trouble(RUN) == ""
+            full.clear()
+            worker = await stage.worker()
+            await again.say(weights(1))
+            assert (await worker.hear(WeightsMessage)).version == 1
+            assert [info.version for info in stage.store.weights.all(RUN)] == [1]
 
     asyncio.run(scene())
 

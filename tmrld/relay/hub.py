@@ -438,12 +438,15 @@ class Hub:
         return await self.persist(lambda: asyncio.to_thread(work), NOT_STORED)
 
     async def persist(
-        self, store: Callable[[], Awaitable[T]], trouble: str = "what its trainer sends cannot be stored, training waits"
+        self,
+        store: Callable[[], Awaitable[T]],
+        trouble: str = "what its trainer sends cannot be stored, training waits",
+        sender: Member | None = None,
     ) -> T | None:
         """Do this, which stores something, again and again while the disk refuses; what is the matter is told once.
 
-        Whoever sent it waits: its link is read no further.  A link that ended instead would bring it again, and again end.  Only a
-        run that is being deleted gives up: None.
+        Whoever sent it waits: its link is read no further.  A link that ended instead would bring it again, and again end.  It is
+        given up (None) for a run that is being deleted, and once a ``sender`` counts no more.
         """
         told = ""
         try:
@@ -451,7 +454,7 @@ class Hub:
                 try:
                     return await store()
                 except StorageError as error:
-                    if self._closing:
+                    if self._closing or (sender is not None and sender.cut):
                         return None
                     detail = f"{trouble}: {error}"
                 if detail != told:

@@ -215,13 +215,13 @@ class Relay:
             case Consumed():
                 hub.consumed(member, message.offset)
             case WeightsMessage():
-                await hub.persist(lambda: hub.publish(message))
+                await hub.persist(lambda: hub.publish(message), sender=member)
             case CheckpointMessage():
-                await hub.persist(lambda: hub.keep_checkpoint(message))
+                await hub.persist(lambda: hub.keep_checkpoint(message), sender=member)
             case FetchCheckpoint():
                 await hub.fetch_checkpoint(member, message.update)
             case Metrics():
-                await hub.persist(lambda: hub.record(message))
+                await hub.persist(lambda: hub.record(message), sender=member)
             case TrackLine():
                 await hub.keep_track(message)
             case Preview():
