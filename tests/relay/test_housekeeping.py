@@ -13,7 +13,7 @@ import pytest
 
 from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, on_stage
 from tmrld.protocol.codec import open_summary
-from tmrld.protocol.messages import Ack, CheckpointMessage
+from tmrld.protocol.messages import Ack, CheckpointMessage, Command
 from tmrld.relay.housekeeping import Freed
 from tmrld.relay.options import RelayOptions
 from tmrld.storage.episodes import Episode
@@ -87,6 +87,7 @@ def test_collection_waits_visibly_while_a_checkpoint_needs_all_samples_and_goes_
             assert "raise the quota" in event.data["detail"]
             assert log.size_bytes <= 6000
             assert not waiting.done()
+            assert await trainer.hear(Command) == Command(0, "checkpoint")
             update = 1
             while not waiting.done():  # each one lets samples go that those before it held
                 update += 1

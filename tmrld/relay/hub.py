@@ -31,6 +31,7 @@ from tmrld.protocol.messages import (
     Assign,
     CheckpointMessage,
     ChunkMessage,
+    Command,
     Consume,
     Describe,
     FileMessage,
@@ -69,6 +70,8 @@ QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 FEED_RECORDS = 1000
 RETRY_FULL_DISK_S = 1.0
+ASK_AGAIN_S = 5.0
+"""How often trainers are asked for a checkpoint while the log is full."""
 NOT_STORED = "samples cannot be stored, collection waits"
 SHARE_S = 0.0005
 """So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
@@ -205,6 +208,7 @@ class Hub:
     ) -> None:
         """``budget`` makes room for so many bytes where all runs together take too much, or says why there is none."""
         self._budget = budget
+        self._asked_at = -ASK_AGAIN_S
         self._kept_too_much = ""
         """Why what has to be kept of weights or checkpoints is too much, as it was last seen."""
         self.run = run
@@ -394,6 +398,7 @@ class Hub:
         excess = self.log.size_bytes + more_bytes - self._options.sample_log_bytes
         try:
             if excess > 0 and not await self._shrink(excess):
+                self._ask_for_checkpoint()
                 return (
                     f"its sample log takes {self.log.size_bytes:,} bytes and may take {self._options.sample_log_bytes:,} "
                     "(relay.sample_log_bytes), and the trainer or a checkpoint needs all of it: raise the quota, make the replay "
@@ -404,6 +409,14 @@ class Hub:
             return self._kept_too_much or await self._budget(more_bytes)
         except StorageError as error:
             return str(error)
+
+    def _ask_for_checkpoint(self) -> None:
+        """Have the trainers write a checkpoint now: its window may lie further on, and let samples go."""
+        if time.monotonic() - self._asked_at >= ASK_AGAIN_S:
+            self._asked_at = time.monotonic()
+            for member in self._members:
+                if member.role == "trainer":
+                    member.put(Command(0, "checkpoint"))
 
     async def _shrink(self, excess: int) -> bool:
         """Free so much of the log; if need be, older checkpoints go that hold samples, but not where that would not help."""

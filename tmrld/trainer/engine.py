@@ -372,6 +372,8 @@ class TrainerEngine:
                 self._ingest(loop, None, journal=True)
                 self._grant(loop.granted)
                 if self._state != "running" or self._finished(loop) or not loop.update_is_due:
+                    if self._checkpoint_asked:
+                        self._checkpoint(loop)
                     self._idle(loop)
                     continue
                 with self._pace.sampling():
