@@ -17,7 +17,7 @@ class RelayOptions(BaseModel):
     )
     sample_log_bytes: int = Field(
         20 * 2**30,
-        ge=2**26,
+        ge=2**28,
         description="Sample log kept per run; older segments go, but never what a resume needs: when that alone takes more, "
         "collection stops until there is room.",
     )
