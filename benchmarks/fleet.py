@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from experience import LIDAR
 from live_latency import listen
-from relay import Line, apart, at_work, experienced, line_of
+from relay import Line, apart, at_work, experienced, line_of, lines_of
 from relay_process import RUN, RelayProcess, running
 from report import print_report
 
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to measure (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as relay:
-        lines = [line_of(relay, f"w{number}", "worker") for number in range(arguments.workers)]
+        lines = lines_of(relay, [f"w{number}" for number in range(arguments.workers)], "worker")
         trainer, viewer = line_of(relay, "t", "trainer"), relay.token("viewer", "viewer")
         with apart(learn, trainer), apart(work, lines, arguments.seconds) as workers:
             workers.recv()

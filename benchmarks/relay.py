@@ -18,7 +18,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -283,7 +283,13 @@ def apart(work: Callable[..., Coroutine[Any, Any, None]], line: Line | list[Line
 
 def line_of(relay: RelayProcess, name: str, role: str) -> Line:
     """Of a node that may come."""
-    return Line(relay.url, relay.pin, name, relay.token(name, role))
+    return lines_of(relay, [name], role)[0]
+
+
+def lines_of(relay: RelayProcess, names: Sequence[str], role: str) -> list[Line]:
+    """Of several."""
+    tokens = relay.tokens(names, role)
+    return [Line(relay.url, relay.pin, name, token) for name, token in zip(names, tokens, strict=True)]
 
 
 def sent(
@@ -345,7 +351,7 @@ def of_images(folder: Path, turns: int, share: float) -> dict[str, float]:
 def of_weights(folder: Path, versions: int) -> dict[str, float]:
     """From a trainer to ten workers."""
     with running(folder / "relay") as relay:
-        workers = [line_of(relay, f"w{number}", "worker") for number in range(WORKERS)]
+        workers = lines_of(relay, [f"w{number}" for number in range(WORKERS)], "worker")
         trainer = line_of(relay, "t", "trainer")
         taken: list[float] = []
         with apart(follow, workers) as arrived, apart(learn, trainer, LIDAR, 1000) as publishing:

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,11 +57,15 @@ class RelayProcess:
 
     def token(self, name: str, scope: str) -> str:
         """A token of this name.  Before it starts, or while it runs."""
-        tokens = TokenStore(self.layout.tokens_db)
+        return self.tokens([name], scope)[0]
+
+    def tokens(self, names: Sequence[str], scope: str) -> list[str]:
+        """One for each of these."""
+        store = TokenStore(self.layout.tokens_db)
         try:
-            return tokens.issue(name, scope)
+            return [store.issue(name, scope) for name in names]
         finally:
-            tokens.close()
+            store.close()
 
     def context(self) -> ssl.SSLContext:
         """What knows its key."""
