@@ -1,3 +1,4 @@
+import hmac
 import os
 import sqlite3
 import subprocess
@@ -139,3 +140,17 @@ def test_readers_do_not_wait_for_a_writer(store: TokenStore, tmp_path: Path) -> 
     database = sqlite3.connect(tmp_path / "secrets" / "tokens.sqlite")
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     database.close()
+
+
+def test_hashes_are_compared_in_constant_time(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = store.issue("gamer", "worker")
+    compared: list[str] = []
+    compare = hmac.compare_digest
+
+    def noting(left: str, right: str) -> bool:
+        compared.append(left)
+        return compare(left, right)
+
+    monkeypatch.setattr(hmac, "compare_digest", noting)
+    assert store.check(token) is not None
+    assert compared == [hash_token(token)]

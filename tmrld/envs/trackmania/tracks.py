@@ -5,7 +5,6 @@ Two formats are understood: NumPy's ``.npy`` (never pickled objects) and text, t
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tmrld.envs.options import names_a_file
 from tmrld.errors import WorldError
+from tmrld.npy import MAGIC, read_npy
 
 SPACING_M = 0.1
 MIN_POINTS = 3
@@ -45,13 +45,13 @@ def read(path: Path, *, as_it_is: bool = False) -> NDArray[np.float64]:
 def parse(data: bytes, source: str, *, as_it_is: bool = False) -> NDArray[np.float64]:
     """The line held in ``data``, resampled unless wanted ``as_it_is``: (n, 3); ``source`` names it in errors.  Raises WorldError."""
     try:
-        if data.startswith(b"\x93NUMPY"):
-            points = np.load(io.BytesIO(data), allow_pickle=False)
+        if data.startswith(MAGIC):
+            points = read_npy(data)
         else:
             rows = [row for row in data.decode("utf-8").replace(",", " ").splitlines() if row.partition("#")[0].strip()]
             points = np.loadtxt(rows, ndmin=2) if rows else np.zeros((0, 3))
         points = np.asarray(points, np.float64)
-    except (ValueError, TypeError, EOFError, MemoryError) as error:  # a .npy may say that it has more than any machine
+    except (ValueError, TypeError) as error:
         raise WorldError(f"{source} is not a line of points (x, y, z as text, or a .npy file): {error}") from error
     line = resampled(points, source)
     return points if as_it_is else line
