@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +187,44 @@ def test_a_database_and_the_files_beside_it_are_for_their_owner_alone(tmp_path: 
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     database.close()
     assert modes["relay.db"] == modes["relay.db-wal"] == 0o600
+
+
+def killed(folder: Path, commits: int) -> Path:
+    """A database as a process leaves it that was killed after so many commits."""
+    running, left = folder / "running", folder / "left"
+    database = Database(running / "relay.db", ["CREATE TABLE facts (fact)"])
+    for number in range(commits):
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO facts VALUES (?)", (number,))
+    shutil.copytree(running, left)
+    database.close()
+    return left / "relay.db"
+
+
+def facts(path: Path) -> list[int]:
+    with closing(Database(path, ["CREATE TABLE facts (fact)"])) as database, database.reading() as view:
+        return [fact for (fact,) in view.execute("SELECT fact FROM facts ORDER BY fact")]
+
+
+def test_what_a_killed_process_committed_is_there_and_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert facts(killed(tmp_path, 5)) == [0, 1, 2, 3, 4]
+    assert caplog.text == ""
+
+
+def test_commits_that_are_lost_with_a_damaged_write_ahead_log_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = killed(tmp_path, 5)
+    log = path.with_name("relay.db-wal")
+    whole = log.read_bytes()
+    page = 24 + int.from_bytes(path.read_bytes()[16:18], "big")
+    for back in (1, 3):  # frames from the end
+        for suffix in ("-shm", ".seal"):
+            path.with_name(f"relay.db{suffix}").unlink(missing_ok=True)
+        at = len(whole) - back * page + 100
+        log.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        copy = shutil.copytree(path.parent, tmp_path / f"copy {back}") / "relay.db"
+        caplog.clear()
+        assert facts(copy) == list(range(5 - back))
+        assert f"the newest changes, {back} pages of " in caplog.text
+        assert "what came before is whole" in caplog.text

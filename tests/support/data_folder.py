@@ -89,7 +89,7 @@ KINDS_OF_FILES = (
     Kind("shelf/*/*/*.npy", "shelf"),
     Kind("shelf/*/*/*.safetensors", "shelf"),
     Kind("shelf/*/*/*.demonstrations", "shelf"),
-    Kind("*.db-wal"),  # SQLite's own, with checksums: there while a database is open, and after a crash
+    Kind("*.db-wal"),  # there while a database is open, and after a crash; what is lost with a damaged one is told (test_files)
     Kind("*.db-shm"),  # made anew by SQLite
     Kind("*.new"),  # half written when a process was killed
 )

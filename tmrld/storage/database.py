@@ -2,7 +2,8 @@
 
 SQLite finds pages that cannot be, but not a flipped bit in a value.  So a database that is closed in order is sealed: a checksum of
 the whole file lies beside it (``relay.db.seal``) until it is opened again.  After a crash there is no seal, and its structure alone
-is checked.
+is checked.  What the crash left in the write-ahead log has checksums of SQLite's own; it silently leaves out what comes after a
+damaged place, as if it had never been written, so that is looked for, and told.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -29,6 +31,8 @@ from tmrld.storage.files import (
 )
 
 _SEAL_KIND = "tmrld database seal"
+_WAL_HEAD = struct.Struct(">16x8s8x")  # sqlite.org/fileformat2.html, section 4.1: the salts, which frames repeat
+_WAL_FRAME = struct.Struct(">4xI8s8x")  # size of the database after a commit, or 0; the salts
 _log = logging.getLogger(__name__)
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -59,11 +63,13 @@ class Database:
         self._closed = False
         make_folder(path.parent)
         whole = _open_seal(path)
+        promised = _frames_in_log(path) if durable else 0
         with explaining("open the database", path), self._explaining():
             make_private(path)  # SQLite's files beside it take over its permissions
             self._writer = self._connect()
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL")
+                self._tell_what_is_lost(promised)
                 if not whole:
                     self._check_structure()
                 self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -78,6 +84,18 @@ class Database:
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    def _tell_what_is_lost(self, promised: int) -> None:
+        """Say so when SQLite has left out committed pages of the write-ahead log; ``promised`` is how many there were."""
+        if promised:
+            _, found, _ = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if found < promised:
+                _log.error(
+                    "the write-ahead log of %s is damaged: the newest changes, %d pages of %d, are lost; what came before is whole",
+                    self._path,
+                    promised - max(found, 0),
+                    promised,
+                )
 
     def _check_structure(self) -> None:
         (verdict,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
@@ -201,3 +219,28 @@ def _open_seal(path: Path) -> bool:
     with explaining("sync", path.parent):
         sync_folder(path.parent)  # or power loss could bring it back beside a file that has changed
     return bool(sealed)
+
+
+def _frames_in_log(path: Path) -> int:
+    """How many pages a process that ended without closing has committed to the write-ahead log; 0 where there is none.
+
+    Frames of an earlier round, which SQLite writes over, have other salts.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not path.exists():
+        return 0
+    with explaining("read", log), log.open("rb") as file, path.open("rb") as database:
+        page_bytes = int.from_bytes(database.read(18)[16:18], "big") or 4096
+        page_bytes = 65536 if page_bytes == 1 else page_bytes
+        head = file.read(_WAL_HEAD.size)
+        if len(head) < _WAL_HEAD.size:
+            return 0
+        (salts,) = _WAL_HEAD.unpack(head)
+        count = last_commit = 0
+        while len(frame := file.read(_WAL_FRAME.size)) == _WAL_FRAME.size:
+            count += 1
+            committed, frames_salts = _WAL_FRAME.unpack(frame)
+            if committed and frames_salts == salts:
+                last_commit = count
+            file.seek(page_bytes, os.SEEK_CUR)
+        return last_commit

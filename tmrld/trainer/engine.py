@@ -515,7 +515,7 @@ class TrainerEngine:
         self._port.send(Metrics(self._run, self._resumed.lineage, counters.updates, counters.transitions, values))
         self._tell(self._health.report(Report(counters.updates, values)))
         state, detail = ("diverged", self._way_back) if self._health.diverged else ("training", self._doing)
-        self._say(state, detail, values)
+        self._say(state, detail, {**values, "cache_bytes": self._cache.size_bytes})
 
     def _checkpoint(self, loop: TrainingLoop, *, last: bool = False) -> None:
         """Copy the state now; pack, write and send it in a thread while updates go on.
