@@ -193,7 +193,7 @@ class Stage(Cluster):
 
     def wind_up(self) -> Books:
         """When all faults are over: stop driving, let everything arrive, stop everybody, and open the books."""
-        await_that(lambda: self.ask("runs", "demo", "pause"), "the run is paused", self._settle_s)
+        await_that(lambda: self.ask("runs", "demo", "pause"), "the run is paused")
         try:
             await_that(self._owes_nothing, "workers hand over what they hold", self._settle_s)
             await_that(self._all_is_ingested, "the trainer takes in the whole log", self._settle_s)
