@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo page docs types test test-slow soak check format bench clean
+.PHONY: demo page docs types test test-slow soak fuzz check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tmrld up
@@ -28,6 +28,12 @@ test-slow: $(VENV)/.dev
 FAULTS ?= 1000
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.soak --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+
+# Searches for bytes that a reader of messages or files fails on otherwise than it should: make fuzz KIND=chunk SECONDS=600
+KIND ?= all
+SECONDS ?= 60
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.protocol.guided "$(KIND)" $(SECONDS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

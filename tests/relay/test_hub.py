@@ -575,3 +575,20 @@ def test_a_log_that_cannot_be_read_costs_the_trainer_its_link_and_says_why(
             await worker.hear(Ack)
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("shape", [[2**40, 2**40], [-3, -3], [0]])
+def test_spaces_that_no_chunk_could_hold_are_refused(tmp_path: Path, shape: list[int]) -> None:
+    spec = SPEC.to_plain()
+    spec["parts"] = [{**spec["parts"][0], "shape": shape}]
+
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker = await stage.connect("worker", "w1")
+            await worker.say(Describe(RUN, "w1", spec))
+            error = await worker.ending()
+            assert isinstance(error, ProtocolError)
+            assert "no chunk could hold one" in str(error)
+            assert stage.store.get(RUN).spec is None
+
+    asyncio.run(scene())

@@ -24,7 +24,7 @@ from tmrld.payloads import EnvSpec
 from tmrld.peers.channel import GOING_AWAY
 from tmrld.peers.link import Link
 from tmrld.protocol.checks import INVALID
-from tmrld.protocol.codec import StoredBody, open_summary, seal_stored
+from tmrld.protocol.codec import MAX_RAW_BYTES, StoredBody, open_summary, seal_stored
 from tmrld.protocol.messages import (
     Ack,
     Allowance,
@@ -749,9 +749,14 @@ def _episode(chunk: ChunkMessage, summary: Plain) -> Episode:
 def _check_spec(spec: Plain) -> None:
     """Raises ProtocolError for spaces that no trainer could read."""
     try:
-        EnvSpec.from_plain(spec)
+        found = EnvSpec.from_plain(spec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError(f"describe.spec does not describe spaces: {error!r} is missing or wrong", INVALID) from error
+    lengths = [length for part in found.parts for length in part.shape]
+    if min(lengths, default=1) < 1 or not 0 < found.observation_size <= MAX_RAW_BYTES:
+        raise ProtocolError(
+            f"describe.spec has observations of {found.observation_size} numbers: no chunk could hold one", INVALID
+        )
 
 
 def _shown(episode: Episode) -> dict[str, Any]:
