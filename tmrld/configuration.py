@@ -27,7 +27,7 @@ TRAINER_GROUPS = ("algorithm", "network", "replay", "training")
 REFERRING = ("environment", "collection", "training", "replay")
 """Groups with fields that name files on the relay's shelf."""
 
-DAEMON_SETTINGS = ("roles", "data", "log_level", "peers", "relay", "control", "worker", "trainer")
+DAEMON_SETTINGS = ("roles", "data", "log_level", "log_bytes", "peers", "relay", "control", "worker", "trainer")
 """Settings of a daemon that somebody may take for a run's."""
 
 Plain = dict[str, Any]

@@ -183,9 +183,8 @@ def test_too_many_wrong_tokens(relay: Relay) -> None:
         assert only(chosen).code == "too-many-tries"
 
 
-def test_another_version_of_the_protocol(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmrld.protocol.conversation.PROTOCOL", "tmrld.v2")  # the relay's: what is offered is options()'s
-    with apart(listening(relay)) as listener:
+def test_another_version_of_the_protocol(relay: Relay) -> None:
+    with apart(listening(relay, spoken=("tmrld.v2",))) as listener:
         bad = only(settings(listener.port, relay.identity.pin))
     assert bad.code == "protocol-mismatch"
     assert bad.mend == "pip install --upgrade tmrld, here"

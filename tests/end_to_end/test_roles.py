@@ -164,6 +164,8 @@ def test_a_trainer_repeats_its_grant_on_a_new_link_though_it_still_waits_for_a_w
 
 
 def test_a_trainer_that_another_has_taken_over_from_says_why_and_stops_computing(tmp_path: Path) -> None:
+    reason = "t2 has taken over the run demo"
+
     async def scene() -> None:
         feed = Feed()
         role = TrainerRole(Layout(tmp_path), "cpu", feed)
@@ -172,15 +174,14 @@ def test_a_trainer_that_another_has_taken_over_from_says_why_and_stops_computing
                 async with linked(role, "trainer", "t") as relay:
                     await relay.say(Assign("demo", config(tmp_path), 1, "running"))
                     await relay.hear(Grant)
-                    await relay.say(Assign("", {}, 0, "stopped", reason="t2 has taken over the run demo"))
-                    while (status := await relay.hear(Status)).state != "waiting":
+                    await relay.say(Assign("", {}, 0, "stopped", reason=reason))
+                    while ((status := await relay.hear(Status)).state, status.detail) != ("waiting", reason):
                         pass
-                    assert status.detail == "t2 has taken over the run demo"
                     told: list[tuple[str, Any]] = []
                     while ("engine", "stopped") not in told:
                         event = await events.get()
                         told.append((event.topic, event.data.get("kind", event.data["detail"])))
-                    assert ("problem", "t2 has taken over the run demo") in told
+                    assert ("problem", reason) in told
         finally:
             await role.close()
 
