@@ -15,7 +15,7 @@ from tests.support.cluster import ROOT
 class Bug:
     """In ``file`` of the package ``line`` becomes ``wrong``; where two things guard against a bug, ``other`` is the second change.
 
-    Under these ``faults`` the books say, among other things, the ``sign``; what never arrives is waited for ``settle_s``.
+    Under these ``faults`` the books say, among other things, the ``sign``.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Bug:
     faults: tuple[Fault, ...]
     sign: str
     other: tuple[str, str, str] | None = None
-    settle_s: float = 60.0
 
     def plant(self, folder: Path) -> Path:
         """Make a copy of the package with this bug, and return the folder that it is in."""
@@ -105,15 +104,6 @@ BUGS = (
         "            if chunk is not None and not (episode.ended and chunk.steps % 3 == 0):",
         (Fault("kill engine", "w1", 0.0, 0.1),),
         "happened, and is not in the log, though later steps of its environment are",
-    ),
-    Bug(
-        "a dropped last chunk of a worker",
-        "worker/outbox.py",
-        "        waiting = [entry for entry in self._entries.values() if entry.chunk is not None]",
-        "        waiting = [entry for entry in self._entries.values() if entry.chunk is not None][:-1]",
-        (Fault("cut", "w1", 0.0, 2.0), Fault("restart daemon", "w1", 0.7, 0.1)),
-        "was taken by the worker",
-        settle_s=15.0,
     ),
     Bug(
         "pruning past the checkpoint",

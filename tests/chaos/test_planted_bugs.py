@@ -35,7 +35,7 @@ def differs(root: Path, path: Path) -> bool:
 @pytest.mark.timeout(600)
 @each_bug
 def test_a_planted_bug_is_noticed(tmp_path: Path, bug: Bug) -> None:
-    with Stage(tmp_path, planted=bug.plant(tmp_path), settle_s=bug.settle_s) as stage:
+    with Stage(tmp_path, planted=bug.plant(tmp_path)) as stage:
         stage.start_all()
         await_progress(stage)
         Player(stage).play(bug.faults)

@@ -195,7 +195,7 @@ def test_any_file_is_read_or_refused(kind: str, draw: st.DataObject) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", READERS)
-@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_any_file_is_read_or_refused_for_long(kind: str, draw: st.DataObject) -> None:
     read_or_refused(kind, draw.draw(changed(READERS[kind][1])))
