@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from typing import Any
 from experience import LIDAR
 from live_latency import listen
 from relay import apart, drive, line_of
-from relay_process import RUN, START_TIMEOUT_S, RelayProcess
+from relay_process import RUN, START_TIMEOUT_S, DaemonProcess, RelayProcess
 from report import print_report
 
 CHUNK_STEPS = 1000
@@ -39,34 +37,11 @@ OF_THE_RUN = (
 """So few updates are due that the last checkpoint holds all that was taken in, and is soon there."""
 
 
-class TrainerProcess:
+def trainer_process(relay: RelayProcess, folder: Path) -> DaemonProcess:
     """`tmrld serve` with the role trainer."""
-
-    def __init__(self, relay: RelayProcess, folder: Path) -> None:
-        settings = ("peers.relay=" + relay.url, "peers.pin=" + relay.pin, "name=t")
-        flags = [f"--set={setting}" for setting in settings]
-        self._command = [sys.executable, "-m", "tmrld", "serve", "--role", "trainer", "--data", str(folder), *flags]
-        self._token = relay.token("t", "trainer")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Start it; returns the monotonic time of that."""
-        began = time.monotonic()
-        environment = {**os.environ, "TMRLD_PEERS__TOKEN": self._token}
-        self._process = subprocess.Popen(self._command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return began
-
-    def kill(self) -> None:
-        """SIGKILL; its engine ends with it."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """End it as a service manager does."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(timeout=60)
+    flags = [f"--set={setting}" for setting in (f"peers.relay={relay.url}", f"peers.pin={relay.pin}", "name=t")]
+    command = [sys.executable, "-m", "tmrld", "serve", "--role", "trainer", "--data", str(folder), *flags]
+    return DaemonProcess(command, {"TMRLD_PEERS__TOKEN": relay.token("t", "trainer")})
 
 
 def asked(relay: RelayProcess, viewer: str, path: str) -> dict[str, Any]:
@@ -93,7 +68,7 @@ def relay_recovery_s(relay: RelayProcess, viewer: str) -> float:
     sys.exit(f"the relay's control API does not answer {START_TIMEOUT_S:g} s after a kill")
 
 
-async def trainer_recovery_s(relay: RelayProcess, viewer: str, trainer: TrainerProcess) -> float:
+async def trainer_recovery_s(relay: RelayProcess, viewer: str, trainer: DaemonProcess) -> float:
     """Kill the trainer, and start it again."""
     stream = await listen(relay, viewer)
     try:
@@ -103,7 +78,8 @@ async def trainer_recovery_s(relay: RelayProcess, viewer: str, trainer: TrainerP
                 await asyncio.wait_for(stream.recv(), 1.0)
             except TimeoutError:
                 break
-        began = trainer.start()
+        began = time.monotonic()
+        trainer.start()
         async with asyncio.timeout(PATIENCE_S):
             while json.loads(await stream.recv())["kind"] != "event":
                 pass
@@ -132,7 +108,7 @@ def measured(folder: Path, transitions: int, repeats: int) -> tuple[list[float],
     """Seconds of the relay, of the trainer, and of importing torch."""
     relay = RelayProcess(folder / "relay", *OF_THE_RUN)
     viewer, worker = relay.token("viewer", "viewer"), line_of(relay, "w", "worker")
-    trainer = TrainerProcess(relay, folder / "trainer")
+    trainer = trainer_process(relay, folder / "trainer")
     relays, trainers, imports = [], [], []
     try:
         relay.start()

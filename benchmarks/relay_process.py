@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,30 +31,54 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class RelayProcess:
-    """`tmrld serve` with the role relay, on the data folder ``folder``, which may have been used before.
+class DaemonProcess:
+    """A daemon in a process of its own, started by this command, as often as it is asked to."""
 
-    ``tokens`` is given the store of its tokens before it starts.
-    """
-
-    def __init__(self, folder: Path, *settings: str) -> None:
-        self.layout = Layout(folder)
-        self.layout.relay.mkdir(parents=True, exist_ok=True)
-        self.pin = ensure_identity(self.layout.relay, ("127.0.0.1",)).pin
-        self.control, self.peers = free_port(), free_port()
-        self._settings = [f"--set={setting}" for setting in settings]
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._command = list(command)
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where its peers find it."""
-        return f"wss://127.0.0.1:{self.peers}"
 
     @property
     def process(self) -> psutil.Process:
         """Itself, while it runs."""
         assert self._process is not None
         return psutil.Process(self._process.pid)
+
+    def start(self) -> None:
+        """Start it; what it says is not kept."""
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, env=self._environment, stdout=nowhere, stderr=nowhere)
+
+    def kill(self) -> None:
+        """SIGKILL; its engines end with it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it as a service manager does, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(timeout=60)
+
+
+class RelayProcess(DaemonProcess):
+    """`tmrld serve` with the role relay, on the data folder ``folder``, which may have been used before."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.layout = Layout(folder)
+        self.layout.relay.mkdir(parents=True, exist_ok=True)
+        self.pin = ensure_identity(self.layout.relay, ("127.0.0.1",)).pin
+        self.control, self.peers = free_port(), free_port()
+        settings = (f"relay.port={self.peers}", f"control.port={self.control}", *settings)
+        flags = [f"--set={setting}" for setting in settings]
+        super().__init__([sys.executable, "-m", "tmrld", "serve", "--role", "relay", "--data", str(folder), *flags])
+
+    @property
+    def url(self) -> str:
+        """Where its peers find it."""
+        return f"wss://127.0.0.1:{self.peers}"
 
     def token(self, name: str, scope: str) -> str:
         """A token of this name.  Before it starts, or while it runs."""
@@ -75,12 +100,6 @@ class RelayProcess:
         """What keeps a node of this name linked to it."""
         return Dialer(self.url, token, Hello(role, name, "0"), self.context())
 
-    def start(self) -> None:
-        """Start it; it listens a little later, see `await_listening`."""
-        settings = [f"--set=relay.port={self.peers}", f"--set=control.port={self.control}", *self._settings]
-        command = [sys.executable, "-m", "tmrld", "serve", "--role", "relay", "--data", str(self.layout.root), *settings]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
     def await_listening(self) -> float:
         """Wait until it takes connections of peers; returns the monotonic time of that."""
         ends = time.monotonic() + START_TIMEOUT_S
@@ -91,18 +110,6 @@ class RelayProcess:
             except OSError:
                 time.sleep(0.005)
         raise SystemExit(f"the relay does not listen after {START_TIMEOUT_S:g} s: run `tmrld serve` by hand to see why")
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """End it as a service manager does."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(timeout=30)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ ASK_AGAIN_S = 5.0
 """How often trainers are asked for a checkpoint while the log is full."""
 NOT_STORED = "samples cannot be stored, collection waits"
 SHARE_S = 0.0005
-"""So long after allowances went out are they let be, for each member: telling one takes a fifth of this."""
+"""So long after allowances went out are they let be, for each member, so that the relay has time for samples between."""
 
 
 Budget = Callable[[int], Awaitable[str]]

@@ -90,8 +90,8 @@ class Relay:
         self._supplies = Supplies(Shelf(layout.shelf), store, self._problem)
         self._hubs: dict[str, Hub] = {}
         self._opening = asyncio.Lock()
-        self._revisions: dict[str, tuple[tuple[float, int], Revision]] = {}
-        """The newest of each active run, and by what it is known to be that."""
+        self._revisions: dict[str, tuple[float, Revision]] = {}
+        """The newest of each active run, and when that run was made."""
         self._roster: Roster[Member] = Roster()
         self._previews = Previews(lambda: self._previews.tell(self._roster.members()))
         self._tails = LogTails()
@@ -295,7 +295,7 @@ class Relay:
         files = self._supplies.ready(active)
         active = [run for run in active if run.name in files]
         by_name = {run.name: run for run in active}
-        revisions = {run.name: self._newest_revision(run) for run in active}
+        self._revisions = {run.name: self._newest_revision(run) for run in active}
         assigned = self._store.assignments.all()
         seats = self._roster.seats([run.name for run in active], assigned)
         trainers = {seat.run: member.name for member, seat in seats if member.role == "trainer" and seat.run}
@@ -311,7 +311,7 @@ class Relay:
                 continue
             self._note_seat(member, run)
             hub = self._hubs[run.name]
-            revision = revisions[run.name]
+            _, revision = self._revisions[run.name]
             newest = hub.newest_checkpoint() if member.role == "trainer" else (-1, -1)
             needed = files[run.name][member.role]
             member.assign(
@@ -321,12 +321,12 @@ class Relay:
         self._previews.tell(self._roster.members())
         self._promote(self._roster.idle_trainers(assigned))
 
-    def _newest_revision(self, run: Run) -> Revision:
+    def _newest_revision(self, run: Run) -> tuple[float, Revision]:
         """Its configuration, read anew only when there is a newer one: every node that comes or goes has all others looked at."""
         known = self._revisions.get(run.name)
-        if known is None or known[0] != (run.created, run.revision):
-            known = self._revisions[run.name] = ((run.created, run.revision), self._store.revision(run.name))
-        return known[1]
+        if known is None or (known[0], known[1].number) != (run.created, run.revision):
+            return run.created, self._store.revision(run.name)
+        return known
 
     def shelf_changed(self) -> None:
         """A file was put on the shelf or taken from it."""
