@@ -69,6 +69,8 @@ QUEUE_CHUNKS = 256
 QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 FEED_RECORDS = 1000
+GATHER_S = 50e-6
+"""So long, for each member, chunks gather after a commit: a thousand workers share one, and a single one hardly waits."""
 RETRY_FULL_DISK_S = 1.0
 ASK_AGAIN_S = 5.0
 """How often trainers are asked for a checkpoint while the log is full."""
@@ -343,6 +345,7 @@ class Hub:
                 batch.append(self._taken(arrived))
                 size += len(arrived.data)
             await self._commit(batch)
+            await asyncio.sleep(GATHER_S * len(self._members))
         self._committed.set()
 
     async def close(self) -> None:
