@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
 import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -42,16 +43,21 @@ from tmrld.commands import (
     weights,
 )
 from tmrld.commands.flags import add_profile_flag, add_settings_flags, load_settings
-from tmrld.errors import BadInput, Refused, TmrldError
+from tmrld.errors import BadInput, DiskFull, Refused, TmrldError
 from tmrld.printable import printable
 from tmrld.settings import Settings, example, load
 
 if TYPE_CHECKING:
+    from tmrld.daemon import Daemon
     from tmrld.progress import Progress, Until
     from tmrld.terminal import Display
 
+log = logging.getLogger(__name__)
+
 EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "PIL": "worker", "av": "view", "torch": "trainer"}
 """Which of our extras brings a package that not every role needs."""
+RETRY_FULL_DISK_S = 2.0
+"""How long a daemon waits that finds no room for what it has to write when it starts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,13 +212,27 @@ def _join(options: argparse.Namespace, _began: float) -> int:
 
 
 async def _serve_until_stopped(settings: Settings) -> None:
-    from tmrld.daemon import Daemon
-
-    async with Daemon(settings) as daemon:
+    async with AsyncExitStack() as stack:
+        daemon = await _started(settings, stack)
         with _stopping_on_signals(daemon.stop):
             for what, where in daemon.addresses.items():
                 print(f"{what}: {where}", flush=True)
             await daemon.wait()
+
+
+async def _started(settings: Settings, stack: AsyncExitStack) -> Daemon:
+    """A daemon that ends with ``stack``.  A full disk is waited for: nobody may be there who would start it again."""
+    from tmrld.daemon import Daemon
+
+    told = ""
+    while True:
+        try:
+            return await stack.enter_async_context(Daemon(settings))
+        except DiskFull as error:
+            if str(error) != told:
+                told = str(error)
+                log.error("%s  This daemon starts as soon as there is room.", told)
+        await asyncio.sleep(RETRY_FULL_DISK_S)
 
 
 @contextmanager

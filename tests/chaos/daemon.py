@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.support import launch
 from tests.support.books import PRUNED
+from tmrld import cli
 from tmrld.engines.options import EngineOptions
 from tmrld.peers import dialer, listener
 from tmrld.relay import hub
@@ -44,7 +45,7 @@ def hurry() -> None:
     _defaults_of(dialer.Dialer).update(delays=functools.partial(dialer.backoff, 0.05, 0.3), refused_delay_s=0.3)
     for module in (trainer, worker):
         module.EngineOptions = functools.partial(EngineOptions, backoff_first_s=0.05, backoff_cap_s=0.3)
-    hub.RETRY_FULL_DISK_S = trainer.RETRY_DISK_S = worker.RETRY_SPOOL_S = 0.2
+    cli.RETRY_FULL_DISK_S = hub.RETRY_FULL_DISK_S = trainer.RETRY_DISK_S = worker.RETRY_SPOOL_S = 0.2
 
 
 def _hasty(options: Any) -> Any:

@@ -126,6 +126,7 @@ to run it as a service of yours, write this to ~/.config/systemd/user/tmrld-{nam
   [Service]
   ExecStart={line}
   Restart=on-failure
+  RestartSec=5
   RestartPreventExitStatus=2
   [Install]
   WantedBy=default.target

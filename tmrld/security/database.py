@@ -10,18 +10,18 @@ writes a checksum of all rows, which are few, and the opening and the next trans
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tmrld.errors import StorageError
+from tmrld.errors import DiskFull, StorageError
 
-_LOOKS, _LOOK_S = 5, 0.1
 _LEAST_BYTES = 512
 """The smallest page that SQLite has."""
 _DIGEST = "CREATE TABLE IF NOT EXISTS digest (one INTEGER PRIMARY KEY CHECK (one = 1), sha256 TEXT NOT NULL) STRICT"
@@ -39,9 +39,11 @@ class PrivateDatabase:
         self._path = path
         self._lock = threading.Lock()
         with self._reporting():
-            if _is_left_empty(path):
+            if not path.exists():
+                _make(path, migrations)
+            if path.stat().st_size < _LEAST_BYTES:  # SQLite would begin anew
                 raise self._damaged("next to nothing is left of it")
-            _create_private(path)
+            _keep_private(path)
             self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
@@ -62,11 +64,7 @@ class PrivateDatabase:
         if version:
             self._check()
         if version < len(migrations):
-            for statement in (statement for migration in migrations[version:] for statement in migration):
-                self._connection.execute(statement)
-            self._connection.execute(_DIGEST)
-            self._connection.execute(f"PRAGMA user_version = {len(migrations)}")
-            self._note_digest()
+            _migrate(self._connection, migrations, version)
         self._connection.execute("COMMIT")
 
     def execute(self, statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
@@ -88,7 +86,7 @@ class PrivateDatabase:
             try:
                 self._check()
                 yield self._connection
-                self._note_digest()
+                _note_digest(self._connection)
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
@@ -106,19 +104,8 @@ class PrivateDatabase:
     def _check(self) -> None:
         """Raises StorageError where a value is not as it was written."""
         row = self._connection.execute("SELECT sha256 FROM digest").fetchone()
-        if row is None or row[0] != self._digest():
+        if row is None or row[0] != _digest(self._connection):
             raise self._damaged("its content does not match its checksum")
-
-    def _note_digest(self) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO digest VALUES (1, ?)", (self._digest(),))
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256()
-        for (table,) in self._connection.execute(_TABLES).fetchall():
-            digest.update(f"{table}\n".encode())
-            for row in self._connection.execute(f'SELECT * FROM "{table}" ORDER BY 1, 2'):  # noqa: S608 - a table of ours
-                digest.update(f"{row!r}\n".encode(errors="surrogatepass"))
-        return digest.hexdigest()
 
     def _damaged(self, why: str) -> StorageError:
         return StorageError(
@@ -137,22 +124,69 @@ class PrivateDatabase:
         except (OSError, sqlite3.Error) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged(str(error)) from error
+            if _tells_of_no_room(error):
+                raise DiskFull(f"Cannot write {self._path}: the disk is full. Free some space.") from error
             raise StorageError(f"the token store {self._path} cannot be used: {error}") from error
 
 
-def _is_left_empty(path: Path) -> bool:
-    """Whether there is a file with too little in it, which nobody has just made to write into it: SQLite would begin anew."""
-    for _ in range(_LOOKS):
-        if not path.exists() or path.stat().st_size >= _LEAST_BYTES:
-            return False
-        time.sleep(_LOOK_S)
-    return True
-
-
-def _create_private(path: Path) -> None:
-    """Make sure that the file exists and, where the system knows such things, is for its owner alone.  SQLite's files beside it
-    take over its permissions."""
+def _make(path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    """Make a store in which nothing is: there whole at once, or not at all, as on a full disk.  Another process may be faster."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            _migrate(connection, migrations, 0)
+            connection.execute("COMMIT")
+        with contextlib.suppress(FileExistsError):
+            _link(new, path)
+    finally:
+        for left in (new, new.with_name(f"{new.name}-journal")):
+            left.unlink(missing_ok=True)
+
+
+def _link(new: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name: FileExistsError."""
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk that knows no links, as of FAT
+        if not path.exists():
+            new.replace(path)
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]], version: int) -> None:
+    """From that schema to the newest, within a transaction."""
+    for statement in (statement for migration in migrations[version:] for statement in migration):
+        connection.execute(statement)
+    connection.execute(_DIGEST)
+    connection.execute(f"PRAGMA user_version = {len(migrations)}")
+    _note_digest(connection)
+
+
+def _note_digest(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT OR REPLACE INTO digest VALUES (1, ?)", (_digest(connection),))
+
+
+def _digest(connection: sqlite3.Connection) -> str:
+    digest = hashlib.sha256()
+    for (table,) in connection.execute(_TABLES).fetchall():
+        digest.update(f"{table}\n".encode())
+        for row in connection.execute(f'SELECT * FROM "{table}" ORDER BY 1, 2'):  # noqa: S608 - a table of ours
+            digest.update(f"{row!r}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _tells_of_no_room(error: OSError | sqlite3.Error) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def _keep_private(path: Path) -> None:
+    """For its owner alone, where the system knows such things.  SQLite's files beside it take over its permissions."""
     if os.name == "posix":
         path.chmod(0o600)

@@ -182,8 +182,9 @@ class Database:
         except UnicodeDecodeError as error:  # a text that is none any more
             raise Damaged(f"The database {self._path} is damaged ({error}). Restore it from a backup.") from error
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-            if code == sqlite3.SQLITE_FULL:
+            extended = getattr(error, "sqlite_errorcode", 0)
+            code = extended & _PRIMARY_CODE
+            if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
                 raise DiskFull(f"Cannot write {self._path}: the disk is full. Free some space.") from error
             if code in _DAMAGED:
                 raise Damaged(f"The database {self._path} is damaged ({error}). Restore it from a backup.") from error

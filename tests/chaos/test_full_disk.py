@@ -1,0 +1,82 @@
+"""A disk that is full while a daemon starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.hardware import Hardware, build_shim, needs_linux
+from tests.support.cluster import ROOT, Program, await_that
+
+pytestmark = needs_linux
+
+STORES = """
+import sys
+from pathlib import Path
+from tmrld.errors import DiskFull
+from tmrld.security.tokens import TokenStore
+from tmrld.storage.layout import Layout, open_data_folder
+from tmrld.storage.runs import RunStore
+from tmrld.storage.sample_log import SampleLog
+
+layout = Layout(Path(sys.argv[1]))
+for open_it in (lambda: open_data_folder(layout.root), lambda: RunStore(layout), lambda: SampleLog(layout.spool),
+                lambda: TokenStore(layout.tokens_db)):
+    try:
+        open_it().close()
+        print("opened")
+    except DiskFull:
+        print("full")
+"""
+SERVE = {
+    "relay": ["--set", "relay.port=0", "--set", "control.port=0"],
+    **dict.fromkeys(("worker", "trainer"), ["--set", "peers.relay=wss://127.0.0.1:1", "--set", f"peers.pin=sha256:{64 * '0'}"]),
+}
+STARTED = {"relay": "the control API is at", **dict.fromkeys(("worker", "trainer"), "cannot be reached")}
+
+
+@pytest.fixture(params=[True, False], ids=["tmpfs", "failing writes"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hardware]:
+    hardware = Hardware(tmp_path / "disk", build_shim(tmp_path), may_mount=request.param)
+    yield hardware
+    hardware.close()
+
+
+def opened(disk: Hardware, folder: Path) -> set[str]:
+    """What comes of opening every store, each time in a new process."""
+    command = [sys.executable, "-c", STORES, str(folder)]
+    environment = {**os.environ, **disk.environment}
+    return set(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_a_store_that_finds_no_room_says_so_and_is_whole_afterwards(disk: Hardware, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    disk.fill()
+    assert opened(disk, folder) == {"full"}
+    disk.free()
+    assert opened(disk, folder) == {"opened"}
+    disk.fill()
+    assert opened(disk, folder) == {"full"}
+    disk.free()
+    assert opened(disk, folder) == {"opened"}
+
+
+@pytest.mark.parametrize("role", SERVE)
+def test_a_daemon_waits_for_room_and_then_starts(disk: Hardware, tmp_path: Path, role: str) -> None:
+    disk.fill()
+    environment = {"LEDGER_FOLDER": str(tmp_path), "TMRLD_PEERS__TOKEN": "any", **disk.environment}
+    arguments = ["serve", "--role", role, "--data", str(tmp_path / "disk"), *SERVE[role]]
+    daemon = Program(tmp_path, role, arguments, environment, launcher="tests.chaos.daemon")
+    try:
+        await_that(lambda: "starts as soon as there is room" in daemon.errors, "the daemon tells of the full disk")
+        assert daemon.process.poll() is None
+        disk.free()
+        await_that(lambda: STARTED[role] in daemon.errors, "the daemon starts")
+        assert daemon.errors.count("the disk is full") == 1
+    finally:
+        daemon.kill()
