@@ -33,10 +33,8 @@ for open_it in (lambda: open_data_folder(layout.root), lambda: RunStore(layout),
     except DiskFull:
         print("full")
 """
-SERVE = {
-    "relay": ["--set", "relay.port=0", "--set", "control.port=0"],
-    **dict.fromkeys(("worker", "trainer"), ["--set", "peers.relay=wss://127.0.0.1:1", "--set", f"peers.pin=sha256:{64 * '0'}"]),
-}
+AWAY = ("--set", "peers.relay=wss://127.0.0.1:1", "--set", f"peers.pin=sha256:{64 * '0'}")
+SERVE = {"relay": ("--set", "relay.port=0", "--set", "control.port=0"), "worker": AWAY, "trainer": AWAY}
 STARTED = {"relay": "the control API is at", **dict.fromkeys(("worker", "trainer"), "cannot be reached")}
 
 
