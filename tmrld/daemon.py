@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import logging
 import platform
@@ -135,6 +136,8 @@ class Daemon:
             access = self._access("worker", local)
             self._start_peer("worker", await self._make_worker(layout, access.name), access)
         self._stack.push_async_callback(self._close_members)
+        gc.collect()
+        gc.freeze()  # to look for garbage among all that stays anyway would hold everything up for tens of milliseconds
 
     @property
     def _peer_roles(self) -> list[str]:

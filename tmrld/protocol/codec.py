@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import prod
 from typing import Any, NamedTuple, cast
 
@@ -154,6 +154,8 @@ DTYPES = {
     )
 }
 """The only types of elements that travel, always little-endian."""
+_BY_CODE = {code: (name, dtype) for name, dtype in DTYPES.items() for code in (dtype.str, dtype.newbyteorder("S").str)}
+"""By the type codes of both byte orders, which numpy tells sooner than a name: what the type is called, and as what it travels."""
 MAX_COLUMNS = 256
 MAX_NAME = 64
 MAX_RANK = 6
@@ -167,8 +169,7 @@ _SUMMARY = Form(EpisodeSummary, leave_out=frozenset({"trajectory"}))
 _SAME_IN_BOTH = tuple(field.name for field in fields(Chunk) if field.name not in {"columns", "state", "summary"})
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Where an array lies in the payload, after decompression."""
 
     name: str
@@ -295,10 +296,11 @@ def _flatten(arrays: Mapping[str, Array]) -> tuple[list[Any], list[memoryview]]:
     entries: list[Any] = []
     elements: list[memoryview] = []
     for name, values in arrays.items():
-        dtype = DTYPES.get(values.dtype.name)
-        if dtype is None:
+        known = _BY_CODE.get(values.dtype.str)
+        if known is None:
             raise BadInput(f"column {name!r} has the dtype {values.dtype}, expected one of {', '.join(DTYPES)}")
-        entries.append([name, values.dtype.name, list(values.shape)])
+        called, dtype = known
+        entries.append([name, called, list(values.shape)])
         elements.append(np.asarray(values, dtype, order="C").data)
     return entries, elements
 

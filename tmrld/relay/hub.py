@@ -3,7 +3,8 @@
 A chunk's way through here: `accept` puts it into a queue, bounded in number and bytes (a full one stops reading from the worker's
 link) → the commit loop appends a batch to the log with one fsync → acknowledgements go out, finished episodes are entered, trainers
 are woken.
-A trainer is fed from the log, never from a queue: as much as its window allows, from the offset that it asked for.
+A trainer is fed from the log, never from a queue: as much as its window allows, from the offset that it asked for.  What was
+committed last is still in memory (`_Tail`), so one that keeps up need not wait for the disk a second time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -69,6 +71,8 @@ QUEUE_CHUNKS = 256
 QUEUE_BYTES = 32 * 2**20
 FEED_BYTES = 2**20
 FEED_RECORDS = 1000
+TAIL_BYTES = 4 * 2**20
+"""So much of what was committed last stays in memory, while a trainer is fed."""
 GATHER_S = 50e-6
 """So long, for each member, chunks gather after a commit: a thousand workers share one, and a single one hardly waits."""
 RETRY_FULL_DISK_S = 1.0
@@ -187,6 +191,41 @@ class _Feeding:
     task: asyncio.Task[None] | None = None
 
 
+class _Tail:
+    """The newest records of the log, one behind the other: of at most so many bytes, or those of one commit."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._records: list[StoredBody] = []
+        self._size = 0
+
+    def extend(self, records: Sequence[StoredBody]) -> None:
+        """These were committed."""
+        self._records.extend(records)
+        self._size += sum(len(record.body) for record in records)
+        gone = 0
+        while self._size > self._most_bytes and gone < len(self._records) - len(records):
+            self._size -= len(self._records[gone].body)
+            gone += 1
+        del self._records[:gone]
+
+    def clear(self) -> None:
+        """Nobody needs them."""
+        self._records.clear()
+        self._size = 0
+
+    def read(self, offset: int, max_bytes: int, limit: int) -> list[StoredBody]:
+        """The records from ``offset`` on, as `SampleLog.read` has them; none if the first of them is no longer here."""
+        start = stop = bisect_left(self._records, offset, key=lambda record: record.offset)
+        if start < len(self._records) and self._records[start].offset == offset:
+            max_bytes -= len(self._records[start].body)
+            stop += 1
+            while stop < min(len(self._records), start + limit) and len(self._records[stop].body) <= max_bytes:
+                max_bytes -= len(self._records[stop].body)
+                stop += 1
+        return self._records[start:stop]
+
+
 @dataclass(frozen=True)
 class _Arrived:
     """A chunk on its way into the log: who waits for its acknowledgement, the bytes it came in, the episode that it ends."""
@@ -225,6 +264,7 @@ class Hub:
         self._closing = False
         self._committed = asyncio.Event()
         self._grown = asyncio.Event()
+        self._tail = _Tail(TAIL_BYTES)
         self._turning = asyncio.Lock()
         """Held while the lineage may change, or must not."""
         self._members: dict[Member, None] = {}
@@ -377,12 +417,17 @@ class Hub:
         for episode, place in ended:
             if not place.duplicate:
                 self._feed.publish("episode", _shown(episode), self.run)
+        if any(member.feeding is not None for member in self._members):
+            places = ((place, record) for place, record in zip(stored, records, strict=False) if not place.duplicate)
+            self._tail.extend([StoredBody(place.offset, place.next_offset, record.body) for place, record in places])
+        else:
+            self._tail.clear()
+        self._grown.set()
         acknowledged: dict[tuple[Member, str], list[int]] = {}
         for arrived in batch:
             acknowledged.setdefault((arrived.member, arrived.chunk.incarnation), []).append(arrived.chunk.number)
         for (member, incarnation), numbers in acknowledged.items():
             member.put(Ack(incarnation, numbers))
-        self._grown.set()
         self._allow()
         if new := [episode for episode, place in ended if not place.duplicate]:
             await self._driven.enter(new)
@@ -589,10 +634,12 @@ class Hub:
             self._grown.clear()
             await self._grown.wait()
             return
-        records = await asyncio.to_thread(self.log.read, feeding.sent, most_bytes)
+        records = self._tail.read(feeding.sent, most_bytes, FEED_RECORDS)
+        if not records:
+            found = await asyncio.to_thread(self.log.read, feeding.sent, most_bytes)
+            records = [StoredBody(record.offset, record.next_offset, record.body) for record in found]
         for start in range(0, len(records), FEED_RECORDS):
-            some = [StoredBody(r.offset, r.next_offset, r.body) for r in records[start : start + FEED_RECORDS]]
-            await member.link.send(seal_stored(self.run, some))
+            await member.link.send(seal_stored(self.run, records[start : start + FEED_RECORDS]))
         feeding.sent = records[-1].next_offset if records else end  # nothing to read: what was there is damaged
 
     async def publish(self, message: WeightsMessage) -> None:

@@ -28,7 +28,7 @@ import psutil
 from tmrld.errors import BadInput
 from tmrld.payloads import POLICY, Array, Chunk, EnvSpec
 from tmrld.rl import sequences, sum_tree, windows
-from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, scaled, vector_parts
+from tmrld.rl.observations import VECTOR, check_spec, frame_size, image_parts, vector_parts
 from tmrld.rl.priorities import Priorities, Prioritised
 
 ROWS_PER_TRANSITION = 1.2
@@ -187,6 +187,16 @@ class Replay:
         sizes |= {"action": spec.action_size, "reward": 1, "terminated": 1}
         ends = np.cumsum(list(sizes.values())).tolist()
         self._columns = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+        scales = {part.name: part.scale for part in self._vector_parts}
+        self._scales = np.repeat(np.array([scales.get(name, 1.0) for name in sizes], np.float32), list(sizes.values()))
+        """What each value of a record is divided by when it comes in."""
+        self._expected = {part.name: (part.shape, np.dtype(part.dtype)) for part in spec.parts} | {
+            "action": ((spec.action_size,), np.dtype(np.float32)),
+            "reward": ((), np.dtype(np.float32)),
+            "terminated": ((), np.dtype(np.uint8)),
+            "truncated": ((), np.dtype(np.uint8)),
+        }
+        """The columns that a chunk must have, with the shape of a row and the type."""
         self._width = int(ends[-1])
         self._before = self._vector_columns(0)
         self._after = self._vector_columns(1)
@@ -243,10 +253,11 @@ class Replay:
         if chunk.steps == 0:
             return 0
         rows = chunk.lead + chunk.steps
+        records = self._records_of(chunk)
         while self._count + chunk.steps > self.capacity or self._rows + rows > self._row_capacity:
             self._evict()
         start = self._next_row
-        self._write(chunk, start, rows)
+        self._write(chunk, records, start)
         places = (start + chunk.lead + np.arange(chunk.steps)) % self._row_capacity
         ring = (self._oldest + self._count + np.arange(chunk.steps)) % self.capacity
         self._transitions[ring] = places
@@ -424,8 +435,34 @@ class Replay:
             pieces.append(places[window(self.spec.action_buffer, self._depth), self._columns["action"]])
         return np.concatenate([np.zeros(0, np.int64), *(piece.reshape(-1) for piece in pieces)])
 
-    def _write(self, chunk: Chunk, start: int, rows: int) -> None:
-        """Copy the chunk's columns to the rows from ``start`` on, in two pieces when they pass the end of the ring."""
+    def _records_of(self, chunk: Chunk) -> Array:
+        """The chunk's vectors, actions, rewards and ends as the memory keeps them: (rows, width) float32.  Raises BadInput."""
+        records = np.empty((chunk.lead + chunk.steps, self._width), np.float32)
+        for part in self._vector_parts:
+            records[:, self._columns[part.name]] = chunk.columns[part.name].reshape(len(records), -1)
+        records[:, self._columns["action"]] = chunk.columns["action"]
+        records[:, self._columns["reward"].start] = chunk.columns["reward"]
+        records[:, self._columns["terminated"].start] = chunk.columns["terminated"]
+        if not np.isfinite(records).all():
+            raise self._not_finite(chunk)
+        for part in self._image_parts:
+            if np.dtype(part.dtype).kind == "f" and not np.isfinite(chunk.columns[part.name]).all():
+                raise self._not_finite(chunk)
+        records /= self._scales
+        return records
+
+    def _not_finite(self, chunk: Chunk) -> BadInput:
+        """Says which column a number cannot be learned from is in; float32 is what they are learned from in."""
+        with np.errstate(over="ignore"):
+            lost = [name for name in self._expected if not np.isfinite(chunk.columns[name].astype(np.float32)).all()]
+        return BadInput(
+            f"column '{lost[0]}' of chunk {chunk.number} of {chunk.worker} holds values that are not finite: the environment must "
+            "not emit them"
+        )
+
+    def _write(self, chunk: Chunk, records: Array, start: int) -> None:
+        """Copy the chunk to the rows from ``start`` on, in two pieces when they pass the end of the ring."""
+        rows = len(records)
         ages, rows_ahead = windows.ages(rows, self._depth), windows.rows_ahead(rows)
         first = min(rows, self._row_capacity - start)
         pieces = [(slice(0, first), slice(start, start + first))]
@@ -434,14 +471,9 @@ class Replay:
         for here, there in pieces:
             self._ages[there] = ages[here]
             self._rows_ahead[there] = rows_ahead[here]
-            for part in self._vector_parts:
-                values = scaled(part, chunk.columns[part.name][here])
-                self._records[there, self._columns[part.name]] = values.reshape(len(values), -1)
+            self._records[there] = records[here]
             for part in self._image_parts:
                 self._images[part.name][there] = chunk.columns[part.name][here]
-            self._records[there, self._columns["action"]] = chunk.columns["action"][here]
-            self._records[there, self._columns["reward"].start] = chunk.columns["reward"][here]
-            self._records[there, self._columns["terminated"].start] = chunk.columns["terminated"][here]
 
     def _link(self, chunk: Chunk, places: Array) -> None:
         """Note which transitions of this chunk, at these rows, follow which, and what the policy remembered at each."""
@@ -533,25 +565,14 @@ class Replay:
                 f"{name} has {chunk.steps} steps and the replay memory holds {self.capacity}: raise replay.capacity, or "
                 "replay.capacity_bytes if it is set"
             )
-        expected = {part.name: (part.shape, part.dtype) for part in self.spec.parts}
-        expected |= {
-            "action": ((self.spec.action_size,), "float32"),
-            "reward": ((), "float32"),
-            "terminated": ((), "uint8"),
-            "truncated": ((), "uint8"),
-        }
-        for column, (shape, dtype) in expected.items():
+        for column, (shape, dtype) in self._expected.items():
             values = chunk.columns.get(column)
             if values is None:
-                raise BadInput(f"{name} lacks the column '{column}': {self.spec.id} needs {', '.join(expected)}")
+                raise BadInput(f"{name} lacks the column '{column}': {self.spec.id} needs {', '.join(self._expected)}")
             if values.shape != (rows, *shape) or values.dtype != dtype:
                 raise BadInput(
                     f"column '{column}' of {name} is {values.dtype} {values.shape}, "
                     f"{self.spec.id} needs {dtype} {(rows, *shape)}: worker and trainer must use the same environment"
-                )
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise BadInput(
-                    f"column '{column}' of {name} holds values that are not finite: the environment must not emit them"
                 )
         state = chunk.state.get(POLICY)
         if self._state_size and state is not None:
@@ -562,5 +583,5 @@ class Replay:
                 )
             if not np.isfinite(state).all():
                 raise BadInput(f"what the policy remembered at the steps of {name} is not finite: its weights have diverged")
-        if np.any(chunk.columns["terminated"][:-1]) or np.any(chunk.columns["truncated"][:-1]):
+        if chunk.columns["terminated"][:-1].any() or chunk.columns["truncated"][:-1].any():
             raise BadInput(f"{name} goes on after its episode's end: only its last row may be terminated or truncated")
