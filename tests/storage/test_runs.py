@@ -19,6 +19,10 @@ from tmrld.storage.relay_schema import MIGRATIONS
 from tmrld.storage.runs import Revision, RunStore
 
 
+NORMAL, FULL = 1, 2
+"""What SQLite calls its synchronous modes (sqlite.org/pragma.html)."""
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
     store = RunStore(Layout(tmp_path))
@@ -290,3 +294,16 @@ def test_a_database_without_room_says_so_and_keeps_nothing_of_the_transaction(tm
     with database.reading() as view:
         assert view.execute("SELECT count(*) FROM a").fetchone() == (0,)
     database.close()
+
+
+def test_only_notes_that_nobody_depends_on_do_not_wait_for_the_disk(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "some.db", ["CREATE TABLE t (x)"])) as database:
+        for hurried, expected in ((False, FULL), (True, NORMAL), (False, FULL)):
+            with database.transaction(hurried=hurried) as change:
+                assert change.execute("PRAGMA synchronous").fetchone() == (expected,)
+        with pytest.raises(KeyError), database.transaction(hurried=True) as change:
+            change.execute("INSERT INTO t VALUES (1)")
+            raise KeyError
+        with database.transaction() as change:
+            assert change.execute("PRAGMA synchronous").fetchone() == (FULL,)
+            assert change.execute("SELECT * FROM t").fetchall() == []

@@ -72,7 +72,7 @@ class Database:
                 self._tell_what_is_lost(promised)
                 if not whole:
                     self._check_structure()
-                self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._sync_as_promised()
                 self._migrate(migrations)
                 self._reader = self._connect()
                 self._reader.execute("PRAGMA query_only = ON")
@@ -141,17 +141,29 @@ class Database:
                 remove_file(other)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing: committed at the end, rolled back when an exception passes through."""
+    def transaction(self, *, hurried: bool = False) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing: committed at the end, rolled back when an exception passes through.
+
+        A ``hurried`` one does not wait for the disk: it survives power loss once another one has, which did.
+        """
         with self._write_lock, self._explaining():
-            self._writer.execute("BEGIN IMMEDIATE")
+            if hurried:
+                self._writer.execute("PRAGMA synchronous = NORMAL")
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
+            finally:
+                if hurried:
+                    self._sync_as_promised()
+
+    def _sync_as_promised(self) -> None:
+        self._writer.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

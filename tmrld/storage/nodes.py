@@ -26,7 +26,7 @@ class Nodes:
 
     def seen(self, name: str, role: str, at: float) -> None:
         """Note that this node was there."""
-        with self._database.transaction() as change:
+        with self._database.transaction(hurried=True) as change:
             change.execute(
                 """
                 INSERT INTO nodes (name, role, first_seen, last_seen) VALUES (?, ?, ?, ?)
@@ -37,7 +37,7 @@ class Nodes:
 
     def left(self, name: str, role: str, at: float) -> None:
         """Note when a node was last there; does nothing for one that was renamed or forgotten meanwhile."""
-        with self._database.transaction() as change:
+        with self._database.transaction(hurried=True) as change:
             change.execute("UPDATE nodes SET last_seen = ? WHERE name = ? AND role = ?", (at, name, role))
 
     def serves(self, name: str, role: str, run: str) -> None:
