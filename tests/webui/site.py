@@ -52,6 +52,13 @@ class Site:
         self._program = self._cluster.start_tmrld("up", ["up", "--headless", "--data", str(self.data), *flags])
         self._program.said("tmrld is running")
 
+    def join(self, role: str, name: str, folder: Path) -> None:
+        """Have another daemon join with an invite, and start it."""
+        invite = self.api("POST", "invites", {"role": role, "name": name})["invite"]
+        self._cluster.start_tmrld(
+            name, ["join", invite, "--config", str(folder / "tmrld.toml"), "--data", str(folder / "data")]
+        )
+
     def kill(self) -> None:
         """kill -9."""
         assert self._program is not None

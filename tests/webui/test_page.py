@@ -435,6 +435,32 @@ def test_an_engine_is_stopped_and_started_and_a_machine_given_to_a_run(site: Sit
         await_that(lambda: worker()["state"] == "driving", "the worker drives again")
 
 
+def test_a_trainer_takes_a_run_over_once_that_was_confirmed(site: Site, browser: Browser, tmp_path: Path) -> None:
+    def works_for(name: str) -> Any:
+        return next((node["run"] for node in site.api("GET", "nodes")["items"] if node["name"] == name), None)
+
+    def choose(page: Page) -> Any:
+        page.get_by_label("Run that second works for").select_option("demo")
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_text("the run demo is trained by local-trainer")).to_be_visible()
+        return dialog
+
+    site.join("trainer", "second", tmp_path)
+    await_that(lambda: works_for("second") == "", "the second trainer is there, and has no run")
+    with at(site, browser, "fleet") as page:
+        choose(page).get_by_role("button", name="Cancel").click()
+        expect(page.get_by_label("Run that second works for")).to_have_value("")
+        assert works_for("local-trainer") == "demo"
+        dialog = choose(page)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        dialog.get_by_role("button", name="Take over").click()
+        expect(page.get_by_text("second trains demo now.")).to_be_visible()
+    await_that(lambda: (works_for("second"), works_for("local-trainer")) == ("demo", ""), "the second one trains it")
+    site.api("DELETE", "nodes/second")
+    await_that(lambda: works_for("local-trainer") == "demo", "the first one trains it again")
+
+
 def test_a_machine_that_joined_is_renamed_and_revoked(site: Site, browser: Browser, tmp_path: Path) -> None:
     invite = site.api("POST", "invites", {"role": "worker", "name": "spare"})["invite"]
     join = [sys.executable, "-m", "tmrld", "join", invite, "--no-start", "--config", str(tmp_path / "tmrld.toml")]

@@ -85,7 +85,8 @@ export const nodes = () => listed<T.Node>("/nodes");
 export const renameNode = (node: string, name: string) => ask<T.Node>("PATCH", ofNode(node), { name });
 export const revokeNode = (node: string) => remove(ofNode(node));
 export const commandNode = (node: string, verb: "start" | "stop" | "restart") => post<T.Node>(`${ofNode(node)}/${verb}`);
-export const assignNode = (node: string, run: string | null) => ask<T.Node>("PUT", `${ofNode(node)}/assignment`, { run });
+export const assignNode = (node: string, run: string | null, take_over = false) =>
+  ask<T.Node>("PUT", `${ofNode(node)}/assignment`, { run, take_over });
 export const examine = (node: string) => post<T.Examination>(`${ofNode(node)}/doctor`);
 export const examination = (node: string) => get<T.Examination>(`${ofNode(node)}/doctor`);
 export const nodeLog = (node: string, limit = 200) => listed<T.LogLine>(`${ofNode(node)}/log?limit=${limit}`);

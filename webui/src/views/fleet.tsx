@@ -60,6 +60,7 @@ export function Fleet() {
 function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; changed: () => void; showLog: () => void }) {
   const [renaming, setRenaming] = useState(false);
   const [examining, setExamining] = useState(false);
+  const [contested, setContested] = useState<Contested | null>(null);
   const operator = useMay("operator");
   const admin = useMay("admin");
   const now = useTick(10);
@@ -110,7 +111,7 @@ function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; c
             <select
               value={node.assigned ?? ""}
               aria-label={`Run that ${node.name} works for`}
-              onChange={(event) => void assign(node.name, event.currentTarget.value, changed)}
+              onChange={(event) => void assign(node, event.currentTarget.value, changed, setContested)}
             >
               <option value="">any run</option>
               {runs.map((run) => (
@@ -142,6 +143,7 @@ function NodeCard({ node, runs, changed, showLog }: { node: Node; runs: Run[]; c
         )}
       </div>
       {examining && <Doctor node={node.name} here={here} close={() => setExamining(false)} />}
+      {contested && <TakeOver node={node.name} contested={contested} close={() => setContested(null)} changed={changed} />}
       {renaming && <Rename node={node.name} close={() => setRenaming(false)} changed={changed} />}
     </li>
   );
@@ -156,14 +158,49 @@ function Fact({ name, children }: { name: string; children: string }) {
   );
 }
 
-async function assign(node: string, run: string, changed: () => void): Promise<void> {
+/** A run that another trainer is at work on, and what the relay says of that. */
+interface Contested {
+  run: string;
+  why: string;
+}
+
+async function assign(node: Node, run: string, changed: () => void, offer: (contested: Contested) => void): Promise<void> {
   try {
-    await api.assignNode(node, run === "" ? null : run);
-    done(run === "" ? `${node} works for any run.` : `${node} works for ${run}.`);
+    await api.assignNode(node.name, run === "" ? null : run);
+    done(run === "" ? `${node.name} works for any run.` : `${node.name} works for ${run}.`);
   } catch (error) {
-    failed(error);
+    if (node.role === "trainer" && error instanceof api.Problem && error.code === "conflict") offer({ run, why: error.message });
+    else failed(error);
   }
   changed();
+}
+
+function TakeOver({ node, contested, close, changed }: { node: string; contested: Contested; close: () => void; changed: () => void }) {
+  const { run, why } = contested;
+  return (
+    <Dialog title={`${run} is trained already`} close={close}>
+      <div class="stack">
+        <p>{why}</p>
+        <p class="note">{node} would go on from the newest checkpoint; whoever trains {run} now is left without a run.</p>
+        <div class="actions end">
+          <button type="button" class="plain" onClick={close}>
+            Cancel
+          </button>
+          <Action
+            kind="danger"
+            act={async () => {
+              await api.assignNode(node, run, true);
+              done(`${node} trains ${run} now.`);
+              close();
+              changed();
+            }}
+          >
+            Take over
+          </Action>
+        </div>
+      </div>
+    </Dialog>
+  );
 }
 
 function Rename({ node, close, changed }: { node: string; close: () => void; changed: () => void }) {
