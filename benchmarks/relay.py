@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import statistics
 import tempfile
 import time
@@ -260,6 +261,8 @@ async def at_work(work: Coroutine[Any, Any, None]) -> Any:
 
 def _process(work: Callable[..., Coroutine[Any, Any, None]], arguments: tuple[Any, ...]) -> None:
     """The whole life of one of these processes."""
+    gc.collect()
+    gc.freeze()  # as daemons do
     asyncio.run(work(*arguments))
 
 

@@ -110,7 +110,8 @@ class ChunkMessage:
     """Worker: a `payloads.Chunk` under way.  The relay reads the header, stores the whole, never opens the payload.
 
     ``columns`` and ``state`` list ``[name, dtype, shape]``; the payload is their bytes in that order, C-contiguous, little
-    endian, zstd-compressed when ``compression`` is "zstd"; ``raw_bytes`` is the size after decompression.
+    endian, zstd-compressed when ``compression`` is "zstd"; ``raw_bytes`` is the size after decompression.  In one that came in, the
+    payload is a view of what it came in.
     ``summary`` is None until the episode ends, then the fields of `payloads.EpisodeSummary` with the trajectory as
     little-endian float32 bytes.
     """
@@ -132,7 +133,7 @@ class ChunkMessage:
     summary: Plain | None
     compression: str
     raw_bytes: int
-    payload: bytes
+    payload: bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ class Stored:
     run: str
     next_offset: int
     records: list[Any]
-    payload: bytes
+    payload: bytes | memoryview
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Facts:
 class Record(Facts):
     """Facts, and the body that is to be stored."""
 
-    body: bytes
+    body: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def packed_facts(facts: Facts) -> bytes:
     return packed
 
 
-def packed_record(offset: int, facts: bytes, body: bytes) -> bytes:
+def packed_record(offset: int, facts: bytes, body: bytes | memoryview) -> bytes:
     """The record to be written at ``offset``; ``facts`` come from `packed_facts`.  Raises BadInput when it is too long."""
     content_bytes = len(facts) + len(body)
     if content_bytes > MAX_CONTENT_BYTES:

@@ -648,7 +648,7 @@ class TrainerEngine:
                 log.warning("the trainer's engine has no use for %s", type(message).__name__)
 
 
-def _chunk_message(body: bytes) -> ChunkMessage:
+def _chunk_message(body: bytes | memoryview) -> ChunkMessage:
     message = decode(body)
     if not isinstance(message, ChunkMessage):
         raise ProtocolError(f"the sample log holds a {type(message).__name__} where a chunk was expected")
