@@ -14,7 +14,7 @@ def record(
     incarnation: str = "first",
     steps: int = 1,
     purpose: str = "train",
-    body: bytes | None = None,
+    body: bytes | memoryview | None = None,
 ) -> Record:
     """A record whose body tells its number."""
     content = f"body {worker} {number}".encode() * (1 + number % 3) if body is None else body
@@ -22,7 +22,7 @@ def record(
 
 
 def records(
-    count: int, *, steps: int = 1, worker: str = "driver", purpose: str = "train", body: bytes | None = None
+    count: int, *, steps: int = 1, worker: str = "driver", purpose: str = "train", body: bytes | memoryview | None = None
 ) -> list[Record]:
     """Records 0 to count - 1."""
     return [record(number, worker=worker, steps=steps, purpose=purpose, body=body) for number in range(count)]
