@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.relay.slow_disk import HeldLog
 from tests.relay.stage import RUN, FakePeer, a_summary, chunk, encoded, on_stage, weights
 from tests.worker.worlds import SPEC
 from tmrld.errors import DiskFull, ProtocolError, Refused
-from tmrld.protocol.codec import StoredBody
 from tmrld.protocol.messages import (
     Ack,
     Allowance,
@@ -574,39 +570,6 @@ def test_a_trainer_that_keeps_up_is_fed_without_reading_the_disk_again(tmp_path:
                 assert [record.body for record in await trainer.fed(1)] == encoded(chunk(number))
 
     asyncio.run(scene())
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 60), max_size=6), max_size=20),
-    st.integers(1, 200),
-    st.integers(1, 7),
-    st.randoms(use_true_random=False),
-)
-def test_what_is_in_memory_of_the_log_is_its_end(
-    commits: list[list[int]], max_bytes: int, limit: int, chance: random.Random
-) -> None:
-    tail, everything = hub._Tail(100), list[StoredBody]()
-    for sizes in commits:
-        new: list[StoredBody] = []
-        for size in sizes:
-            end = new[-1].next_offset if new else everything[-1].next_offset if everything else 7
-            new.append(StoredBody(end, end + size + 5, bytes(size)))
-        tail.extend(new)
-        everything += new
-        kept = sum(1 for record in everything if tail.read(record.offset, 1, 1))
-        assert everything[-kept:] == [tail.read(record.offset, 1, 1)[0] for record in everything[-kept:]] or not kept
-        assert sum(len(record.body) for record in everything[-kept:] if kept) <= max(100, sum(sizes))
-        assert kept >= len(new)
-        for _ in range(5):
-            start = chance.randrange(len(everything) + 1)
-            offset = everything[start].offset if start < len(everything) else 10**6
-            found = tail.read(offset, max_bytes, limit)
-            assert found == everything[start : start + len(found)]
-            assert len(found) <= limit
-            assert len(found) == 1 or sum(len(record.body) for record in found) <= max_bytes
-            assert bool(found) == (len(everything) - kept <= start < len(everything))
-    tail.clear()
-    assert not any(tail.read(record.offset, 1, 1) for record in everything)
 
 
 def test_a_log_that_cannot_be_read_costs_the_trainer_its_link_and_says_why(

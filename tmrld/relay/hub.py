@@ -4,7 +4,7 @@ A chunk's way through here: `accept` puts it into a queue, bounded in number and
 link) → the commit loop appends a batch to the log with one fsync → acknowledgements go out, finished episodes are entered, trainers
 are woken.
 A trainer is fed from the log, never from a queue: as much as its window allows, from the offset that it asked for.  What was
-committed last is still in memory (`_Tail`), so one that keeps up need not wait for the disk a second time.
+committed last is still in memory (`tail`), so one that keeps up need not wait for the disk a second time.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -52,6 +51,7 @@ from tmrld.relay.driven import Driven, metrics_event
 from tmrld.relay.mailbox import Mailbox, MailboxFull
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.roster import Seat
+from tmrld.relay.tail import Tail
 from tmrld.storage.checkpoints import CheckpointInfo
 from tmrld.storage.episodes import Episode
 from tmrld.storage.layout import Layout
@@ -191,41 +191,6 @@ class _Feeding:
     task: asyncio.Task[None] | None = None
 
 
-class _Tail:
-    """The newest records of the log, one behind the other: of at most so many bytes, or those of one commit."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._records: list[StoredBody] = []
-        self._size = 0
-
-    def extend(self, records: Sequence[StoredBody]) -> None:
-        """These were committed."""
-        self._records.extend(records)
-        self._size += sum(len(record.body) for record in records)
-        gone = 0
-        while self._size > self._most_bytes and gone < len(self._records) - len(records):
-            self._size -= len(self._records[gone].body)
-            gone += 1
-        del self._records[:gone]
-
-    def clear(self) -> None:
-        """Nobody needs them."""
-        self._records.clear()
-        self._size = 0
-
-    def read(self, offset: int, max_bytes: int, limit: int) -> list[StoredBody]:
-        """The records from ``offset`` on, as `SampleLog.read` has them; none if the first of them is no longer here."""
-        start = stop = bisect_left(self._records, offset, key=lambda record: record.offset)
-        if start < len(self._records) and self._records[start].offset == offset:
-            max_bytes -= len(self._records[start].body)
-            stop += 1
-            while stop < min(len(self._records), start + limit) and len(self._records[stop].body) <= max_bytes:
-                max_bytes -= len(self._records[stop].body)
-                stop += 1
-        return self._records[start:stop]
-
-
 @dataclass(frozen=True)
 class _Arrived:
     """A chunk on its way into the log: who waits for its acknowledgement, the bytes it came in, the episode that it ends."""
@@ -264,7 +229,7 @@ class Hub:
         self._closing = False
         self._committed = asyncio.Event()
         self._grown = asyncio.Event()
-        self._tail = _Tail(TAIL_BYTES)
+        self._tail = Tail(TAIL_BYTES)
         self._turning = asyncio.Lock()
         """Held while the lineage may change, or must not."""
         self._members: dict[Member, None] = {}
