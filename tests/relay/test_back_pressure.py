@@ -73,7 +73,7 @@ def test_what_waits_for_a_slow_worker_is_shown_whatever_it_says_itself(tmp_path:
             assert values_of(stage, "w1")["speed"] == 1.0
             assert "feed_lag_bytes" not in values_of(stage, "w1")
             async with asyncio.timeout(10):
-                while values_of(stage, "w2")["mailbox_messages"]:  # an allowance may just be on its way
+                while values_of(stage, "w2")["mailbox_messages"]:  # noqa: ASYNC110 - an allowance may be on its way
                     await asyncio.sleep(0.01)
 
     asyncio.run(scene())
