@@ -414,6 +414,21 @@ def test_a_summary_is_held_to_its_types() -> None:
             open_summary({**plain, **changes})
 
 
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 1e308, -1e39])
+def test_a_number_that_no_mean_can_be_taken_of_counts_as_not_known(value: float) -> None:
+    summary = open_summary(seal_summary(a_summary(episode_return=value, progress=value, lap_time_s=value)))
+    assert np.isnan([summary.episode_return, summary.progress]).all()
+    assert summary.lap_time_s is None
+
+
+@pytest.mark.parametrize("field", ["purpose", "ended", "compression"])
+def test_words_that_nobody_knows_are_refused_at_the_border(field: str) -> None:
+    data = msgpack.unpackb(encode(seal_chunk(a_chunk())))
+    data[1][field] = "x"
+    with pytest.raises(ProtocolError, match=f"chunk.{field} is 'x', expected one of"):
+        decode(msgpack.packb(data))
+
+
 def test_a_trajectory_has_four_numbers_per_point() -> None:
     with pytest.raises(BadInput, match=r"shape \(300, 4\)"):
         seal_summary(a_summary(trajectory=np.zeros((300, 4), np.float32)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -110,6 +111,46 @@ def test_of_many_who_change_the_same_revision_one_succeeds(store: RunStore) -> N
     for thread in threads:
         thread.join()
     assert [store.revision("run").author] == won
+
+
+def test_what_was_to_be_deleted_when_the_process_was_killed_goes_or_comes_back_whole(store: RunStore, tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    for name in ("kept", "gone", "anew"):
+        store.create(name, {}, "me", 1.0)
+        (layout.relay_run(name) / "log").mkdir(parents=True)
+        (layout.relay_run(name) / "log" / "samples").write_text(name)
+    layout.relay_deleted.mkdir()
+    for name in ("kept", "gone", "anew"):
+        layout.relay_run(name).rename(layout.relay_deleted / f"{name}~0123")
+    store.delete("gone")
+    layout.relay_run("anew").mkdir()
+    store.close()
+    with closing(RunStore(layout)):
+        assert (layout.relay_run("kept") / "log" / "samples").read_text() == "kept"
+        assert not layout.relay_run("gone").exists()
+        assert not list(layout.relay_run("anew").iterdir())
+        assert not list(layout.relay_deleted.iterdir())
+
+
+def test_nobody_waits_for_the_database_while_the_files_of_a_run_are_removed(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("run", {}, "me", 1.0)
+    folder = Layout(tmp_path).relay_run("run")
+    folder.mkdir(parents=True)
+    seen: list[bool] = []
+
+    def remove(path: Path) -> None:
+        other = threading.Thread(target=store.nodes.seen, args=("pc", "worker", 1.0), daemon=True)
+        other.start()
+        other.join(10.0)
+        seen.append(other.is_alive())
+        path.rmdir()
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    store.delete("run")
+    assert seen == [False]
+    assert not folder.exists()
 
 
 def test_a_deleted_run_leaves_nothing_and_its_name_may_be_used_again(store: RunStore, tmp_path: Path) -> None:

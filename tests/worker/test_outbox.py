@@ -7,6 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def a_chunk(payload: bytes = b"", steps: int = 1, purpose: str = "train", episod
 
 def an_outbox(folder: Path, memory_bytes: int = MEMORY_BYTES, quota_bytes: int = QUOTA_BYTES) -> Outbox:
     return Outbox(SampleLog(folder, segment_bytes=SEGMENT_BYTES, quota_bytes=quota_bytes), memory_bytes)
+
+
+def test_what_waits_for_a_run_that_was_deleted_is_let_go_and_nothing_else(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path, memory_bytes=150)
+    for number in range(4):
+        for run in ("gone", "kept"):
+            outbox.put(replace(a_chunk(bytes(100), episode=f"{run} {number}"), run=run))
+    outbox.forget("gone")
+    assert [chunk.run for chunk in drained(outbox)] == ["kept"] * 4
+    assert len(outbox) == 4
 
 
 def drained(outbox: Outbox) -> list[ChunkMessage]:

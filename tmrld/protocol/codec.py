@@ -12,10 +12,10 @@ least 0``, because a close carries no more than its first 123 bytes.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from math import prod
 from typing import Any, NamedTuple, cast
 
 import msgpack
@@ -37,7 +37,8 @@ _ROWS = {row.kind: row for row in TABLE}
 _FORMS = {row.kind: Form(row.type, leave_out=frozenset({"payload"})) for row in TABLE}
 _OPENINGS = {row.kind: b"\x93" + msgpack.packb(row.kind) for row in TABLE}
 _WITH_PAYLOAD = frozenset(row.kind for row in TABLE if any(field.name == "payload" for field in fields(row.type)))
-_PASSED_ON = frozenset({"chunk", "stored"})
+_CHUNK = KINDS[ChunkMessage]
+_PASSED_ON = frozenset({_CHUNK, KINDS[Stored]})
 """Their payloads are views of the message that they came in, which is kept anyway: copies cost a twentieth of the throughput."""
 _MOST_BEFORE_PAYLOAD = max(map(len, _OPENINGS.values())) + MAX_HEADER_BYTES
 
@@ -97,6 +98,8 @@ def decode(data: bytes | memoryview) -> Message:
         raise ProtocolError(_over(f"the header of {kind}", end - begin, MAX_HEADER_BYTES), TOO_BIG)
     try:
         _FORMS[kind].check(header)
+        if kind == _CHUNK:
+            _check_words(header["purpose"], header["ended"], header["compression"])
     except Misfit as misfit:
         raise ProtocolError(str(misfit.under(kind)), misfit.code) from None
     payload = _payload(row, data, end)
@@ -167,6 +170,7 @@ MAX_TRAJECTORY_POINTS = 256
 ENDINGS = ("", "terminated", "truncated")
 COMPRESSIONS = ("", "zstd")
 
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _SUMMARY = Form(EpisodeSummary, leave_out=frozenset({"trajectory"}))
 _SAME_IN_BOTH = tuple(field.name for field in fields(Chunk) if field.name not in {"columns", "state", "summary"})
 
@@ -269,7 +273,10 @@ def seal_summary(summary: EpisodeSummary) -> Plain:
 
 
 def open_summary(plain: Plain) -> EpisodeSummary:
-    """The inverse of `seal_summary`; the trajectory is a read-only view.  Raises `ProtocolError`."""
+    """The inverse of `seal_summary`; the trajectory is a read-only view.  Raises `ProtocolError`.
+
+    A number that float32 cannot hold counts as not known: means are taken of these, which one infinite reward would spoil.
+    """
     values = dict(plain)
     data = values.pop("trajectory", None)
     try:
@@ -280,6 +287,9 @@ def open_summary(plain: Plain) -> EpisodeSummary:
             raise unlike(f"at most {MAX_TRAJECTORY_POINTS} points of 16 bytes", data).under("trajectory")
     except Misfit as misfit:
         raise ProtocolError(str(misfit.under("summary")), misfit.code) from None
+    for name, unknown in (("episode_return", math.nan), ("progress", math.nan), ("lap_time_s", None)):
+        if values[name] is not None and not abs(values[name]) <= _LARGEST_FLOAT32:
+            values[name] = unknown
     return EpisodeSummary(**values, trajectory=np.frombuffer(data, DTYPES["float32"]).reshape(-1, 4))
 
 
@@ -350,7 +360,7 @@ def _place(entry: Any, start: int) -> _Place:
     for length in shape:
         if not isinstance(length, int) or isinstance(length, bool) or not 0 < length <= MAX_RAW_BYTES:
             raise unlike("lengths from 1 up", shape).under("shape")
-    return _Place(name, DTYPES[dtype], tuple(shape), start, prod(shape) * DTYPES[dtype].itemsize)
+    return _Place(name, DTYPES[dtype], tuple(shape), start, math.prod(shape) * DTYPES[dtype].itemsize)
 
 
 def _end(places: Sequence[_Place], start: int) -> int:
@@ -375,7 +385,7 @@ def _decompressed(message: ChunkMessage) -> bytes | memoryview:
 
 def _array(raw: bytes | memoryview, place: _Place) -> Array:
     """A view of its part of ``raw``; a copy where the elements would lie across word boundaries."""
-    count = prod(place.shape)
+    count = math.prod(place.shape)
     if place.dtype == np.bool_ and count and np.frombuffer(raw, np.uint8, count, place.start).max() > 1:
         raise Misfit("holds a bool that is neither 0 nor 1").under(place.name)
     values = np.frombuffer(raw, place.dtype, count, place.start).reshape(place.shape)

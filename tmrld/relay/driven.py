@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tmrld.errors import NotFound, StorageError
+from tmrld.errors import TmrldError
 from tmrld.events import Feed
 from tmrld.relay.episode_curves import EpisodeCurves, Made
 from tmrld.storage.episodes import Episode
@@ -45,7 +45,7 @@ class Driven:
             if metrics:
                 await asyncio.to_thread(self._store.metrics.add, self._run, metrics)
             infos = await asyncio.to_thread(self._infos, evaluated) if evaluated else []
-        except (StorageError, NotFound) as error:
+        except TmrldError as error:
             log.error("run %s: the curves lack %d episodes: %s", self._run, len(episodes), error)
             return
         for made, values in points:

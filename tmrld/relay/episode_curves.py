@@ -7,11 +7,11 @@ random actions, before the first weights, counts at update 0; what people drove 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
-from statistics import fmean, median
+from statistics import median
 
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode
@@ -20,6 +20,8 @@ NAMES = {"train": "training", "evaluation": "evaluation"}
 """What the curves of a purpose begin with."""
 KEPT_VERSIONS = 1000
 """Whose episodes are remembered: a worker may be that much late."""
+KEPT_LAPS = 1000
+"""Of one version: the median is that of the newest."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class EpisodeCurves:
 
     def __init__(self, first: Made) -> None:
         self._made: OrderedDict[int, Made] = OrderedDict({-1: first})
-        self._driven: dict[tuple[str, int], list[EpisodeSummary]] = {}
+        self._driven: dict[tuple[str, int], _Driven] = {}
 
     def publish(self, version: int, made: Made) -> None:
         """A version of the weights is there."""
@@ -53,21 +55,33 @@ class EpisodeCurves:
             summary = episode.summary
             if summary.weights_version in self._made and summary.actor in ("policy", "random", "mixed"):
                 key = (episode.purpose, summary.weights_version)
-                self._driven.setdefault(key, []).append(summary)
+                self._driven.setdefault(key, _Driven()).add(summary)
                 touched[key] = None
-        return [(self._made[version], _values(NAMES[purpose], self._driven[purpose, version])) for purpose, version in touched]
+        return [(self._made[version], self._driven[purpose, version].values(NAMES[purpose])) for purpose, version in touched]
 
 
-def _values(prefix: str, driven: Sequence[EpisodeSummary]) -> dict[str, float]:
-    values = {
-        f"{prefix}_return": fmean(summary.episode_return for summary in driven),
-        f"{prefix}_steps": fmean(summary.steps for summary in driven),
-        f"{prefix}_finished_share": fmean(summary.finished for summary in driven),
-    }
-    laps = [summary.lap_time_s for summary in driven if summary.lap_time_s is not None]
-    if laps:
-        values[f"{prefix}_lap_s"] = median(laps)
-    progress = [summary.progress for summary in driven if not isnan(summary.progress)]
-    if progress:
-        values[f"{prefix}_progress"] = fmean(progress)
-    return values
+@dataclass
+class _Driven:
+    """What a version has driven for one purpose: sums alone, since nothing says how many episodes that will be."""
+
+    known: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Of each value, by the end of its curve's name: of how many episodes it is known, and its sum over these."""
+    laps: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LAPS))
+
+    def add(self, summary: EpisodeSummary) -> None:
+        told = {
+            "return": summary.episode_return,
+            "steps": float(summary.steps),
+            "finished_share": float(summary.finished),
+            "progress": summary.progress,
+        }
+        for name, value in told.items():
+            if not isnan(value):
+                count, total = self.known.get(name, (0, 0.0))
+                self.known[name] = (count + 1, total + value)
+        if summary.lap_time_s is not None:
+            self.laps.append(summary.lap_time_s)
+
+    def values(self, prefix: str) -> dict[str, float]:
+        means = {f"{prefix}_{name}": total / count for name, (count, total) in self.known.items()}
+        return means | ({f"{prefix}_lap_s": median(self.laps)} if self.laps else {})

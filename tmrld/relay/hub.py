@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ import numpy as np
 from tmrld.errors import BadInput, Conflict, Damaged, DiskFull, LinkError, NotFound, ProtocolError, Refused, StorageError
 from tmrld.events import Feed
 from tmrld.payloads import EnvSpec
-from tmrld.peers.channel import GOING_AWAY
+from tmrld.peers.channel import GOING_AWAY, INTERNAL
 from tmrld.peers.link import Link
 from tmrld.protocol.checks import INVALID
 from tmrld.protocol.codec import MAX_RAW_BYTES, StoredBody, open_summary, seal_stored
@@ -293,8 +293,8 @@ class Hub:
         spec = message.spec
         if self._spec is None:
             _check_spec(spec)
-            self._spec = spec
             self._store.set_spec(self.run, spec)
+            self._spec = spec
             for other in self._members:
                 if other.role == "trainer":
                     other.put(Spaces(self.run, spec))
@@ -322,7 +322,11 @@ class Hub:
             self._room.clear()
             await self._room.wait()
         self._queued_bytes += len(data)
-        await self._queue.put(arrived)
+        try:
+            await self._queue.put(arrived)
+        except BaseException:  # its link broke while it waited
+            self._taken(arrived)
+            raise
 
     def _taken(self, arrived: _Arrived) -> _Arrived:
         """It is no longer in the queue: there is room for others."""
@@ -349,9 +353,21 @@ class Hub:
                     break
                 batch.append(self._taken(arrived))
                 size += len(arrived.data)
-            await self._commit(batch)
+            try:
+                await self._commit(batch)
+            except Exception as error:
+                self._give_up(batch, error)
             await asyncio.sleep(GATHER_S * len(self._members))
         self._committed.set()
+
+    def _give_up(self, batch: Sequence[_Arrived], error: Exception) -> None:
+        """By a mistake of its own this program cannot store these: who sent them keeps them, and nobody else is troubled."""
+        log.error("run %s: %d chunks cannot be stored", self.run, len(batch), exc_info=error)
+        self._problem(
+            f"{len(batch)} chunks cannot be stored ({error!r}): please report this, with what the relay's log says of it"
+        )
+        for member in {arrived.member for arrived in batch}:
+            member.drop(INTERNAL, "the relay failed to store this; its log says why")
 
     async def close(self) -> None:
         """For a run that is to be deleted: commit no more, let go of what still waits, and close the log."""
@@ -535,6 +551,8 @@ class Hub:
         self._check_offset(member, message.offset)
         made_by = message.lineage if message.lineage >= 0 else None
         async with self._turning:
+            if member not in self._members:  # another one has taken over meanwhile
+                return
             checkpoint = self.newest_checkpoint()
             if checkpoint[1] > max(message.lineage, 0):
                 member.point_to_checkpoint(*checkpoint)
@@ -548,7 +566,8 @@ class Hub:
         newest = self._store.weights.newest(self.run)
         self._stop_feeding(member)
         await member.link.send(Resumed(self.run, lineage, newest.version if newest else 0))
-        self.consume(member, Consume(self.run, message.offset, message.credit_bytes))
+        if member in self._members:
+            self.consume(member, Consume(self.run, message.offset, message.credit_bytes))
 
     def consume(self, member: Member, message: Consume) -> None:
         """Feed the log to a trainer from this offset.  Raises Refused."""
@@ -593,23 +612,28 @@ class Hub:
             member.drop(GOING_AWAY, str(error))
 
     async def _feed_some(self, member: Member, feeding: _Feeding, most_bytes: int) -> None:
-        """Send what comes next; waits for it if there is nothing."""
+        """Send what comes next; waits for it if there is nothing, or nothing that can be read."""
         end = self.log.end
-        if end <= feeding.sent:
-            self._grown.clear()
-            await self._grown.wait()
-            return
         records = self._tail.read(feeding.sent, most_bytes, FEED_RECORDS)
-        if not records:
+        if not records and end > feeding.sent:
             found = await asyncio.to_thread(self.log.read, feeding.sent, most_bytes)
             records = [StoredBody(record.offset, record.next_offset, record.body) for record in found]
         for start in range(0, len(records), FEED_RECORDS):
             await member.link.send(seal_stored(self.run, records[start : start + FEED_RECORDS]))
-        feeding.sent = records[-1].next_offset if records else end  # nothing to read: what was there is damaged
+        if records:
+            feeding.sent = records[-1].next_offset
+        elif self.log.end == end:
+            self._grown.clear()
+            await self._grown.wait()
 
     async def publish(self, message: WeightsMessage) -> None:
-        """Store a version of the policy, then send it to the run's workers; one of a lineage that was left is let go."""
+        """Store a version of the policy, then send it to the run's workers; one of a lineage that was left is let go.
+
+        Raises ProtocolError for one that no update can have made.
+        """
         m = message
+        if m.version < 0 or m.update < 0:
+            raise ProtocolError(f"weights are of version {m.version}, made by {m.update} updates: both count from 0", INVALID)
         async with self._turning:
             if m.lineage < self.newest_checkpoint()[1]:
                 log.info(
@@ -723,13 +747,13 @@ class Hub:
         ``trimmed`` leaves those checkpoints out that `CheckpointStore.trim` would let go.
         """
         async with self._turning:
-            return await asyncio.to_thread(self._prune, wanted_bytes, trimmed, dry_run)
+            return await asyncio.to_thread(self._prune, wanted_bytes, self._oldest_feeding(), trimmed, dry_run)
 
-    def _prune(self, wanted_bytes: int, trimmed: bool, dry_run: bool) -> int:
+    def _prune(self, wanted_bytes: int, fed: int, trimmed: bool, dry_run: bool) -> int:
         needed = self._store.checkpoints.oldest_window(self.run, trimmed=trimmed)
         if needed is None:
             return 0
-        stop, freed = self.log.freeable(wanted_bytes, min(needed, self._oldest_feeding()))
+        stop, freed = self.log.freeable(wanted_bytes, min(needed, fed))
         if dry_run or not freed:
             return freed
         return self.log.prune(stop)

@@ -6,7 +6,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -176,7 +176,7 @@ def _evaluation(results: list[tuple[int, float | None, float | None]]) -> Evalua
     return Evaluation(
         episodes=len(results),
         finishes=sum(finished for finished, _, _ in results),
-        mean_return=fmean(math.nan if value is None else value for _, _, value in results),
+        mean_return=sum(_or_nan(value) for _, _, value in results) / len(results),  # fmean raises where this is infinite
         median_lap_s=median(laps) if laps else None,
     )
 

@@ -8,6 +8,7 @@
     logs/                      the daemon's log files
     relay/                     relay.key.pem, relay.cert.pem, tokens.db, relay.db
           runs/<run>/            log/ (the sample log), weights/, checkpoints/
+          deleted/               folders of runs that are being deleted
     trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal, revisions/, made, profiles/
     trainer/files/             files of the relay's shelf that its run needs
     worker/spool/              chunks that are not yet acknowledged
@@ -126,6 +127,11 @@ class Layout:
     def relay_runs(self) -> Path:
         """Folder of the folders of all runs."""
         return self.relay / "runs"
+
+    @property
+    def relay_deleted(self) -> Path:
+        """Folder of the folders of runs that are being deleted."""
+        return self.relay / "deleted"
 
     def relay_run(self, run: str) -> Path:
         """Folder of all that the relay keeps in files for one run."""

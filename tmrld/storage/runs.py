@@ -7,20 +7,23 @@
 from __future__ import annotations
 
 import json
+import logging
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tmrld.errors import BadInput, Conflict, Damaged, NotFound
+from tmrld.errors import BadInput, Conflict, Damaged, NotFound, StorageError
 from tmrld.storage.assignments import Assignments
 from tmrld.storage.blobs import MAX_BYTES
 from tmrld.storage.checkpoints import CheckpointStore
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Episodes
 from tmrld.storage.evaluations import Evaluations
-from tmrld.storage.files import explaining
+from tmrld.storage.files import explaining, make_folder, replace_file
 from tmrld.storage.layout import Layout, checked_run_name
 from tmrld.storage.lineages import Lineages
 from tmrld.storage.metrics import Metrics
@@ -29,8 +32,12 @@ from tmrld.storage.relay_schema import MIGRATIONS, run_id
 from tmrld.storage.tracks import Tracks
 from tmrld.storage.weights import WeightsStore
 
+log = logging.getLogger(__name__)
+
 STATES = ("queued", "running", "paused", "stopped", "failed", "finished")
 FIRST_REVISION = 1
+_DELETED = "~"
+"""Stands between a run's name and what tells several of that name apart, where folders wait to be removed."""
 _LEAST_BYTES = 512
 """The smallest page that SQLite has: it takes what is shorter for a new database."""
 
@@ -89,6 +96,10 @@ class RunStore:
         self.assignments = Assignments(self._database)
         self.tracks = Tracks(self._database)
         self.evaluations = Evaluations(self._database)
+        try:
+            self._finish_deletions()
+        except StorageError as error:  # it takes room, and troubles nobody
+            log.warning("what is left of deleted runs stays for now: %s", error)
 
     def create(self, name: str, config: Mapping[str, Any], author: str, at: float, state: str = "queued") -> Run:
         """A new run in this state, its configuration being revision 1.
@@ -145,14 +156,38 @@ class RunStore:
                 )
 
     def delete(self, name: str) -> None:
-        """Remove a run with all its files, the sample log included.  Nobody may have its log open."""
+        """Remove a run with all its files, the sample log included.  Nobody may have its log open.
+
+        The files, which take their time, go last: nobody waits for the database meanwhile.
+        """
+        folder = self._layout.relay_run(name)
+        aside = self._layout.relay_deleted / f"{name}{_DELETED}{secrets.token_hex(8)}"
         with self._database.transaction() as change:
-            key = run_id(change, name)
-            folder = self._layout.relay_run(name)
+            change.execute("DELETE FROM runs WHERE id = ?", (run_id(change, name),))
             if folder.exists():
+                make_folder(aside.parent)
                 with explaining("remove", folder):
-                    shutil.rmtree(folder)
-            change.execute("DELETE FROM runs WHERE id = ?", (key,))
+                    replace_file(folder, aside)
+        self._clear_away(aside)
+
+    def _finish_deletions(self) -> None:
+        """What a killed process was about to delete goes, or comes back where the database still has it."""
+        folder = self._layout.relay_deleted
+        for aside in sorted(folder.iterdir()) if folder.exists() else []:
+            name = aside.name.partition(_DELETED)[0]
+            home = self._layout.relay_run(name)
+            with self._database.reading() as view:
+                kept = view.execute("SELECT 1 FROM runs WHERE name = ?", (name,)).fetchone() is not None
+            if kept and not home.exists():
+                with explaining("put back", home):
+                    replace_file(aside, home)
+            else:
+                self._clear_away(aside)
+
+    def _clear_away(self, folder: Path) -> None:
+        if folder.exists():
+            with explaining("remove", folder):
+                shutil.rmtree(folder)
 
     def add_revision(self, name: str, config: Mapping[str, Any], *, base: int, author: str, at: float) -> Revision:
         """Change a run's configuration, which the author saw at revision ``base``.

@@ -45,6 +45,8 @@ class _Entry:
     episode: str
     chunk: ChunkMessage | None
     offset: int = 0
+    run: str = ""
+    """Unknown of what an earlier process has left."""
 
 
 class Outbox:
@@ -78,7 +80,7 @@ class Outbox:
         Raises DiskFull when there is no room, or another StorageError; the chunk is not kept then and its number not used.
         """
         chunk = dataclasses.replace(chunk, incarnation=self.incarnation, number=self._next_number)
-        entry = _Entry((chunk.incarnation, chunk.number), chunk.episode, chunk)
+        entry = _Entry((chunk.incarnation, chunk.number), chunk.episode, chunk, run=chunk.run)
         if self._memory_bytes + len(chunk.payload) <= self._memory_limit_bytes:
             self._memory_bytes += len(chunk.payload)
         else:
@@ -134,6 +136,13 @@ class Outbox:
                 freed_spool = True
         if freed_spool:
             self._prune()
+
+    def forget(self, run: str) -> None:
+        """Let go of what waits for a run that is no more: another one of its name would learn from it."""
+        gone = [entry.identity for entry in self._entries.values() if entry.run == run]
+        if gone:
+            log.warning("%d chunks of the run %s, which was deleted, are let go", len(gone), run)
+            self.acknowledge(self.incarnation, [number for _, number in gone])
 
     def close(self) -> None:
         """Move what waits in memory to the spool, so that it is sent after the daemon's next start, and close that.

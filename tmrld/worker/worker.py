@@ -225,6 +225,7 @@ class WorkerRole:
         if message.run and self._made.setdefault(message.run, message.created) != message.created:
             self._made[message.run] = message.created  # another run of that name, which has collected nothing
             del self._produced[message.run]
+            self._outbox.forget(message.run)
         if not self._wanted:
             return
         if self._engine is None:
