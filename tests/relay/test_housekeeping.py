@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, on_stage
+from tmrld.errors import NotFound, StorageError
 from tmrld.protocol.codec import open_summary
 from tmrld.protocol.messages import Ack, CheckpointMessage, Command
 from tmrld.relay.housekeeping import Freed
@@ -165,6 +167,80 @@ def test_all_runs_together_stay_within_their_quota_and_idle_runs_pay_first(tmp_p
             assert [info.version for info in stage.store.weights.all(RUN)] == [5]
             keeper._options = options()
             await waiting
+
+    asyncio.run(scene())
+
+
+def test_a_run_that_waits_for_room_can_be_deleted_and_another_one_starts(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(total_bytes=1000)) as stage:
+            await stage.make_run("idle", "stopped")
+            worker = await stage.worker()
+            async with stage.listening("problem") as events:
+                await worker.say(chunk(0))
+                await events.hear()
+            await stage.relay.move(RUN, "stop")
+            await stage.relay.delete_run(RUN)
+            assert (await worker.hear(Ack)).numbers == [0]
+            assert not stage.layout.relay_run(RUN).exists()
+            await stage.relay.move("idle", "start")
+            assert "all runs together take" in await stage.relay._housekeeper.lack_of_room(1)
+
+    asyncio.run(scene())
+
+
+def test_a_run_can_be_deleted_while_another_one_waits_for_room_and_is_not_opened_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(total_bytes=1000)) as stage:
+            await stage.make_run("old", "stopped")
+            deleting, may_go_on, delete = threading.Event(), threading.Event(), stage.store.delete
+
+            def delete_slowly(name: str) -> None:
+                deleting.set()
+                assert may_go_on.wait(30)
+                delete(name)
+
+            monkeypatch.setattr(stage.store, "delete", delete_slowly)
+            worker = await stage.worker()
+            async with stage.listening("problem") as events:
+                waiting = asyncio.create_task(collect(worker, iter(range(1000)), 1))
+                await events.hear()
+            deletion = asyncio.create_task(stage.relay.delete_run("old"))
+            await asyncio.to_thread(deleting.wait, 30)
+            for absent in ("old", "never there"):
+                with pytest.raises(NotFound):
+                    await stage.relay._open(absent)
+                with pytest.raises(NotFound):
+                    await stage.relay.delete_run(absent)
+            assert "all runs together take" in await stage.relay._housekeeper.lack_of_room(1)
+            may_go_on.set()
+            await deletion
+            assert {path.name for path in stage.layout.relay_runs.iterdir()} == {RUN}
+            stage.relay._housekeeper._options = options()
+            await waiting
+
+    asyncio.run(scene())
+
+
+def test_a_run_whose_log_cannot_be_opened_is_passed_over_and_others_pay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(total_bytes=10**9)) as stage:
+            await stage.make_run("old", "stopped")
+            stage.layout.relay_run("old").mkdir()
+            stage.layout.run_log("old").write_bytes(b"a file where a folder was")
+            for version in range(1, 6):
+                stage.store.weights.add(RUN, version, version, 0, bytes([version]) * 200_000, 0.0)
+            keeper = stage.relay._housekeeper
+            keeper._options = options(total_bytes=(await keeper.measure()).relay_bytes - 300_000)
+            await collect(await stage.worker(), iter(range(1000)), 1)
+            assert len(stage.store.weights.all(RUN)) < 5
+            assert caplog.text.count("nothing of the run old can be freed") == 1
+            with pytest.raises(StorageError):  # whoever asks for it alone is told
+                await keeper.clean("old")
 
     asyncio.run(scene())
 

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from tmrld.errors import StorageError
+from tmrld.errors import NotFound, StorageError
 from tmrld.relay.options import RelayOptions
 from tmrld.storage.blobs import MAX_BYTES
-from tmrld.storage.files import remove_file
+from tmrld.storage.files import explaining, remove_file
 from tmrld.storage.layout import Layout
 from tmrld.storage.runs import RunStore
 from tmrld.storage.usage import Usage, leftovers, measured, size_of
@@ -80,6 +80,8 @@ class Housekeeper:
         self._busy = asyncio.Lock()
         self._rest_bytes = 0
         """What everything takes but the logs of the open runs, as it was last seen."""
+        self._told: dict[str, str] = {}
+        """Why nothing of a run could be freed, as it was last told."""
 
     async def run(self) -> None:
         """Look at the files now and then, until cancelled."""
@@ -133,7 +135,9 @@ class Housekeeper:
 
     async def _free(self, wanted_bytes: int, only: str = "", *, dry_run: bool = False) -> list[Freed]:
         """Go down the order until enough is free."""
-        done = await asyncio.to_thread(self._leftovers, only, dry_run)
+        done: list[Freed] = []
+        with self._passing_over("", only):
+            done += await asyncio.to_thread(self._leftovers, only, dry_run)
         runs = [only] if only else self._in_order()
         log_steps = (False,) if not dry_run else ()
         for trimmed in (*log_steps, True):
@@ -141,27 +145,43 @@ class Housekeeper:
                 for kind in ("weights", "checkpoints"):
                     for run in runs:
                         if _total(done) < wanted_bytes:
-                            done += await asyncio.to_thread(self._trim, run, kind, dry_run)
+                            with self._passing_over(run, only):
+                                done += await asyncio.to_thread(self._trim, run, kind, dry_run)
             for run in runs:
                 if (missing := wanted_bytes - _total(done)) > 0:
-                    hub = self._hubs.get(run) or await self._open_hub(run)
-                    if size := await hub.free_samples(missing, trimmed=trimmed, dry_run=dry_run):
-                        done.append(Freed(run, "samples", "the oldest that no checkpoint needs", size))
+                    with self._passing_over(run, only):
+                        hub = self._hubs.get(run) or await self._open_hub(run)
+                        if size := await hub.free_samples(missing, trimmed=trimmed, dry_run=dry_run):
+                            done.append(Freed(run, "samples", "the oldest that no checkpoint needs", size))
         return done
+
+    @contextmanager
+    def _passing_over(self, run: str, only: str) -> Iterator[None]:
+        """A run that was deleted meanwhile, or whose files cannot be used, keeps nobody from freeing what others take.
+
+        Whoever asked for this one ``only`` gets the error.
+        """
+        try:
+            yield
+        except (NotFound, StorageError) as error:
+            if only:
+                raise
+            if isinstance(error, StorageError) and self._told.get(run) != str(error):
+                self._told[run] = str(error)
+                log.warning("nothing of %s can be freed: %s", f"the run {run}" if run else "what was left over", error)
 
     def _in_order(self) -> list[str]:
         """All runs, those that can do best without first."""
         return [run.name for run in sorted(self._store.all(), key=lambda run: run.state in AT_WORK)]
 
     def _leftovers(self, run: str, dry_run: bool) -> list[Freed]:
-        freed = [Freed(run, "leftovers", str(path.relative_to(self._layout.root)), size_of([path])) for path in self._lost(run)]
+        with explaining("look for what was left over in", self._layout.relay):
+            lost = sorted(leftovers(self._layout, run))
+            freed = [Freed(run, "leftovers", str(path.relative_to(self._layout.root)), size_of([path])) for path in lost]
         if not dry_run:
-            for path in self._lost(run):
+            for path in lost:
                 remove_file(path)
         return freed
-
-    def _lost(self, run: str) -> list[Path]:
-        return sorted(leftovers(self._layout, run))
 
     def _trim(self, run: str, kind: str, dry_run: bool) -> list[Freed]:
         if kind == "weights":

@@ -246,7 +246,8 @@ class Hub:
     def open(
         cls, run: str, layout: Layout, store: RunStore, options: RelayOptions, feed: Feed, budget: Budget = _no_budget
     ) -> Hub:
-        """Open a run with its log.  Reads the disk: call it in a thread."""
+        """Open a run with its log.  Reads the disk: call it in a thread.  Raises NotFound for a run that does not exist."""
+        store.get(run)  # before the folder of its log is made
         return cls(run, SampleLog(layout.run_log(run)), store, options, feed, budget)
 
     def _newest_weights(self) -> WeightsMessage | None:
@@ -382,7 +383,8 @@ class Hub:
             if arrived is not None:
                 self._taken(arrived).member.put(Ack(arrived.chunk.incarnation, [arrived.chunk.number]))
             await asyncio.sleep(0)  # whoever waited for room has put its chunk into the queue now
-        await asyncio.to_thread(self.log.close)
+        async with self._turning:  # nobody is at its segments
+            await asyncio.to_thread(self.log.close)
 
     async def _commit(self, batch: list[_Arrived]) -> None:
         """Store a batch, then acknowledge it.
@@ -747,6 +749,8 @@ class Hub:
         ``trimmed`` leaves those checkpoints out that `CheckpointStore.trim` would let go.
         """
         async with self._turning:
+            if self._closing:
+                return 0
             return await asyncio.to_thread(self._prune, wanted_bytes, self._oldest_feeding(), trimmed, dry_run)
 
     def _prune(self, wanted_bytes: int, fed: int, trimmed: bool, dry_run: bool) -> int:

@@ -90,6 +90,8 @@ class Relay:
         self._supplies = Supplies(Shelf(layout.shelf), store, self._problem)
         self._hubs: dict[str, Hub] = {}
         self._opening = asyncio.Lock()
+        self._doomed: set[str] = set()
+        """Runs that are being deleted: nobody opens them any more, nor waits for that."""
         self._revisions: dict[str, tuple[float, Revision]] = {}
         """The newest of each active run, and when that run was made."""
         self._roster: Roster[Member] = Roster()
@@ -244,8 +246,12 @@ class Relay:
             )
             member.put(Ack(chunk.incarnation, [chunk.number]))
             return
-        hub = self._hubs.get(chunk.run) or await self._open(chunk.run)
-        await hub.accept(member, chunk, data)
+        try:
+            hub = self._hubs.get(chunk.run) or await self._open(chunk.run)
+        except NotFound:
+            member.put(Ack(chunk.incarnation, [chunk.number]))
+        else:
+            await hub.accept(member, chunk, data)
 
     async def _keep_late(self, member: Member, checkpoint: CheckpointMessage) -> None:
         """The last checkpoint of a run whose trainer was told to stop: kept, unless somebody else trains it already."""
@@ -368,8 +374,10 @@ class Relay:
         self._deal()
 
     async def _open(self, run: str) -> Hub:
-        """The hub of a run, opened once."""
+        """The hub of a run, opened once.  Raises NotFound for one that does not exist, or is being deleted."""
         async with self._opening:
+            if run in self._doomed:
+                raise NotFound(f"The run {run!r} is being deleted.")
             if run not in self._hubs:
                 assert self._tasks is not None
                 hub = await asyncio.to_thread(
@@ -594,16 +602,22 @@ class Relay:
     async def delete_run(self, name: str) -> None:
         """Remove a run and all its files.  Raises NotFound, and Conflict for one that is active."""
         async with self._opening:
+            if name in self._doomed:
+                raise NotFound(f"The run {name!r} is being deleted.")
             state = self._store.get(name).state
             if state in ACTIVE:
                 raise Conflict(f"the run {name} is {state}: stop it before you delete it")
             if name in self._making and self._making[name].state == "making":
                 raise Conflict(f"demonstrations are made of the run {name}: delete it when they are")
             self._making.pop(name, None)
+            self._doomed.add(name)
             hub = self._hubs.pop(name, None)
+        try:  # others may be opened meanwhile: its last commit may wait for somebody who frees room, and opens them
             if hub is not None:
                 await hub.close()
             await asyncio.to_thread(self._store.delete, name)
+        finally:
+            self._doomed.discard(name)
         self._feed.publish("run", {"deleted": True}, name)
         self._deal()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -94,8 +95,14 @@ def leftovers(layout: Layout, run: str = "") -> set[Path]:
 
 
 def files_below(folder: Path) -> set[Path]:
-    """All files in a folder and those below it; none where there is no folder."""
-    return {path for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+    """All files in a folder and those below it, but those that are gone meanwhile; none where there is no folder."""
+
+    def pass_over(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise error
+
+    found = (Path(top, name) for top, _, names in os.walk(folder, onerror=pass_over) for name in names)
+    return {path for path in found if path.is_file()}
 
 
 def size_of(files: Iterable[Path]) -> int:
