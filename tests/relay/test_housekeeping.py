@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, on_stage
-from tmrld.errors import NotFound, StorageError
+from tmrld.errors import Conflict, NotFound, StorageError
 from tmrld.protocol.codec import open_summary
 from tmrld.protocol.messages import Ack, CheckpointMessage, Command
 from tmrld.relay.housekeeping import Freed
@@ -214,6 +214,8 @@ def test_a_run_can_be_deleted_while_another_one_waits_for_room_and_is_not_opened
                     await stage.relay._open(absent)
                 with pytest.raises(NotFound):
                     await stage.relay.delete_run(absent)
+            with pytest.raises(Conflict, match="a run old is being deleted"):
+                await stage.make_run("old")
             assert "all runs together take" in await stage.relay._housekeeper.lack_of_room(1)
             may_go_on.set()
             await deletion

@@ -591,6 +591,8 @@ class Relay:
         Raises BadInput for a bad name or configuration, Conflict for a name that is taken.
         """
         checked = self._check_config(config)
+        if name in self._doomed:
+            raise Conflict(f"a run {name} is being deleted: wait until it is, or choose another name")
         state = "queued" if start == "queue" else "stopped"
         await asyncio.to_thread(self._store.create, name, checked, author, time.time(), state)
         self._feed.publish("run", {"state": state}, name)
