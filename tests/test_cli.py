@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,9 @@ from tmrld.payloads import EnvSpec, PartSpec, WeightsManifest
 from tmrld.rl.algorithm import make_algorithm
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.weights import pack
+from tmrld.security.invites import Invite
 from tmrld.settings import example
+from tmrld.storage.layout import open_data_folder
 
 LIDAR_ID = "tmrld/TM20Lidar-v0"
 
@@ -138,7 +142,7 @@ def test_a_worker_without_a_token_is_told_how_to_get_one(capsys: pytest.CaptureF
 # Folders and ports
 
 
-@pytest.mark.parametrize("arguments", [["serve", "--role", "relay"], ["token", "list"], ["token", "new", "--role", "worker"]])
+@pytest.mark.parametrize("arguments", [["serve", "--role", "relay"], ["token", "new", "--role", "worker"]])
 def test_a_data_folder_that_cannot_be_made_is_named(
     arguments: list[str], capsys: pytest.CaptureFixture[str], logging_as_before: None
 ) -> None:
@@ -146,6 +150,45 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     said = complaint(capsys, 1, *arguments, "--data", "file/data")
     assert said.startswith("Cannot make the folder")
     assert "file/data" in said
+
+
+@pytest.mark.parametrize("arguments", [["token", "list"], ["token", "revoke", "gamer"]])
+def test_where_no_relay_has_run_there_are_no_tokens_and_nothing_is_made(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, 1, *arguments, "--data", "mistyped")
+    assert said.startswith("no relay has run in")
+    assert "--data" in said
+    assert not Path("mistyped").exists()
+
+
+def test_a_token_for_a_relay_that_has_not_run_yet_is_made_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(("token", "new", "--role", "worker", "--data", "fresh")) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("tmrld_worker_")
+    assert "no relay has run in" in captured.err
+    assert main(("token", "new", "--role", "viewer", "--data", "fresh")) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+def test_output_that_cannot_be_written_is_a_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "tmrld", "settings"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "tmrld: the output cannot be written: there is no space left where it goes\n")
+
+
+@pytest.mark.parametrize("where", ["a file", "a folder in use"])
+def test_an_invite_is_kept_where_the_data_folder_cannot_be_used(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
+    invite = Invite("127.0.0.1:1", "worker", f"sha256:{64 * '0'}", secret).text()
+    with ExitStack() as stack:
+        if where == "a file":
+            Path("data").write_text("in the way")
+        else:
+            stack.enter_context(open_data_folder(Path("data")))
+        said = complaint(capsys, 1, "join", invite, "--no-start", "--data", "data")
+    assert "choose another one with --data" in said
 
 
 @pytest.mark.parametrize("listener", ["relay", "control"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -75,6 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever read our output has gone; what is buffered must not be tried again at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("tmrld: the output cannot be written: there is no space left where it goes", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(error.name or "")
@@ -237,7 +244,7 @@ async def _started(settings: Settings, stack: AsyncExitStack) -> Daemon:
 
 @contextmanager
 def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM calls ``stop`` in the running loop; the second ends the process at once.
+    """The first Ctrl-C, SIGTERM or closed terminal calls ``stop`` in the running loop; the second ends the process at once.
 
     Plain signal handlers, since Windows' event loop knows no others.
     """
@@ -254,6 +261,8 @@ def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform == "win32":
         numbers.append(signal.SIGBREAK)
+    elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -56,7 +57,7 @@ class Client:
             raise BadInput(f"{url!r} is not the address of a control API: give http://HOST:PORT")
         if token and parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise BadInput(f"a token is never sent to {parts.hostname} in plain HTTP, where it could be read: use https")
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix(PREFIX)
         self._token = token
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if parts.hostname in LOOPBACK:
@@ -143,6 +144,11 @@ class Client:
             raise _problem(error.code, error.read(), url) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
+            if isinstance(reason, http.client.HTTPException | ssl.SSLError):
+                raise LinkLost(
+                    f"what answers at {self.url} is no control API ({reason}): that has a port of its own, 7400 unless control.port "
+                    "says otherwise, and is http unless it has a certificate"
+                ) from error
             raise LinkLost(
                 f"no relay answers at {self.url} ({reason}): start one with `tmrld up`, or give its address with --api"
             ) from error

@@ -130,6 +130,8 @@ class Daemon:
         layout = folder.layout
         self._stack.callback(logs.remove, logs.add_file(layout.logs, self.settings.log_bytes))
         local = await self._start_relay(layout) if "relay" in self.settings.roles else None
+        if local is not None:
+            await asyncio.to_thread(folder.tell_control, self.addresses["control"])
         if "trainer" in self.settings.roles:
             self._start_peer("trainer", self._make_trainer(layout), self._access("trainer", local))
         if "worker" in self.settings.roles:

@@ -24,7 +24,7 @@ PRESETS = (
         "demo",
         "Demo: the simulator, by LIDAR",
         "The embedded simulator on its default track, as fast as this machine can. The car sees its speed and 19 distances, and "
-        "completes its first lap within about two minutes.",
+        "completes its first lap within a minute or two.",
         {},
     ),
     Preset(

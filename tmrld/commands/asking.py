@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tmrld.client import LOOPBACK, Client
 from tmrld.errors import BadInput
 from tmrld.settings import Settings, load
-from tmrld.storage.layout import Layout
+from tmrld.storage.layout import Layout, control_of
 
 API_VARIABLE = "TMRLD_API"
 TOKEN_VARIABLE = "TMRLD_TOKEN"  # noqa: S105 - the variable's name
@@ -72,6 +72,10 @@ def _is_here(url: str) -> bool:
 
 
 def _local_address(settings: Settings) -> str:
+    """Where the relay of this data folder said that it is, or else where the settings would have it."""
+    told = control_of(Layout(settings.data.expanduser().absolute()))
+    if told:
+        return told
     control = settings.control
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(control.host, control.host)  # noqa: S104 - compared
     scheme = "https" if control.certificate else "http"

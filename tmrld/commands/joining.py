@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from tmrld.errors import BadInput, Conflict, StorageError
+from tmrld.errors import BadInput, Conflict, FolderInUse, StorageError
 from tmrld.machine import machine_name
 from tmrld.settings import CONFIG_VARIABLE, DEFAULT_FILE
 
@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> Path:
     invite = Invite.parse(options.invite)
     path = _config_path(options.config)
     _check_role(invite.role)
+    if options.data:
+        _check_free(Path(options.data).expanduser().absolute())
     joined = asyncio.run(join(invite, machine_name(), options.proxy))
     data = Path(options.data) if options.data else default_data(joined.name)
     text = settings_text(joined, invite, data.expanduser().absolute(), options.proxy)
@@ -71,6 +73,18 @@ def _config_path(given: Path | None) -> Path:
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise StorageError(f"the settings cannot be written to {path}: its folder is not there, or may not be written to")
     return path
+
+
+def _check_free(data: Path) -> None:
+    """Raises StorageError for a data folder that is a file, or that a daemon uses: each node has one of its own."""
+    from tmrld.storage.layout import Layout, holder_of
+
+    if data.exists() and not data.is_dir():
+        raise StorageError(f"{data} is a file, where a folder is needed: choose another one with --data")
+    if holder_of(Layout(data)) is not None:
+        raise FolderInUse(
+            f"the data folder {data} is in use by another tmrld, and each node has one of its own: choose another one with --data"
+        )
 
 
 def _check_role(role: str) -> None:

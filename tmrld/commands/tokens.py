@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tmrld.commands.asking import API_VARIABLE, TOKEN_VARIABLE, connect, moment, print_json, print_table
 from tmrld.commands.flags import add_settings_flags, load_settings
+from tmrld.errors import NotFound
 
 if TYPE_CHECKING:
     from tmrld.security.tokens import TokenStore
@@ -49,19 +51,24 @@ def _is_elsewhere(options: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def _store(options: argparse.Namespace) -> Iterator[TokenStore]:
-    """The token store of the relay on this machine; made if there is none yet."""
+def _store(options: argparse.Namespace, *, makes: bool = False) -> Iterator[TokenStore]:
+    """The token store of the relay on this machine.  ``makes`` it if there is none yet, and says so; otherwise raises NotFound."""
     from tmrld.security.tokens import TokenStore
     from tmrld.storage.files import make_folder
     from tmrld.storage.layout import Layout
 
     layout = Layout(load_settings(options).data.expanduser().absolute())
+    new = not layout.tokens_db.exists()
+    if new and not makes:
+        raise NotFound(f"no relay has run in {layout.root} yet, so there are no tokens: name its data folder with --data")
     make_folder(layout.relay)
     store = TokenStore(layout.tokens_db)
     try:
         yield store
     finally:
         store.close()
+    if new:
+        print(f"note: no relay has run in {layout.root} yet: this is a token of the one that will", file=sys.stderr)
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -72,7 +79,7 @@ def _new(options: argparse.Namespace) -> int:
             client.delete("tokens", name)
         print(client.post("tokens", body={"name": name, "scope": options.role})["token"])
         return 0
-    with _store(options) as store:
+    with _store(options, makes=True) as store:
         print(store.issue(name, options.role, replace=options.replace))
     return 0
 

@@ -47,8 +47,8 @@ class WrongKey(ssl.SSLCertVerificationError):
     def __init__(self, expected: str, seen: str) -> None:
         super().__init__(
             f"the relay's public key is not the pinned one: expected {expected}, seen {seen}. Somebody else may be answering at "
-            "this address, so nothing secret was sent. If the relay was set up anew, get its pin again from its start message "
-            "or with `tmrld relay-pin` on its machine"
+            "this address, so nothing secret was sent. If the relay was set up anew, get its pin again from what it prints "
+            "when it starts"
         )
         self.expected = expected
         self.seen = seen
@@ -122,8 +122,8 @@ def client_context(pin: str | None = None, ca_file: Path | None = None) -> ssl.S
     """
     if not pin and ca_file is None:
         raise SettingsError(
-            "nothing says which relay to trust: give its pin (shown when the relay starts, and by `tmrld relay-pin` on its "
-            "machine), or the file of the authority that signed its certificate"
+            "nothing says which relay to trust: give its pin, which the relay prints when it "
+            "starts, or the file of the authority that signed its certificate"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -215,6 +215,10 @@ class DataFolder:
         self.layout = layout
         self._lock = lock
 
+    def tell_control(self, url: str) -> None:
+        """Leave word where the control API is, for this machine's command line.  Raises StorageError."""
+        write_manifest(self.layout.holder, _HOLDER_KIND, 1, {"pid": os.getpid(), "control": url})
+
     def close(self) -> None:
         """Let others use the folder."""
         self._lock.release()
@@ -256,6 +260,14 @@ def open_data_folder(path: Path) -> DataFolder:
         lock.release()
         raise
     return DataFolder(layout, lock)
+
+
+def control_of(layout: Layout) -> str:
+    """Where the control API of the newest daemon of this folder was told to be; "" where nobody said so."""
+    try:
+        return str(read_manifest(layout.holder, _HOLDER_KIND, 1).get("control", ""))
+    except StorageError:
+        return ""
 
 
 def _holder(layout: Layout) -> str:

@@ -214,5 +214,5 @@ async def resume_checkpoint(
     Curves, weights and checkpoints that came after it are superseded: hidden, not deleted.  What was collected after it is learned
     from again.  A trainer that is away, or a run that is stopped, goes on from it when it comes or is started.
     """
-    log.info("%s leads the run %s back to its checkpoint at update %d", grant.name, run, update)
+    log.info("%s asks to lead the run %s back to its checkpoint at update %d", grant.name, run, update)
     return Checkpoint.model_validate(await node.resume_checkpoint(run, update, fewer_samples))

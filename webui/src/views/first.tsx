@@ -49,7 +49,7 @@ export function FirstVisit({ make, changed }: { make: () => void; changed: () =>
       ) : (
         <p class="note">You may look, but not start anything: ask for a token with the scope operator.</p>
       )}
-      <p class="note">The demo drives a simulated car and needs no game: a first lap takes about two minutes on a laptop. It needs a worker and a trainer, which <code>tmrld up</code> brings along.</p>
+      <p class="note">The demo drives a simulated car and needs no game: a first lap takes a minute or two on a laptop. It needs a worker and a trainer, which <code>tmrld up</code> brings along.</p>
     </section>
   );
 }
