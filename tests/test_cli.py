@@ -152,6 +152,15 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     assert "file/data" in said
 
 
+@pytest.mark.parametrize("name", ["nosuch:make", "nosuch.deeper:make", ":make"])
+def test_an_environment_of_a_module_that_is_not_here_is_told_before_a_run_is_made(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, 2, "up", "--headless", "--data", "data", "--set", f"run.environment.id={name}")
+    assert name in said
+    assert not Path("data").exists()
+
+
 @pytest.mark.parametrize("arguments", [["token", "list"], ["token", "revoke", "gamer"]])
 def test_where_no_relay_has_run_there_are_no_tokens_and_nothing_is_made(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import importlib.util
 import json
 import logging
 import os
@@ -158,6 +159,7 @@ def _up(options: argparse.Namespace, began: float) -> int:
 
     until = None if options.until is None else Until.parse(options.until)
     settings = load_settings(options, roles=("relay", "trainer", "worker"))
+    _check_importable(settings.run.environment.id)
     logs.set_up(settings.log_level, quiet=True)
     live = not options.headless and sys.stdout.isatty()
     opens = live and not options.no_browser and _has_display()
@@ -165,6 +167,20 @@ def _up(options: argparse.Namespace, began: float) -> int:
     if options.json:
         print(json.dumps(progress.summary()), flush=True)
     return 0
+
+
+def _check_importable(environment: str) -> None:
+    """Raises BadInput for a ``module:attribute`` whose module is not here: this daemon's own worker could never drive it."""
+    module, colon, _ = environment.partition(":")
+    try:
+        known = not colon or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        known = False
+    if not known:
+        raise BadInput(
+            f"run.environment.id = {environment!r} cannot be used here: there is no module {module!r} to import; install it, or "
+            "start tmrld in the folder where it is (`python -m tmrld up`)"
+        )
 
 
 def _has_display() -> bool:
