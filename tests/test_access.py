@@ -22,12 +22,16 @@ class Links:
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
         self.known: set[str] = set()
+        self.names: dict[str, str] = {}
 
     def cut(self, name: str, token_hash: str, reason: str) -> None:
         self.told.append(("cut", name, token_hash, reason))
 
     def rename(self, name: str, new: str) -> None:
         self.told.append(("rename", name, new))
+
+    def named(self, name: str, token_hash: str) -> None:
+        self.names[name] = token_hash
 
     def met(self, name: str, role: str) -> None:
         self.known.add(name)
@@ -85,6 +89,16 @@ def test_what_another_process_changes_is_noticed(access: Access, links: Links, s
         beside.close()
         watching.cancel()
         assert links.told == [("cut", "gamer", hash_token(token), REVOKED)]
+
+    asyncio.run(story())
+
+
+def test_whose_a_name_is_from_now_on_is_told(access: Access, links: Links, store: TokenStore) -> None:
+    async def story() -> None:
+        first = await access.issue_token("gpu", "worker")
+        await access.rename_node("gpu", "gpu2")
+        second = await access.issue_token("gpu", "worker")
+        assert links.names == {"gpu2": hash_token(first), "gpu": hash_token(second)}
 
     asyncio.run(story())
 

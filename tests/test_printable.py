@@ -20,6 +20,7 @@ EVIL = "\x1b]0;owned\x07\x1b[2Jfine\r2026-01-01 INFO forged\x9b1m\u202eback"
 def test_what_a_terminal_would_obey_is_spelled_out() -> None:
     assert printable("a\x1b[31mred\x07\r\x00\x7f\x9b") == r"a\x1b[31mred\x07\r\x00\x7f\x9b"
     assert printable("abc\u202edef\u2066\ufeff") == r"abc\u202edef\u2066\ufeff"
+    assert printable("a\u061cb\u200bc\u2060d\U000e0041") == r"a\u061cb\u200bc\u2060d\U000e0041"
     assert printable("Grüße, 漢字 🏁\ttab\nline") == "Grüße, 漢字 🏁\ttab\nline"
     assert all_printable({"a\x1b": ["\x1b", 1, None, {"b": "\x07"}]}) == {r"a\x1b": [r"\x1b", 1, None, {"b": r"\x07"}]}
 

@@ -41,6 +41,9 @@ class Links(Protocol):
     def rename(self, name: str, new: str) -> None:
         """A node is called something else."""
 
+    def named(self, name: str, token_hash: str) -> None:
+        """A name belongs to the holder of this token: nobody else may use it any more who was called so before."""
+
     def met(self, name: str, role: str) -> None:
         """A node has joined, and will connect."""
 
@@ -133,6 +136,8 @@ class Access:
                         self._links.forget(name)
                 elif now != name:
                     self._links.rename(name, now)
+            for token, name in self._holders.items() - before.items():
+                self._links.named(name, token)
         self.changed()
 
     async def _change(self, work: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import tmrld.peers.dialer
 from tests.peers.servers import Proxy, Recorder, Relay, a_status, wait_for_the_end
 from tests.protocol.examples import a_chunk
 from tmrld.errors import Conflict, LinkLost, NotFound, ProtocolError, Refused, SettingsError, StorageError, TmrldError
-from tmrld.peers.channel import REPLACED
+from tmrld.peers.channel import REPLACED, WebSocketChannel
 from tmrld.peers.dialer import Dialer, backoff
 from tmrld.peers.link import Link
 from tmrld.protocol.codec import encode, seal_chunk
@@ -154,6 +154,38 @@ def refusal(relay: Relay, *peer: str, speaks: Sequence[str] = SPOKEN, **options:
             return str(raised.value)
 
     return asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "sentence"),
+    [
+        (lambda store: store.revoke("gamer"), Refused, "was revoked or replaced while it connected"),
+        (lambda store: store.rename("gamer", "lab"), LinkLost, "what worker gamer is called has changed"),
+        (lambda store: store.issue("old", "worker"), LinkLost, "what worker gamer is called has changed"),
+    ],
+)
+def test_what_became_of_a_token_before_hello_counts(
+    relay: Relay, tmp_path: Path, change: Callable[[TokenStore], object], kind: type[TmrldError], sentence: str
+) -> None:
+    async def scene() -> None:
+        with contextlib.closing(TokenStore(tmp_path / "tokens")) as store:
+            token = store.issue("old", "worker")
+            store.rename("old", "gamer")
+            async with relay.listener(authenticate=lambda token, address: store.check(token)) as listener:
+                connection = await connect(
+                    f"wss://127.0.0.1:{listener.port}/",
+                    ssl=client_context(pin=relay.identity.pin),
+                    additional_headers={"Authorization": f"Bearer {token}"},
+                    subprotocols=[Subprotocol(SPOKEN[0])],
+                    compression=None,
+                )
+                change(store)
+                link = await Link.dial(await WebSocketChannel.over(connection, "relay"), Hello("worker", "gamer", "0.1.0"))
+                with pytest.raises(kind, match=sentence):
+                    await link.receive()
+        assert relay.links == []
+
+    asyncio.run(scene())
 
 
 def test_a_wrong_token_is_refused(relay: Relay) -> None:

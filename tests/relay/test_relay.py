@@ -311,6 +311,24 @@ def test_samples_in_the_name_of_another_node_are_let_go(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_an_old_name_that_somebody_else_has_now_is_that_ones(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker = await stage.worker("w1")
+            (member,) = stage.relay._roster.members()
+            member.link.peer = dataclasses.replace(member.link.peer, former=("w0", "before"))
+            member.link.credential = "mine"
+            await stage.connect("worker", "w0")
+            stage.relay.named("w0", "another's")
+            stage.relay.named("before", "mine")
+            assert member.link.peer.former == ("before",)
+            await worker.say(chunk(0, worker="w0"))
+            await worker.hear(Ack)
+            assert stage.relay.transitions(RUN) == 0
+
+    asyncio.run(scene())
+
+
 def test_a_run_is_opened_once_however_many_ask_for_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
 

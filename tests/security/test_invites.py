@@ -87,6 +87,14 @@ def test_an_invite_lets_one_machine_in_with_a_credential_of_its_own(invites: Inv
     assert tokens.check("another") is None
 
 
+def test_who_is_given_an_old_name_has_it_alone(invites: Invites, tokens: TokenStore) -> None:
+    former = tokens.issue("gamer", "worker")
+    tokens.rename("gamer", "lab")
+    _, secret = invites.make("worker", None, 60)
+    assert invites.use(secret, "gamer", hash_token("mine")).name == "gamer"
+    assert tokens.check(former) == Grant("lab", "worker")
+
+
 def test_the_machine_whose_answer_was_lost_may_ask_again(invites: Invites, tokens: TokenStore) -> None:
     _, secret = invites.make("worker", None, 60)
     invites.use(secret, "gamer", hash_token("mine"))

@@ -1,4 +1,5 @@
 import datetime
+import errno
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tmrld.errors import SettingsError, StorageError
+from tmrld.errors import DiskFull, SettingsError, StorageError
 from tmrld.security.tls import Identity, WrongKey, check_pin, client_context, ensure_identity, read_pin, server_context
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -78,6 +79,15 @@ def test_a_certificate_that_runs_out_is_renewed(tmp_path: Path, days: int) -> No
     before = first.certificate.read_bytes()
     assert ensure_identity(tmp_path / "keys", now=NOW + datetime.timedelta(days=days)).pin == first.pin
     assert first.certificate.read_bytes() != before
+
+
+def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(DiskFull, match="the disk is full"):
+        ensure_identity(tmp_path)
 
 
 def test_a_certificate_of_another_key_is_replaced(identity: Identity, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
+import errno
 import hmac
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tmrld.errors import BadInput, Conflict, NotFound, StorageError
-from tmrld.security.tokens import SCOPES, Grant, TokenRecord, TokenStore, check_name, hash_token, make_token
+from tmrld.errors import BadInput, Conflict, DiskFull, NotFound, StorageError
+from tmrld.security.tokens import SCOPES, Grant, TokenRecord, TokenStore, admin_token, check_name, hash_token, make_token
 
 
 @pytest.fixture
@@ -129,11 +131,78 @@ def test_only_the_owner_can_read_the_store(store: TokenStore, tmp_path: Path) ->
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tokens.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match=r"tokens\.sqlite is damaged: .*not a database\. Restore it from a backup"):
+    with pytest.raises(
+        StorageError, match=r"tokens\.sqlite is damaged: .*not a database\. Remove it, with .* restore it from a backup"
+    ):
         TokenStore(path)
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be used"):
         TokenStore(tmp_path / "file" / "tokens.sqlite")
+
+
+LEAVES_A_LOG = """
+import os, sys
+from pathlib import Path
+from tmrld.security.tokens import TokenStore
+print(TokenStore(Path(sys.argv[1])).issue("thief", "admin"), flush=True)
+os._exit(9)
+"""
+
+
+def test_removing_the_store_alone_brings_no_token_back(tmp_path: Path) -> None:
+    path, log = tmp_path / "tokens.db", tmp_path / "tokens.db-wal"
+    token = subprocess.run([sys.executable, "-c", LEAVES_A_LOG, str(path)], capture_output=True, text=True).stdout.strip()
+    assert log.stat().st_size
+    path.unlink()
+    with pytest.raises(StorageError, match=r"is damaged: it is gone, but tokens\.db-wal beside it.* Remove it, with the files"):
+        TokenStore(path)
+    assert log.exists()
+    for left in tmp_path.iterdir():
+        left.unlink()
+    with closing(TokenStore(path)) as store:
+        assert store.check(token) is None
+
+
+def test_a_name_that_was_left_from_making_the_store_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, unlink = tmp_path / "tokens.db", Path.unlink
+
+    def in_use(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "another process has the file open", str(path))
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", in_use)
+        with closing(TokenStore(path)) as store:
+            token = store.issue("gamer", "worker")
+    assert [left.samefile(path) for left in tmp_path.glob("tokens.db.*")] == [True]
+    assert Path.unlink is unlink
+    other = tmp_path / "tokens.db.20250801"
+    other.write_bytes(path.read_bytes())
+    with closing(TokenStore(path)) as store:
+        assert store.check(token) is not None
+        assert [*tmp_path.glob("tokens.db.*")] == [other]
+
+
+def test_an_old_name_is_its_former_holders_until_somebody_else_has_it(store: TokenStore) -> None:
+    token = store.issue("gpu", "worker")
+    store.rename("gpu", "gpu2")
+    assert store.check(token) == Grant("gpu2", "worker", ("gpu",))
+    new = store.issue("gpu", "worker")
+    assert (store.check(token), store.check(new)) == (Grant("gpu2", "worker"), Grant("gpu", "worker"))
+    store.rename("gpu", "gpu3")
+    other = store.issue("lab", "worker")
+    store.rename("lab", "gpu")
+    assert (store.check(new), store.check(other)) == (Grant("gpu3", "worker"), Grant("gpu", "worker", ("lab",)))
+
+
+def test_the_admins_token_that_finds_no_room_says_so(
+    store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(DiskFull, match="the disk is full"):
+        admin_token(tmp_path / "control-token", store)
 
 
 def test_readers_do_not_wait_for_a_writer(store: TokenStore, tmp_path: Path) -> None:

@@ -165,6 +165,13 @@ def test_every_bucket_keeps_its_least_and_greatest(pairs: list[tuple[int, float]
             assert (np.nanmin(of_all), np.nanmax(of_all)) == (np.nanmin(kept), np.nanmax(kept))
 
 
+def test_no_update_is_too_far_off_to_be_thinned() -> None:
+    far = points([1.0, 2.0, 3.0, 2.0, 3.0])
+    far["update"] = [-1, 0, 5, 6, 2**63 - 1]
+    (thin,) = thinned([far], 4)
+    assert thin["update"].tolist() == [-1, 5, 2**63 - 1]
+
+
 @settings(deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=200), st.lists(FLOATS, max_size=100), st.integers(8, 60))
 def test_thinned_curves_are_subsets_with_their_ends(first: list[float], second: list[float], max_points: int) -> None:

@@ -103,6 +103,10 @@ class Link:
         """The round trip as last measured; None before the first measurement."""
         return self._channel.latency_s
 
+    def give_up_name(self, name: str) -> None:
+        """The peer may not speak in this name any more, if it is one that it had before."""
+        self.peer = replace(self.peer, former=tuple(each for each in self.peer.former if each != name))
+
     async def send(self, message: Message) -> None:
         """Send a message; waits while the way is full.  Messages arrive in the order of the calls.
 

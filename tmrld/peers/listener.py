@@ -292,6 +292,7 @@ class Listener:
         try:
             link = await Link.accept(channel, grant.scope, grant.name, self._welcome(), former=grant.former)
             link.credential = grant.token_hash
+            self._check_again(connection)  # nothing may be waited for between this and `on_link`, which makes the link known
             log.info("%s is linked from %s", who, channel.remote)
             await self._on_link(link)
         except asyncio.CancelledError:
@@ -302,6 +303,15 @@ class Listener:
         finally:
             self._tasks.discard(task)
             await channel.close(code, reason)
+
+    def _check_again(self, connection: _Connection) -> None:
+        """Raises Refused for a token that was revoked while hello was waited for, and LinkLost for one of another name now."""
+        assert connection.request is not None
+        before, now = connection.grant, self._authenticate(_bearer_token(connection.request), _address(connection))
+        if now is None:
+            raise Refused("this node's token was revoked or replaced while it connected: to come back it needs a new one")
+        if now != before:
+            raise LinkLost(f"what {before.scope} {before.name} is called has changed while it connected: it comes back at once")
 
     def _note(self, who: str, error: Exception) -> tuple[int, str]:
         """Log what ended a link, and return what to tell the peer."""

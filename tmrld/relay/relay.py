@@ -462,6 +462,12 @@ class Relay:
                 self._feed.publish("node", {"name": name, "role": member.role, "state": "revoked"})
                 self._deal()
 
+    def named(self, name: str, token_hash: str) -> None:
+        """A name belongs to the holder of this token: no other node that is connected may use it any more, if it was its own."""
+        for member in self._roster.members():
+            if member.link.credential != token_hash:
+                member.link.give_up_name(name)
+
     def met(self, name: str, role: str) -> None:
         """A node has joined, and will connect."""
         self._store.nodes.seen(name, role, time.time())

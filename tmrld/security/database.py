@@ -10,7 +10,7 @@ writes a checksum of all rows, which are few, and the opening and the next trans
 from __future__ import annotations
 
 import contextlib
-import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrld.errors import DiskFull, StorageError
+from tmrld.security.files import explained
 
 _LEAST_BYTES = 512
 """The smallest page that SQLite has."""
@@ -39,8 +40,12 @@ class PrivateDatabase:
         self._path = path
         self._lock = threading.Lock()
         with self._reporting():
+            remains = _remains(path)  # looked for first: where another process makes the store, it is there before they are
             if not path.exists():
+                if remains is not None:  # SQLite would take what it says into the new one
+                    raise self._damaged(f"it is gone, but {remains.name} beside it, with what was last written to it, is not")
                 _make(path, migrations)
+            _tidy(path)
             if path.stat().st_size < _LEAST_BYTES:  # SQLite would begin anew
                 raise self._damaged("next to nothing is left of it")
             _keep_private(path)
@@ -109,8 +114,9 @@ class PrivateDatabase:
 
     def _damaged(self, why: str) -> StorageError:
         return StorageError(
-            f"the token store {self._path} is damaged: {why}. Restore it from a backup; or remove it, with the files beside it "
-            "that begin with its name: then tokens, invites and sign-ins are made anew, and every node has to join again"
+            f"the token store {self._path} is damaged: {why}. Remove it, with the files beside it that begin with its name; then "
+            "restore it from a backup, or go on without one: tokens, invites and sign-ins are made anew, and every node has to join "
+            "again"
         )
 
     @contextlib.contextmanager
@@ -124,9 +130,12 @@ class PrivateDatabase:
         except (OSError, sqlite3.Error) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged(str(error)) from error
+            trouble = f"the token store {self._path} cannot be used"
+            if isinstance(error, OSError):
+                raise explained(error, self._path, trouble) from error
             if _tells_of_no_room(error):
                 raise DiskFull(f"Cannot write {self._path}: the disk is full. Free some space.") from error
-            raise StorageError(f"the token store {self._path} cannot be used: {error}") from error
+            raise StorageError(f"{trouble}: {error}") from error
 
 
 def _make(path: Path, migrations: Sequence[Sequence[str]]) -> None:
@@ -143,7 +152,22 @@ def _make(path: Path, migrations: Sequence[Sequence[str]]) -> None:
             _link(new, path)
     finally:
         for left in (new, new.with_name(f"{new.name}-journal")):
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # on Windows, where somebody has the store open already: see `_tidy`
+                left.unlink(missing_ok=True)
+
+
+def _remains(path: Path) -> Path | None:
+    """What SQLite has written for this store and would take into it when it is opened, if there is such a file."""
+    beside = (path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal"))
+    return next((each for each in beside if each.exists()), None)
+
+
+def _tidy(path: Path) -> None:
+    """Remove names that the store had while it was made, and which a process that was killed then has left."""
+    for other in path.parent.glob(f"{glob.escape(path.name)}.????????"):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            if other.samefile(path):
+                other.unlink()
 
 
 def _link(new: Path, path: Path) -> None:
@@ -179,9 +203,7 @@ def _digest(connection: sqlite3.Connection) -> str:
     return digest.hexdigest()
 
 
-def _tells_of_no_room(error: OSError | sqlite3.Error) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+def _tells_of_no_room(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
 from pathlib import Path
+
+from tmrld.errors import DiskFull, StorageError
+
+_WINDOWS_NO_ROOM = {39, 112}  # ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL
+
+
+def explained(error: OSError, path: Path, trouble: str) -> StorageError:
+    """The error of ours for one that came of using this path: ``trouble`` says what cannot be, unless the disk is just full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or getattr(error, "winerror", None) in _WINDOWS_NO_ROOM:
+        return DiskFull(f"Cannot write {path}: the disk is full. Free some space.")
+    return StorageError(f"{trouble}: {error}")
 
 
 def write_private(path: Path, data: bytes) -> None:

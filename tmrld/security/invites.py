@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tmrld.errors import BadInput, Conflict, NotFound, Refused
-from tmrld.security.tokens import NODES, RESERVED, Grant, TokenStore, check_name, check_new_name, hash_token
+from tmrld.security.tokens import NODES, RESERVED, Grant, TokenStore, belongs_anew, check_name, check_new_name, hash_token
 
 PREFIX = "tmrld1."
 KEEP_S = 7 * 24 * 3600.0
@@ -155,6 +155,7 @@ class Invites:
                 change.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (given, role, token_hash, now))
             except sqlite3.IntegrityError:
                 raise Refused("this credential is in use already: try again, to make another") from None
+            belongs_anew(change, given)
         return Grant(given, role)
 
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tmrld.errors import SettingsError, StorageError
-from tmrld.security.files import write_private
+from tmrld.security.files import explained, write_private
 
 VALID_FOR = datetime.timedelta(days=10 * 365)
 RENEW_BEFORE = datetime.timedelta(days=90)
@@ -74,7 +74,8 @@ def ensure_identity(folder: Path, names: Sequence[str] = (), now: datetime.datet
 
     ``names`` are host names and addresses for a certificate that is made now, beside those of this machine.  A certificate that
     is missing, damaged or about to run out is made anew with the same key, so that pins stay good.  The files are for their
-    owner alone.  Raises `StorageError`, also for a key that is there but cannot be read: a new one would lock out all peers.
+    owner alone.  Raises `StorageError`, also for a key that is there but cannot be read: a new one would lock out all peers; and
+    `DiskFull` when there is no room.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     key_path, certificate_path = folder / "relay.key.pem", folder / "relay.cert.pem"
@@ -87,7 +88,7 @@ def ensure_identity(folder: Path, names: Sequence[str] = (), now: datetime.datet
             certificate = _make_certificate(key, names, now)
             write_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
     except OSError as error:
-        raise StorageError(f"the relay's key cannot be kept in {folder}: {error}") from error
+        raise explained(error, folder, f"the relay's key cannot be kept in {folder}") from error
     return Identity(key_path, certificate_path, _pin_of_key(key.public_key()))
 
 

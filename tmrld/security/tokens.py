@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tmrld.errors import BadInput, Conflict, NotFound, StorageError
+from tmrld.errors import BadInput, Conflict, NotFound
 from tmrld.security.database import PrivateDatabase
-from tmrld.security.files import write_private
+from tmrld.security.files import explained, write_private
 
 PEOPLE = ("viewer", "operator", "admin")
 """The scopes of people and scripts, from least to most."""
@@ -155,7 +155,9 @@ class TokenStore:
             raise BadInput(f"{scope!r} is no scope: expected one of {', '.join(SCOPES)}")
         token = make_token(scope)
         try:
-            self.database.execute(_REPLACE if replace else _INSERT, name, scope, hash_token(token), self._clock())
+            with self.database.transaction() as change:
+                change.execute(_REPLACE if replace else _INSERT, (name, scope, hash_token(token), self._clock()))
+                belongs_anew(change, name)
         except sqlite3.IntegrityError:
             raise Conflict(f"there is a token for {name!r} already: choose another name, or replace it") from None
         return token
@@ -176,7 +178,8 @@ class TokenStore:
         return None
 
     def rename(self, name: str, new: str) -> None:
-        """Call the holder of a token something else; the token stays good, and its holder may go on using the old name.
+        """Call the holder of a token something else; the token stays good, and its holder may go on using the old name, until
+        somebody else is given that.
 
         Raises `BadInput` for a name that cannot be, `NotFound` and `Conflict`.
         """
@@ -187,7 +190,7 @@ class TokenStore:
                 if row is None:
                     raise NotFound(f"there is no token for {name[:80]!r}")
                 change.execute("INSERT OR IGNORE INTO former_names VALUES (?, ?)", (row[0], name))
-                change.execute("DELETE FROM former_names WHERE hash = ? AND name = ?", (row[0], new))
+                belongs_anew(change, new)
         except sqlite3.IntegrityError:
             raise Conflict(f"there is a token for {new!r} already: choose another name") from None
 
@@ -210,10 +213,15 @@ class TokenStore:
         self.database.close()
 
 
+def belongs_anew(change: sqlite3.Connection, name: str) -> None:
+    """Somebody is called so from now on: whoever was before may not use the name any more."""
+    change.execute("DELETE FROM former_names WHERE name = ?", (name,))
+
+
 def admin_token(path: Path, store: TokenStore) -> str:
     """The admin's token in this file, for programs of the relay's owner on its machine; made if there is none, or a revoked one.
 
-    Raises `StorageError` for a file that cannot be read or written.
+    Raises `StorageError` for a file that cannot be read or written, `DiskFull` when there is no room.
     """
     try:
         token = path.read_text("ascii", errors="replace").strip() if path.exists() else ""
@@ -222,5 +230,5 @@ def admin_token(path: Path, store: TokenStore) -> str:
             token = store.issue(LOCAL_ADMIN, "admin", replace=True)
             write_private(path, f"{token}\n".encode())
     except OSError as error:
-        raise StorageError(f"the token for this machine's command line cannot be kept in {path}: {error}") from error
+        raise explained(error, path, f"the token for this machine's command line cannot be kept in {path}") from error
     return token

@@ -44,10 +44,15 @@ def thinned(pieces: list[Array], max_points: int) -> list[Array]:
     first, last = min(piece["update"][0] for piece in filled), max(piece["update"][-1] for piece in filled)
     count = max(1, (max_points - 2) // 2 // len(filled))
     width = (int(last) - int(first)) // count + 1
-    kept = [piece[bucket_extremes((piece["update"] - first) // width, piece["value"])] for piece in filled]
+    kept = [piece[bucket_extremes(_since(first, piece) // np.uint64(width), piece["value"])] for piece in filled]
     kept[0] = _with(kept[0], filled[0][:1], at_end=False)
     kept[-1] = _with(kept[-1], filled[-1][-1:], at_end=True)
     return kept
+
+
+def _since(first: np.int64, points: Array) -> NDArray[np.uint64]:
+    """How many updates each point is behind the first, exactly, even where that is more than a signed number holds."""
+    return (points["update"] - first).view(np.uint64)
 
 
 def _with(kept: Array, edge: Array, *, at_end: bool) -> Array:
