@@ -25,7 +25,18 @@ from tmrld.protocol.codec import (
     seal_stored,
     seal_summary,
 )
-from tmrld.protocol.messages import MAX_HEADER_BYTES, TABLE, Ack, ChunkMessage, Command, Message, Metrics, Status, Stored
+from tmrld.protocol.messages import (
+    MAX_HEADER_BYTES,
+    TABLE,
+    Ack,
+    ChunkMessage,
+    Command,
+    Message,
+    Metrics,
+    Status,
+    Stored,
+    TrackLine,
+)
 
 EVERY_MESSAGE = every_message()
 UNHURRIED = settings(deadline=None)
@@ -158,6 +169,14 @@ def test_a_header_has_a_limit() -> None:
 def test_a_list_has_a_limit() -> None:
     with pytest.raises(BadInput, match=r"ack.numbers has 9000 elements, at most 8192 are allowed"):
         encode(Ack("1f", list(range(9000))))
+
+
+def test_the_name_of_a_track_has_a_limit() -> None:
+    assert decode(encode(TrackLine("oval", "t" * 256, None, b""))) == TrackLine("oval", "t" * 256, None, b"")
+    with pytest.raises(BadInput, match=r"track.track is 't+… \(str\), expected text of at most 256 characters"):
+        encode(TrackLine("oval", "t" * 257, None, b""))
+    with pytest.raises(ProtocolError, match=r"track.track is 7, expected text"):
+        decode(spelled("track", {"run": "oval", "track": 7, "width_m": None}))
 
 
 def test_a_payload_has_the_limit_of_its_kind() -> None:

@@ -15,10 +15,11 @@ import pytest
 from tests.relay.stage import RUN, FakePeer, Stage, a_summary, chunk, on_stage
 from tmrld.errors import Conflict, NotFound, StorageError
 from tmrld.protocol.codec import open_summary
-from tmrld.protocol.messages import Ack, CheckpointMessage, Command
+from tmrld.protocol.messages import Ack, CheckpointMessage, Command, Metrics, WeightsMessage
 from tmrld.relay.housekeeping import Freed
 from tmrld.relay.options import RelayOptions
 from tmrld.storage.episodes import Episode
+from tmrld.storage.metrics import Metric
 from tmrld.storage.sample_log import SampleLog
 from tmrld.storage.usage import UNFINISHED_S, leftovers, measured
 
@@ -243,6 +244,66 @@ def test_a_run_whose_log_cannot_be_opened_is_passed_over_and_others_pay(
             assert caplog.text.count("nothing of the run old can be freed") == 1
             with pytest.raises(StorageError):  # whoever asks for it alone is told
                 await keeper.clean("old")
+
+    asyncio.run(scene())
+
+
+def test_weights_and_checkpoints_take_the_place_of_older_ones_where_there_is_no_more_room(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(total_bytes=10**9)) as stage:
+            trainer, keeper = await stage.trainer(), stage.relay._housekeeper
+            await keeper.measure()
+            for version in range(1, 8):
+                if version == 5:
+                    before = keeper.total_bytes
+                    assert before > 4 * 300_000  # they counted at once
+                    keeper._options = options(total_bytes=1000)
+                async with stage.listening("checkpoint", "weights") as events:
+                    await trainer.say(
+                        WeightsMessage(RUN, version, version, 0, 0, bytes([version]) * 200_000),
+                        CheckpointMessage(RUN, version, 0, 0, 0, bytes([version]) * 100_000),
+                    )
+                    await events.hear(version=version)
+                    await events.hear(update=version)
+            assert [info.version for info in stage.store.weights.all(RUN)] == [7]  # the last checkpoint made room, too
+            assert {info.update for info in stage.store.checkpoints.all(RUN)} == {7, 6}
+            assert (await keeper.measure()).relay_bytes < before
+
+    asyncio.run(scene())
+
+
+def test_curves_lack_points_while_there_is_no_room_and_that_is_told_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, options=options(total_bytes=1000)) as stage, stage.listening() as events:
+            trainer = await stage.trainer()
+            for update in (1, 2):
+                await trainer.say(Metrics(RUN, 0, update, 0, {"loss": 0.5}))
+            problem = await events.hear()
+            while problem.topic != "problem":
+                problem = await events.hear()
+            assert "points of its curves are not stored: all runs together take" in problem.data["detail"]
+            await keep_checkpoint(stage, trainer, 2, 0)  # what came before it was taken
+            stage.relay._housekeeper._options = options()
+            await trainer.say(Metrics(RUN, 0, 3, 0, {"loss": 0.25}))
+            while (event := await events.hear()).topic != "metrics":
+                assert event.topic != "problem"
+            assert stage.store.metrics.read(RUN, ["loss"])["loss"].updates.tolist() == [3]
+            await trainer.say(Metrics(RUN, 0, 4, 0, {f"curve {number}": 0.0 for number in range(1001)}))
+            assert "may have 1000 curves" in str(await trainer.ending())
+
+    asyncio.run(scene())
+
+
+def test_what_a_deleted_run_took_of_the_database_counts_no_more(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path, run="stopped") as stage:
+            names = [f"curve {number}" for number in range(100)]
+            points = [Metric(0, update, 0, 0.0, dict.fromkeys(names, 0.0)) for update in range(500)]
+            stage.store.metrics.add(RUN, points)
+            await stage.relay.delete_run(RUN)
+            usage, files = await stage.relay._housekeeper.measure(), measured(stage.layout)
+            assert files.database_bytes - usage.database_bytes == stage.store.free_bytes() > 2**19
+            assert stage.relay._housekeeper.total_bytes == usage.relay_bytes
 
     asyncio.run(scene())
 

@@ -139,6 +139,24 @@ def test_evaluation_is_stored_and_passed_on_but_counts_as_no_training(tmp_path: 
     asyncio.run(scene())
 
 
+def test_a_chunk_that_is_known_ends_its_own_episode_and_no_other(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage:
+            worker = await stage.worker()
+            await worker.say(chunk(0))  # as after a crash between the log and the list of episodes
+            await worker.hear(Ack)
+            for episode in ("made up", "w1-0", "made up, too"):
+                await worker.say(chunk(0, episode=episode, summary=a_summary()))
+                await worker.hear(Ack)
+            await worker.say(chunk(1, summary=a_summary()), chunk(1, episode="at once", summary=a_summary()))
+            for _ in range(2):
+                if 1 in (await worker.hear(Ack)).numbers and stage.relay.unstored(RUN)[0] == 0:
+                    break
+            assert [episode.episode for episode in stage.store.episodes.page(RUN)] == ["w1-1", "w1-0"]
+
+    asyncio.run(scene())
+
+
 class FullLog(SampleLog):
     """A log on a disk that is full while ``full``."""
 

@@ -16,7 +16,7 @@ from tmrld.errors import BadInput, DiskFull, NotFound
 from tmrld.payloads import Array
 from tmrld.storage.downsampling import POINT, bucket_extremes, summary, thinned
 from tmrld.storage.layout import Layout
-from tmrld.storage.metrics import BLOCK_POINTS, STRETCH_POINTS, Curve, Metric
+from tmrld.storage.metrics import BLOCK_POINTS, MAX_NAME_LENGTH, MAX_NAMES, STRETCH_POINTS, Curve, Metric
 from tmrld.storage.runs import RunStore
 
 
@@ -209,3 +209,28 @@ def test_whatever_is_stored_in_whatever_batches_the_last_word_counts(batches: li
         assert dict(zip(curve.updates.tolist(), curve.values.tolist(), strict=True)) == expected
         assert store.metrics.latest("run") == ({"loss": expected[max(expected)]} if expected else {})
         store.close()
+
+
+def test_a_run_has_so_many_curves_and_no_more(store: RunStore) -> None:
+    names = [f"curve {number}" for number in range(MAX_NAMES)]
+    store.metrics.add("run", [Metric(0, 1, 20, 1.0, dict.fromkeys(names, 0.0))])
+    with pytest.raises(BadInput, match="may have 1000 curves, and 1 new ones came for one that has 1000"):
+        store.metrics.add("run", [Metric(0, 2, 40, 2.0, {"one more": 0.0})])
+    store.metrics.add("run", [Metric(0, 2, 40, 2.0, dict.fromkeys(names, 1.0))])
+    assert len(store.metrics.latest("run")) == MAX_NAMES
+    store.create("other", {}, "me", 0.0)
+    with pytest.raises(BadInput, match=r"'yyyy.* 201 characters: at most 200 are allowed"):
+        store.metrics.add("other", [Metric(0, 1, 20, 1.0, {"y" * (MAX_NAME_LENGTH + 1): 0.0})])
+    assert store.metrics.names("other") == []
+
+
+def test_what_a_deleted_run_took_in_the_database_is_free_for_others(store: RunStore, tmp_path: Path) -> None:
+    names = [f"curve {number}" for number in range(100)]
+    store.metrics.add("run", [Metric(0, update, 0, 0.0, dict.fromkeys(names, 0.0)) for update in range(1000)])
+    before = store.free_bytes()
+    store.delete("run")
+    assert store.free_bytes() - before > 2**20
+    for name in ("a", "b"):  # the first one begins the write-ahead log anew
+        store.create(name, {}, "me", 0.0)
+    log = Layout(tmp_path).relay_db.with_name("relay.db-wal")
+    assert log.stat().st_size <= 4 * 2**20 + 2**16

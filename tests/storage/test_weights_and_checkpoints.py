@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tmrld.errors import BadInput, Conflict, Damaged, NotFound
+from tmrld.errors import BadInput, Conflict, Damaged, DiskFull, NotFound
 from tmrld.payloads import EpisodeSummary
 from tmrld.storage.episodes import Episode, EpisodeTotals, Evaluation
 from tmrld.storage.files import sha256
@@ -183,6 +183,36 @@ def test_a_checkpoint_comes_back_with_where_the_log_stood(store: RunStore) -> No
         store.checkpoints.load("run", 11)
     with pytest.raises(NotFound):
         store.checkpoints.add("other", 1, 0, 0, 0, b"", 0.0)
+
+
+def test_what_cannot_be_entered_leaves_no_file_and_takes_none_away(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise DiskFull("no room for the database")
+
+    with monkeypatch.context() as patch:
+        for module in ("weights", "checkpoints"):
+            patch.setattr(f"tmrld.storage.{module}.reached", refuse)
+        with pytest.raises(DiskFull):
+            add_weights(store, 1)
+        with pytest.raises(DiskFull):
+            add_checkpoints(store, 10)
+        assert not layout.relay_run("run").exists()
+    add_weights(store, 1)
+    add_checkpoints(store, 10)
+    with pytest.raises(NotFound, match="no lineage 9"):
+        store.weights.add("run", 2, 20, 9, b"of no lineage", 0.0)
+    with pytest.raises(NotFound, match="no lineage 9"):
+        add_checkpoints(store, 20, lineage=9)
+    with monkeypatch.context() as patch:
+        patch.setattr("tmrld.storage.checkpoints.reached", refuse)
+        with pytest.raises(DiskFull):
+            add_checkpoints(store, 10)  # it comes again
+    assert store.checkpoints.load("run", 10)[1] == b"0 10"
+    assert files(layout.run_weights("run")) == files(layout.run_checkpoints("run")) == 1
 
 
 def test_the_newest_and_the_pinned_checkpoints_are_kept_and_hold_the_log(store: RunStore, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from types import NoneType
 from typing import Any, get_type_hints
 
-from tmrld.protocol.messages import Plain
+from tmrld.protocol.messages import MAX_TRACK_NAME, Plain
 
 INVALID, TOO_BIG = 1007, 1009
 """Close codes (RFC 6455, section 7.4.1): a value that does not fit its type; a size over its limit."""
@@ -27,6 +27,8 @@ _LEAST = {"seed": -_INT64, "number": 0, "first_step": 0, "steps": 0, "lead": 1, 
 """Smallest value of an integer field by its name; of all others it is -1, which stands for "none"."""
 _MOST = {"steps": 2**31 - 1, "lead": 2**31 - 1}
 """Largest value of an integer field by its name; of all others it is that of 64 bits.  Steps are summed up for years."""
+_LONGEST = {"track": MAX_TRACK_NAME}
+"""Most characters of a text field by its name, where it is kept for ever, and nothing else bounds it."""
 _JSON = frozenset({"machine", "values", "config", "spec", "beams", "action", "lines", "files", "columns", "state"})
 """Fields that are shown to people, or stored as text: no bytes in them."""
 
@@ -102,6 +104,14 @@ def _check_instance(expected: str, *types: type) -> Check:
     def check(value: Any) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise unlike(expected, value)
+
+    return check
+
+
+def _check_text(most: int) -> Check:
+    def check(value: Any) -> None:
+        if not isinstance(value, str) or len(value) > most:
+            raise unlike(f"text of at most {most} characters", value)
 
     return check
 
@@ -215,6 +225,8 @@ def _check_for(name: str, annotation: Any) -> Check:
         return integer
     if annotation == int | None:
         return _check_optional(integer)
+    if annotation is str and name in _LONGEST:
+        return _check_text(_LONGEST[name])
     if name in _JSON and annotation == Plain:
         return _check_plain_map(_TEXT_LEAVES)
     if name in _JSON and annotation == list[Any]:

@@ -401,6 +401,8 @@ MAX_HEADER_BYTES = 256 * KIB
 """A header holds a configuration or a trajectory at most."""
 MAX_TRACK_POINTS = 1000
 """Of the line that a worker tells: enough for any map."""
+MAX_TRACK_NAME = 256
+"""Characters of the name of a track."""
 MAX_MESSAGE_BYTES = 256 * MIB + MAX_HEADER_BYTES
 """No message is larger; the WebSocket refuses a longer one before it is read."""
 

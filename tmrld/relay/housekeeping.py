@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tmrld.errors import NotFound, StorageError
@@ -93,8 +93,10 @@ class Housekeeper:
             await asyncio.sleep(MEASURED_EVERY_S)
 
     async def measure(self) -> Usage:
-        """What the files take now.  Raises StorageError."""
+        """What the files take now, the database without its free pages, which it fills again.  Raises StorageError."""
         usage = await asyncio.to_thread(measured, self._layout)
+        free_bytes = await asyncio.to_thread(self._store.free_bytes)
+        usage = replace(usage, database_bytes=max(0, usage.database_bytes - free_bytes))
         self._rest_bytes = usage.relay_bytes - sum(hub.log_bytes for hub in self._hubs.values())
         return usage
 
@@ -103,8 +105,17 @@ class Housekeeper:
         """What counts for the quota of all runs together, near enough."""
         return self._rest_bytes + sum(hub.log_bytes for hub in self._hubs.values())
 
-    async def lack_of_room(self, more_bytes: int) -> str:
-        """Make sure that so much can be stored; if that cannot be, why."""
+    async def lack_of_room(self, more_bytes: int, *, beside_log: bool = False) -> str:
+        """Make sure that so much can be stored; if that cannot be, why.
+
+        What is no part of a log (``beside_log``) counts from now on, until the files are looked at.
+        """
+        reason = await self._make_room(more_bytes)
+        if beside_log and not reason:
+            self._rest_bytes += more_bytes
+        return reason
+
+    async def _make_room(self, more_bytes: int) -> str:
         quota = self._options.total_bytes
         if self.total_bytes + more_bytes <= quota:
             return ""

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -58,7 +58,7 @@ from tmrld.storage.layout import Layout
 from tmrld.storage.metrics import Metric
 from tmrld.storage.records import Record, packed_facts
 from tmrld.storage.runs import RunStore
-from tmrld.storage.sample_log import SampleLog
+from tmrld.storage.sample_log import Appended, SampleLog
 from tmrld.storage.tracks import Track
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ TAIL_BYTES = 4 * 2**20
 """So much of what was committed last stays in memory, while a trainer is fed."""
 GATHER_S = 50e-6
 """So long, for each member, chunks gather after a commit: a thousand workers share one, and a single one hardly waits."""
+POINT_BYTES = 64
+"""So much of the database a point of a curve takes, at most."""
 RETRY_FULL_DISK_S = 1.0
 ASK_AGAIN_S = 5.0
 """How often trainers are asked for a checkpoint while the log is full."""
@@ -83,11 +85,14 @@ SHARE_S = 0.0005
 """So long after allowances went out are they let be, for each member, so that the relay has time for samples between."""
 
 
-Budget = Callable[[int], Awaitable[str]]
-"""Makes room for so many bytes; says why there is none, or "" where there is."""
+class Budget(Protocol):
+    """Makes room for so many bytes, of the log or beside it; says why there is none, or "" where there is."""
+
+    async def __call__(self, more_bytes: int, *, beside_log: bool = False) -> str:
+        """Those beside the log count from now on."""
 
 
-async def _no_budget(_more_bytes: int) -> str:
+async def _no_budget(more_bytes: int, *, beside_log: bool = False) -> str:
     return ""
 
 
@@ -215,6 +220,8 @@ class Hub:
         """``budget`` makes room for so many bytes where all runs together take too much, or says why there is none."""
         self._budget = budget
         self._asked_at = -ASK_AGAIN_S
+        self._lacks_points = False
+        """Whether points of the curves are let go for want of room."""
         self._kept_too_much = ""
         """Why what has to be kept of weights or checkpoints is too much, as it was last seen."""
         self.run = run
@@ -394,7 +401,11 @@ class Hub:
         records = [arrived.record() for arrived in batch]
         await self._wait_for_room(sum(len(record.body) for record in records))
         stored = await self._insist(lambda: self.log.append(records)) or []
-        ended = [(arrived.episode, place) for arrived, place in zip(batch, stored, strict=False) if arrived.episode is not None]
+        ended = [
+            (arrived.episode, place)
+            for arrived, place in zip(batch, stored, strict=False)
+            if arrived.episode is not None and await self._is_its_end(arrived.episode, place)
+        ]
         if ended:
             await self._insist(lambda: self._store.episodes.add(self.run, [episode for episode, _ in ended]))
         for episode, place in ended:
@@ -414,6 +425,17 @@ class Hub:
         self._allow()
         if new := [episode for episode, place in ended if not place.duplicate]:
             await self._driven.enter(new)
+
+    async def _is_its_end(self, episode: Episode, place: Appended) -> bool:
+        """Whether what is stored there ends this episode: one that comes with a known chunk may be of another, made up for it."""
+        if not place.duplicate or place.offset < 0:  # what was pruned had its episode entered long before
+            return not place.duplicate
+        try:
+            found = await asyncio.to_thread(self.log.read, place.offset, 1)
+        except StorageError as error:
+            log.error("run %s: whether the episode %s is known cannot be seen: %s", self.run, episode.episode, error)
+            return False
+        return any(record.offset == place.offset and record.facts.episode == episode.episode for record in found)
 
     async def _wait_for_room(self, more_bytes: int) -> None:
         """Until the quotas allow that so much is stored; meanwhile nothing is acknowledged and nothing lost."""
@@ -636,6 +658,7 @@ class Hub:
         m = message
         if m.version < 0 or m.update < 0:
             raise ProtocolError(f"weights are of version {m.version}, made by {m.update} updates: both count from 0", INVALID)
+        await self._make_room(len(m.payload))
         async with self._turning:
             if m.lineage < self.newest_checkpoint()[1]:
                 log.info(
@@ -651,6 +674,11 @@ class Hub:
                 member.put(message)
         self._feed.publish("weights", {"version": message.version, "update": message.update}, self.run)
 
+    async def _make_room(self, more_bytes: int) -> None:
+        """For weights or a checkpoint.  Without any they are stored all the same, older ones being gone: else samples never went."""
+        if reason := await self._budget(more_bytes, beside_log=True):
+            log.info("run %s: what its trainer sends is kept beyond the quota: %s", self.run, reason)
+
     def newest_checkpoint(self) -> tuple[int, int]:
         """Update and lineage of the newest checkpoint that the relay holds; -1 and -1 for none."""
         newest = self._store.checkpoints.newest(self.run)
@@ -659,6 +687,7 @@ class Hub:
     async def keep_checkpoint(self, message: CheckpointMessage) -> None:
         """Store a copy of a trainer's checkpoint, and prune what no kept one needs."""
         m = message
+        await self._make_room(len(m.payload))
         await asyncio.to_thread(
             self._store.checkpoints.add,
             m.run,
@@ -720,13 +749,25 @@ class Hub:
         member.put(CheckpointMessage(self.run, info.update, info.lineage, info.offset, info.window, data))
 
     async def record(self, message: Metrics) -> None:
-        """Store a point of the curves.  Raises ProtocolError for values that are no numbers."""
+        """Store a point of the curves.  Raises ProtocolError for values that are no numbers, and for too many names.
+
+        Where the quotas leave no room it is let go: a trainer that waited could not send the checkpoint that lets samples go.
+        """
         try:
             values = {name: float(value) for name, value in message.values.items()}
         except (TypeError, ValueError, OverflowError) as error:
             raise ProtocolError(f"metrics.values holds something that is no number: {error}", INVALID) from error
         point = Metric(message.lineage, message.update, message.transitions, time.time(), values)
-        await asyncio.to_thread(self._store.metrics.add, self.run, [point])
+        lacked, reason = self._lacks_points, await self._budget(POINT_BYTES * len(values), beside_log=True)
+        self._lacks_points = bool(reason)
+        if reason:
+            if not lacked:
+                self._problem(f"points of its curves are not stored: {reason}")
+            return
+        try:
+            await asyncio.to_thread(self._store.metrics.add, self.run, [point])
+        except BadInput as error:
+            raise ProtocolError(f"metrics cannot be stored: {error}", INVALID) from error
         event = metrics_event(message.update, message.transitions, message.lineage, values)
         self._feed.publish("metrics", event, self.run)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tmrld.errors import Damaged
+from tmrld.errors import Damaged, StorageError
 from tmrld.storage.files import explaining, make_folder, read_file, remove_file, sha256, write_atomic
 
 MAX_BYTES = 2**62
@@ -16,6 +17,26 @@ def write_blob(path: Path, data: bytes) -> None:
     """Write a file, durably, in a folder that is made where it is missing."""
     make_folder(path.parent)
     write_atomic(path, data)
+
+
+@contextmanager
+def new_blob(path: Path, data: bytes) -> Iterator[None]:
+    """Write a file; when it cannot be entered into its table inside, it goes again, unless it was there before.
+
+    With it go the folders that it leaves empty: those of a run that was deleted meanwhile, whose name they would block.
+    """
+    is_new = not path.exists()
+    write_blob(path, data)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(StorageError):
+                remove_file(path)
+            with suppress(OSError):
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
+        raise
 
 
 def read_blob(path: Path, checksum: str) -> bytes:

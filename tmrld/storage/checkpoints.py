@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmrld.errors import Damaged, NotFound
-from tmrld.storage.blobs import MAX_BYTES, keep_only, read_blob, write_blob
+from tmrld.storage.blobs import MAX_BYTES, keep_only, new_blob, read_blob
 from tmrld.storage.database import Database
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
-from tmrld.storage.lineages import fork, has_only_begun, reached, visible_chain
+from tmrld.storage.lineages import check_lineage, fork, has_only_begun, reached, visible_chain
 from tmrld.storage.relay_schema import run_id
 from tmrld.storage.weights import best_weights
 
@@ -70,9 +70,9 @@ class CheckpointStore:
         """
         info = CheckpointInfo(update, lineage, offset, window, len(data), sha256(data), received_at)
         with self._lock:
-            self._check_run(run)
-            write_blob(self._path(run, info), data)
-            with self._database.transaction() as change:
+            with self._database.reading() as view:
+                check_lineage(view, run_id(view, run), lineage)
+            with new_blob(self._path(run, info), data), self._database.transaction() as change:
                 key = run_id(change, run)
                 _enter(change, key, info)
                 stored = _marked(change, key)
@@ -143,8 +143,8 @@ class CheckpointStore:
                 return info
             lineage = fork(change, key, info.lineage, info.update, at)
             copy = replace(info, lineage=lineage, received_at=at, pinned=False, best=False)
-            write_blob(self._path(run, copy), data)
-            _enter(change, key, copy)
+            with new_blob(self._path(run, copy), data):
+                _enter(change, key, copy)
             return copy
 
     def pin(self, run: str, update: int, pinned: bool = True) -> None:
@@ -174,10 +174,6 @@ class CheckpointStore:
         with self._database.reading() as view:
             key = run_id(view, run)
             return [info for info in _visible(view, key, _all(view, key)) if not info.damaged]
-
-    def _check_run(self, run: str) -> None:
-        with self._database.reading() as view:
-            run_id(view, run)
 
     def _read(self, run: str, info: CheckpointInfo) -> bytes:
         """Its file.  Raises Damaged, which is remembered."""

@@ -35,6 +35,8 @@ _WAL_HEAD = struct.Struct(">16x8s8x")  # sqlite.org/fileformat2.html, section 4.
 _WAL_FRAME = struct.Struct(">4xI8s8x")  # size of the database after a commit, or 0; the salts
 _log = logging.getLogger(__name__)
 
+_MOST_LOG_BYTES = 4 * 2**20
+"""So much of the write-ahead log stays after one large transaction, when all that was in it is in the database."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY_CODE = 0xFF  # the low byte of an extended result code (sqlite.org/rescode.html)
 
@@ -69,6 +71,7 @@ class Database:
             self._writer = self._connect()
             try:
                 self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute(f"PRAGMA journal_size_limit = {_MOST_LOG_BYTES}")
                 self._tell_what_is_lost(promised)
                 if not whole:
                     self._check_structure()
@@ -174,6 +177,13 @@ class Database:
                 yield self._reader
             finally:
                 self._reader.execute("COMMIT")
+
+    def free_bytes(self) -> int:
+        """What pages take that nothing is in; new rows fill them before the file grows."""
+        with self.reading() as view:
+            (pages,) = view.execute("PRAGMA freelist_count").fetchone()
+            (page_bytes,) = view.execute("PRAGMA page_size").fetchone()
+            return int(pages) * int(page_bytes)
 
     def close(self) -> None:
         """Seals it.  May be called twice.  Waits for the transaction and the reader that are under way."""

@@ -117,13 +117,18 @@ def has_only_begun(view: sqlite3.Connection, run_key: int, lineage: int) -> bool
     return found is not None
 
 
+def check_lineage(view: sqlite3.Connection, run_key: int, lineage: int) -> None:
+    """Raises NotFound when the run has no such lineage."""
+    if not _exists(view, run_key, lineage):
+        raise NotFound(f"The run has no lineage {lineage}; the trainer must resume before it reports.")
+
+
 def reached(change: sqlite3.Connection, run_key: int, lineage: int, update: int) -> None:
     """Note that something of this lineage at this update was stored.  Raises NotFound when the run has no such lineage."""
-    cursor = change.execute(
+    check_lineage(change, run_key, lineage)
+    change.execute(
         "UPDATE lineages SET newest_update = max(newest_update, ?) WHERE run = ? AND number = ?", (update, run_key, lineage)
     )
-    if cursor.rowcount == 0:
-        raise NotFound(f"The run has no lineage {lineage}; the trainer must resume before it reports.")
 
 
 def _exists(view: sqlite3.Connection, run_key: int, lineage: int) -> bool:

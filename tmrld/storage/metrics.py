@@ -30,6 +30,9 @@ _SUMMARIES_FROM = STRETCH_POINTS
 """With more points than this times the points asked for, summaries are fine enough: two stretches or more per place shown."""
 _LEAST_POINTS = 4
 MAX_UPDATE = 2**63 - 1
+MAX_NAMES = 1000
+"""Of the curves of one run."""
+MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Metrics:
     def add(self, run: str, metrics: Sequence[Metric]) -> None:
         """Store points, all or none; a later point replaces an earlier one of the same name, lineage and update.
 
-        Raises NotFound when the run or a lineage does not exist, BadInput for a negative update.
+        Raises NotFound when the run or a lineage does not exist, BadInput for a negative update, and for names that are too many
+        or too long.
         """
         newest: dict[int, int] = {}
         for metric in metrics:
@@ -258,9 +262,16 @@ def _curve(name: str, view: sqlite3.Connection, pieces: Sequence[_Piece], max_po
 
 
 def _series_keys(change: sqlite3.Connection, run_key: int, names: set[str]) -> dict[str, int]:
-    """The keys of these metrics; new names get one."""
+    """The keys of these metrics; new names get one.  Raises BadInput."""
     known = _known_series(change, run_key)
-    for name in sorted(names - known.keys()):
+    new = sorted(names - known.keys())
+    if new and len(known) + len(new) > MAX_NAMES:
+        raise BadInput(f"A run may have {MAX_NAMES} curves, and {len(new)} new ones came for one that has {len(known)}.")
+    for name in new:
+        if len(name) > MAX_NAME_LENGTH:
+            raise BadInput(
+                f"The name of a curve is {name[:40]!r}…, {len(name)} characters: at most {MAX_NAME_LENGTH} are allowed."
+            )
         known[name] = int(change.execute("INSERT INTO series (run, name) VALUES (?, ?)", (run_key, name)).lastrowid or 0)
     return known
 

@@ -223,6 +223,10 @@ class RunStore:
                 _revision(row) for row in view.execute(f"{_REVISIONS} WHERE run = ? ORDER BY number", (run_id(view, name),))
             ]
 
+    def free_bytes(self) -> int:
+        """What the database takes on the disk beyond what is in it: it fills that again before it grows."""
+        return self._database.free_bytes()
+
     def close(self) -> None:
         """May be called twice."""
         self._database.close()

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmrld.errors import Conflict, NotFound
-from tmrld.storage.blobs import MAX_BYTES, keep_only, read_blob, write_blob
+from tmrld.storage.blobs import MAX_BYTES, keep_only, new_blob, read_blob
 from tmrld.storage.database import Database
 from tmrld.storage.episodes import Evaluation, evaluations
 from tmrld.storage.files import sha256
 from tmrld.storage.layout import Layout
-from tmrld.storage.lineages import reached
+from tmrld.storage.lineages import check_lineage, reached
 from tmrld.storage.relay_schema import run_id
 
 
@@ -57,8 +57,9 @@ class WeightsStore:
             newest = self.newest(run)
             if newest is not None and version <= newest.version:
                 return self._known(run, version, checksum, newest)
-            write_blob(self.path(run, version), data)
-            with self._database.transaction() as change:
+            with self._database.reading() as view:
+                check_lineage(view, run_id(view, run), lineage)
+            with new_blob(self.path(run, version), data), self._database.transaction() as change:
                 key = run_id(change, run)
                 reached(change, key, lineage, update)
                 change.execute(

@@ -16,6 +16,7 @@ import numpy as np
 
 from tmrld.envs.registry import newest_frames
 from tmrld.payloads import ACTOR_KINDS, POLICY, Array, Chunk, EnvSpec, EpisodeSummary
+from tmrld.protocol.messages import MAX_TRACK_NAME
 from tmrld.worker.options import CollectionOptions
 from tmrld.worker.summary import Summary, number_of
 
@@ -211,6 +212,9 @@ def _told(states: list[Array | None]) -> dict[str, Array]:
 
 
 def _track(info: Mapping[str, Any]) -> str:
-    """The track that an environment says it drives on, as ours do where it changes from episode to episode; "" for none."""
+    """The track that an environment says it drives on, as ours do where it changes from episode to episode; "" for none.
+
+    It is shortened to what may travel.
+    """
     track = info.get("track")
-    return track if isinstance(track, str) else ""
+    return track[:MAX_TRACK_NAME] if isinstance(track, str) else ""
