@@ -67,6 +67,7 @@ KINDS_OF_FILES = (
     Kind("relay/runs/*/log/pruned.damaged"),  # put aside
     Kind("relay/runs/*/weights/*.safetensors", "weights"),
     Kind("relay/runs/*/checkpoints/*.checkpoint", "checkpoints"),
+    Kind("relay/deleted/*/*/*"),  # of a run that was being deleted when a process was killed
     Kind("trainer/runs/*/cache/*.segment", "cache"),
     Kind("trainer/runs/*/cache/index.db", "cache"),
     Kind("trainer/runs/*/cache/index.db.seal", "cache"),
@@ -154,6 +155,9 @@ def _fill_relay(layout: Layout) -> None:
             store.metrics.add(RUN, [Metric(0, update, 10 * update, 2000.0, {"loss": 1 / update})])
             store.weights.add(RUN, update, update, 0, f"policy {update}".encode() * 20, 2000.0)
             store.checkpoints.add(RUN, update, 0, 900 * update, 0, f"checkpoint {update}".encode() * 20, 2000.0)
+        store.create("gone", {}, "me", CREATED)
+        store.weights.add("gone", 1, 1, 0, b"policy", 2000.0)
+        store.delete("gone")
     with closing(SampleLog(layout.run_log(RUN), segment_bytes=SEGMENT_BYTES)) as log:
         log.append(records(40))
         log.prune(1500)
