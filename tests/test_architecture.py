@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "local": ("settings", "storage", "envs", "fetching", "protocol"),
     "errors": (),
     "payloads": (),
-    "events": (),
+    "bounded": (),
+    "events": ("bounded",),
     "protocol": ("payloads",),
     "applies": (),
     "validation": (),
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "scoreboard": ("scores", "storage", "events"),
     "steering": ("storage", "configuration", "validation", "presets"),
     "node": ("", "events", "storage", "results", "scoreboard", "steering", "stock"),
-    "relay": ("peers", "protocol", "payloads", "storage", "security", "node", "stock", "events", "configuration"),
+    "relay": ("bounded", "peers", "protocol", "payloads", "storage", "security", "node", "stock", "events", "configuration"),
     "worker": (
         "envs",
         "rl",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from tmrld.events import RING_EVENTS, SAMPLED_FROM, TOPICS, Event, Feed, Subscription
+from tmrld.events import QUEUE_BYTES, RING_BYTES, RING_EVENTS, SAMPLED_FROM, TOPICS, Event, Feed, Subscription
 
 
 def taken(subscription: Subscription, count: int) -> list[Event]:
@@ -118,6 +118,25 @@ def test_a_reader_that_was_away_for_too_long_sees_a_gap(number: int) -> None:
         feed.publish("run", {})
     assert feed.subscribe(since=(feed.stream, number)).gap
     assert not feed.subscribe(since=(feed.stream, 10)).gap
+
+
+def test_events_that_are_large_are_forgotten_sooner() -> None:
+    feed = Feed()
+    reader = feed.subscribe()
+    large = {"text": "x" * 2**20}
+    for _ in range(100):
+        feed.publish("log", large)
+    kept = 100 - reader.dropped
+    assert 0 < kept <= QUEUE_BYTES // 2**20
+    assert [event.number for event in taken(reader, kept)] == list(range(101 - kept, 101))
+    assert feed.subscribe(since=(feed.stream, 100 - RING_BYTES // 2**20)).gap
+    assert not feed.subscribe(since=(feed.stream, 101 - RING_BYTES // 2**20)).gap
+    feed.publish("log", {"text": "x" * (RING_BYTES + QUEUE_BYTES)})
+    assert [event.number for event in taken(reader, 1)] == [101]
+    assert not feed.subscribe(since=(feed.stream, 100)).gap
+    for _ in range(50):
+        feed.publish("log", {})
+    assert [event.number for event in taken(reader, 50)] == list(range(102, 152))
 
 
 def test_numbers_of_another_feed_mean_nothing() -> None:

@@ -1,6 +1,6 @@
 """The in-process feed of what happens: roles publish, the terminal, the live WebSocket and tests listen.
 
-It knows no web, no task and no clock but the caller's.  A subscription is bounded: when its reader is too slow the oldest event is
+It knows no web, no task and no clock but the caller's.  A subscription is bounded: when its reader is too slow the oldest events are
 dropped, the loss is counted, and the reader sees the count; a publisher never waits.  A *sampled* subscription lets a newer state
 take the place of an older one of the same thing instead (`_key`), as soon as its reader is behind.
 
@@ -18,11 +18,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from tmrld.bounded import Newest, size_of
+
 TOPICS = ("run", "node", "metrics", "episode", "weights", "checkpoint", "engine", "log", "problem", "shelf", "score", "preview")
 FLEETING = ("preview",)
 """Topics of which only now matters: they are not kept for those who come later."""
 RING_EVENTS = 4096
-"""Kept for readers that come back: some minutes of a busy relay."""
+RING_BYTES = 32 * 2**20
+"""Kept for readers that come back: some minutes of a busy relay, and no more memory than that."""
+QUEUE_BYTES = 16 * 2**20
+"""What waits for a slow reader at most, or one event that is larger."""
 SAMPLED_FROM = 16
 """A reader for whom fewer events wait is not behind, and gets every one of them."""
 
@@ -39,6 +44,8 @@ class Event:
     data: dict[str, Any]
     number: int = 0
     time: float = field(default_factory=time.time)
+    size_bytes: int = field(default=0, compare=False, repr=False)
+    """What it takes in memory, about."""
 
 
 class Subscription:
@@ -52,6 +59,7 @@ class Subscription:
         self._sampled = sampled
         self._missed: deque[Event] = deque()
         self._queue: OrderedDict[Hashable, Event] = OrderedDict()
+        self._queue_bytes = 0
         self._ready = asyncio.Event()
         self.dropped = 0
         """Events lost because the reader was too slow."""
@@ -66,20 +74,22 @@ class Subscription:
     def offer(self, event: Event) -> None:
         """Take an event if it was asked for.
 
-        When full, the oldest goes; a reader that is sampled and behind gets, of states of the same thing, the newest alone.
+        When full, the oldest go; a reader that is sampled and behind gets, of states of the same thing, the newest alone.
         """
         if not self._wants(event):
             return
         key: Hashable = event.number
         if self._sampled and (len(self._queue) >= SAMPLED_FROM or event.topic in FLEETING):
             key = _key(event) or event.number
-        if self._queue.pop(key, None) is not None:
+        if (older := self._queue.pop(key, None)) is not None:
+            self._queue_bytes -= older.size_bytes
             self._feed.skipped += 1
-        elif len(self._queue) >= self._capacity:
-            self._queue.popitem(last=False)
+        while self._queue and (len(self._queue) >= self._capacity or self._queue_bytes + event.size_bytes > QUEUE_BYTES):
+            self._take_first()
             self.dropped += 1
             self._feed.skipped += 1
         self._queue[key] = event
+        self._queue_bytes += event.size_bytes
         self._ready.set()
 
     async def get(self) -> Event:
@@ -87,7 +97,7 @@ class Subscription:
         while not (self._missed or self._queue):
             self._ready.clear()
             await self._ready.wait()
-        return self._missed.popleft() if self._missed else self._queue.popitem(last=False)[1]
+        return self._missed.popleft() if self._missed else self._take_first()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
@@ -98,6 +108,11 @@ class Subscription:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._feed.unsubscribe(self)
+
+    def _take_first(self) -> Event:
+        _, event = self._queue.popitem(last=False)
+        self._queue_bytes -= event.size_bytes
+        return event
 
     def _wants(self, event: Event) -> bool:
         return event.topic in self._topics and (not self._run or event.run in ("", self._run))
@@ -110,7 +125,7 @@ class Feed:
         self.stream = secrets.token_hex(8)
         """Names this feed; the numbers of another one mean nothing here."""
         self._subscriptions: list[Subscription] = []
-        self._ring: deque[Event] = deque(maxlen=RING_EVENTS)
+        self._ring: Newest[Event] = Newest(RING_EVENTS, RING_BYTES)
         self._forgotten = 0
         self.number = 0
         """Of the newest event."""
@@ -125,11 +140,9 @@ class Feed:
     def publish(self, topic: str, data: dict[str, Any], run: str = "") -> None:
         """Tell everybody who listens; never waits."""
         self.number += 1
-        event = Event(topic, run, data, self.number)
-        if topic not in FLEETING:
-            if len(self._ring) == self._ring.maxlen:
-                self._forgotten = self._ring[0].number
-            self._ring.append(event)
+        event = Event(topic, run, data, self.number, size_bytes=size_of(data))
+        if topic not in FLEETING and (gone := self._ring.add(event, event.size_bytes)) is not None:
+            self._forgotten = gone.number
         for subscription in self._subscriptions:
             subscription.offer(event)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmrld.relay.log_tails import KEPT_LINES, KEPT_NODES, MAX_TEXT, LogTails
+from tmrld.relay.log_tails import KEPT_BYTES, KEPT_LINES, KEPT_NODES, MAX_TEXT, MAX_WORD, LogTails
 
 
 def line(text: str) -> list[object]:
@@ -47,6 +47,20 @@ def test_what_is_no_line_is_left_out_and_long_ones_are_cut() -> None:
     added = tails.add("w1", "", "worker", ["text", [1, 2], 5, line("x" * (2 * MAX_TEXT))], 1.0)
     assert len(added) == 1
     assert len(added[0].text) < MAX_TEXT + 10
+
+
+def test_what_is_no_word_is_cut_to_one_and_long_lines_are_forgotten_sooner() -> None:
+    tails = LogTails()
+    for _ in range(KEPT_LINES):
+        tails.add("w1", "", "s" * 200_000, [[0.5, "x" * 200_000, "tmrld", "\U0001f3c1" * MAX_TEXT]], 1.0)
+    kept = tails.of_node("w1", KEPT_LINES) or []
+    assert {(len(each.level), len(each.source)) for each in kept} == {(MAX_WORD, MAX_WORD)}
+    assert KEPT_BYTES // 2 < sum(4 * len(each.text) for each in kept) <= KEPT_BYTES
+
+
+def test_of_very_many_lines_at_once_the_last_ones_are_taken() -> None:
+    added = LogTails().add("w1", "", "worker", [line(str(number)) for number in range(KEPT_LINES + 5)], 1.0)
+    assert (len(added), added[0].text) == (KEPT_LINES, "5")
 
 
 def test_a_renamed_node_keeps_its_lines() -> None:

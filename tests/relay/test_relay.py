@@ -18,11 +18,13 @@ from tmrld.protocol.messages import (
     Grant,
     LogLines,
     Metrics,
+    Plain,
     Result,
     Status,
     WeightsMessage,
 )
 from tmrld.relay import hub
+from tmrld.relay.log_tails import MAX_TEXT, MAX_WORD
 from tmrld.relay.relay import MOVES, Relay
 from tmrld.storage.runs import STATES
 from tmrld.storage.sample_log import SampleLog
@@ -167,6 +169,24 @@ def test_who_is_connected_is_shown_with_what_it_says_of_itself(tmp_path: Path) -
                 {"speed_factor": 20.0, "mailbox_messages": 0},
             )
             assert (node.remote, node.machine, node.latency_s) == ("w1's end", {"cores": 2}, 0.0)
+
+    asyncio.run(scene())
+
+
+def test_of_a_status_no_more_is_kept_than_people_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with on_stage(tmp_path) as stage, stage.listening("node") as events:
+            worker = await stage.connect("worker", "w1")
+            nested: Plain = {str(number): [{}] * 8000 for number in range(20)}
+            await worker.say(Status(RUN, "driving" * 1000, "x" * (2 * MAX_TEXT), nested))
+            told = await events.hear(state=("driving" * 1000)[:MAX_WORD])
+            assert told.data["values"] == {}
+            assert len(told.data["detail"]) < MAX_TEXT + 10
+            assert stage.relay.connected()[0].values == {"mailbox_messages": 0}
+            assert "w1 says more of itself than is kept" in caplog.text
+            standing: Plain = {"health": [{"code": "weights_old", "text": "…", "numbers": {"versions": 3.0}}]}
+            await worker.say(Status(RUN, "waiting", "", standing))
+            assert (await events.hear(state="waiting")).data["values"] == standing
 
     asyncio.run(scene())
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
+from tmrld.bounded import size_of
 from tmrld.errors import Conflict, NotFound, ProtocolError, Refused, StorageError, TmrldError
 from tmrld.events import Feed
 from tmrld.node import FreedView, LogLineView, NodeView, StorageView
@@ -40,7 +41,7 @@ from tmrld.protocol.messages import (
 from tmrld.relay.excerpts import excerpt
 from tmrld.relay.housekeeping import Housekeeper
 from tmrld.relay.hub import Hub, Member
-from tmrld.relay.log_tails import OWN, LogTails
+from tmrld.relay.log_tails import MAX_WORD, OWN, LogTails, cut
 from tmrld.relay.options import RelayOptions
 from tmrld.relay.previews import Previews, shown
 from tmrld.relay.roster import Roster
@@ -59,6 +60,9 @@ EXAMINATION_S = 55.0
 
 SHELF_LOOK_S = 2.0
 """How often it is looked for a file that a run waits for."""
+
+STATUS_BYTES = 256 * 1024
+"""What the values of a node's status may take in memory: a trainer's, with all that can be wrong with it, take a tenth."""
 
 ACTIVE = ("running", "paused")
 MOVES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -266,7 +270,13 @@ class Relay:
 
     def _note(self, member: Member, message: Status) -> None:
         """Remember and show what a node says of itself."""
-        member.status = {"state": message.state, "detail": message.detail, "values": message.values}
+        values, size_bytes = message.values, size_of(message.values)
+        if size_bytes > STATUS_BYTES:
+            log.warning(
+                "%s says more of itself than is kept: its values, which take %d bytes, are left out", member.name, size_bytes
+            )
+            values = {}
+        member.status = {"state": message.state[:MAX_WORD], "detail": cut(message.detail), "values": values}
         topic = "problem" if message.state in ("problem", "recovered", "failed") else "node"
         data = {"name": member.name, "role": member.role, **member.status}
         self._feed.publish(topic, data, message.run if message.run == member.seat.run else "")
@@ -500,7 +510,7 @@ class Relay:
         """Keep log lines of a node, or of this daemon (`OWN`), and tell those who listen."""
         kept = self._tails.add(node, run, source, lines, time.time())
         if kept:
-            self._feed.publish("log", {"node": node, "source": source, "lines": [asdict(line) for line in kept]}, run)
+            self._feed.publish("log", {"node": node, "source": kept[0].source, "lines": [asdict(line) for line in kept]}, run)
 
     def log_of_node(self, node: str, limit: int) -> list[LogLineView] | None:
         """The newest log lines of a node, or of this daemon (`OWN`), oldest first; None where there never were any."""
