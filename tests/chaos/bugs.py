@@ -108,8 +108,8 @@ BUGS = (
     Bug(
         "pruning past the checkpoint",
         "relay/hub.py",
-        "        stop, freed = self.log.freeable(wanted_bytes, min(needed, self._oldest_feeding()))",
-        "        stop, freed = self.log.freeable(wanted_bytes, self._oldest_feeding())",
+        "        stop, freed = self.log.freeable(wanted_bytes, min(needed, fed))",
+        "        stop, freed = self.log.freeable(wanted_bytes, fed)",
         (Fault("clock jump", "t", 6.0, 6.0),),  # let the log grow
         "needs it from",
     ),

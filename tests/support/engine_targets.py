@@ -22,7 +22,7 @@ log = logging.getLogger("tests.engine")
 def chunk(number: int, payload: bytes) -> ChunkMessage:
     """A message of the kind that may not be dropped."""
     return ChunkMessage(
-        "run", "worker", "", number, "", 0, 1, 1, "", "train", "", None, [], [], None, "none", len(payload), payload
+        "run", "worker", "", number, "", 0, 1, 1, "", "train", "", None, [], [], None, "", len(payload), payload
     )
 
 
