@@ -62,6 +62,11 @@ class Host:
         with self._changed:
             return list(self._lines)
 
+    def await_end(self) -> None:
+        """Hear the last of a program that was ended; then nobody reads from it any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, PATIENCE_S)
+
     def _with(self, part: str) -> list[str]:
         return [line for line in self._lines if part in line]
 
@@ -89,10 +94,12 @@ def hosting(program: Path, plugin: Path) -> Iterator[Host]:
     """The plugin in that folder, compiled; `Host.begin` starts it, and it ends with the block."""
     process = subprocess.Popen([program, INTERFACE, plugin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
+        host = Host(process)
         try:
-            yield Host(process)
+            yield host
         finally:
             process.kill()
+            host.await_end()
 
 
 @pytest.fixture(scope="session")
