@@ -42,3 +42,11 @@ def test_what_is_in_memory_of_the_log_is_its_end(
             assert bool(found) == (len(everything) - kept <= start < len(everything))
     tail.clear()
     assert not any(tail.read(record.offset, 1, 1) for record in everything)
+
+
+def test_nobody_is_led_past_records_that_were_not_told() -> None:
+    tail, records = Tail(100), [StoredBody(10 * n, 10 * n + 10, bytes(5)) for n in range(4)]
+    tail.extend(records[:2])
+    tail.extend(records[3:])
+    assert tail.read(0, 100, 10) == []
+    assert tail.read(30, 100, 10) == records[3:]

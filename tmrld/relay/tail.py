@@ -17,7 +17,9 @@ class Tail:
         self._size = 0
 
     def extend(self, records: Sequence[StoredBody]) -> None:
-        """These were committed."""
+        """These were committed.  Where some before them are missing, those that were here are let go: nobody may skip what is not."""
+        if records and self._records and self._records[-1].next_offset != records[0].offset:
+            self.clear()
         self._records.extend(records)
         self._size += sum(len(record.body) for record in records)
         gone = 0
