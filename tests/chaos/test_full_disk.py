@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.hardware import Hardware, build_shim, needs_linux
+from tests.chaos.hardware import Hardware, needs_linux
 from tests.support.cluster import ROOT, Program, await_that
 
 pytestmark = needs_linux
@@ -38,42 +37,35 @@ SERVE = {"relay": ("--set", "relay.port=0", "--set", "control.port=0"), "worker"
 STARTED = {"relay": "the control API is at", **dict.fromkeys(("worker", "trainer"), "cannot be reached")}
 
 
-@pytest.fixture(params=[True, False], ids=["tmpfs", "failing writes"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hardware]:
-    hardware = Hardware(tmp_path / "disk", build_shim(tmp_path), may_mount=request.param)
-    yield hardware
-    hardware.close()
-
-
-def opened(disk: Hardware, folder: Path) -> set[str]:
+def opened(hardware: Hardware, folder: Path) -> set[str]:
     """What comes of opening every store, each time in a new process."""
     command = [sys.executable, "-c", STORES, str(folder)]
-    environment = {**os.environ, **disk.environment}
+    environment = {**os.environ, **hardware.environment}
     return set(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_a_store_that_finds_no_room_says_so_and_is_whole_afterwards(disk: Hardware, tmp_path: Path) -> None:
+def test_a_store_that_finds_no_room_says_so_and_is_whole_afterwards(hardware: Hardware, tmp_path: Path) -> None:
     folder = tmp_path / "disk"
-    disk.fill()
-    assert opened(disk, folder) == {"full"}
-    disk.free()
-    assert opened(disk, folder) == {"opened"}
-    disk.fill()
-    assert opened(disk, folder) == {"full"}
-    disk.free()
-    assert opened(disk, folder) == {"opened"}
+    hardware.fill()
+    assert opened(hardware, folder) == {"full"}
+    hardware.free()
+    assert opened(hardware, folder) == {"opened"}
+    hardware.fill()
+    assert opened(hardware, folder) == {"full"}
+    hardware.free()
+    assert opened(hardware, folder) == {"opened"}
 
 
 @pytest.mark.parametrize("role", SERVE)
-def test_a_daemon_waits_for_room_and_then_starts(disk: Hardware, tmp_path: Path, role: str) -> None:
-    disk.fill()
-    environment = {"LEDGER_FOLDER": str(tmp_path), "TMRLD_PEERS__TOKEN": "any", **disk.environment}
+def test_a_daemon_waits_for_room_and_then_starts(hardware: Hardware, tmp_path: Path, role: str) -> None:
+    hardware.fill()
+    environment = {"LEDGER_FOLDER": str(tmp_path), "TMRLD_PEERS__TOKEN": "any", **hardware.environment}
     arguments = ["serve", "--role", role, "--data", str(tmp_path / "disk"), *SERVE[role]]
     daemon = Program(tmp_path, role, arguments, environment, launcher="tests.chaos.daemon")
     try:
         await_that(lambda: "starts as soon as there is room" in daemon.errors, "the daemon tells of the full disk")
         assert daemon.process.poll() is None
-        disk.free()
+        hardware.free()
         await_that(lambda: STARTED[role] in daemon.errors, "the daemon starts")
         assert daemon.errors.count("the disk is full") == 1
     finally:

@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.hardware import Hardware, build_shim, needs_linux
+from tests.chaos.hardware import Hardware, needs_linux
 
 pytestmark = needs_linux
 
@@ -31,13 +30,6 @@ for write in (lambda: (folder / str(time.monotonic_ns())).write_bytes(bytes(100_
     except (OSError, sqlite3.OperationalError) as error:
         print(error)
 """
-
-
-@pytest.fixture(params=[True, False], ids=["tmpfs", "failing writes"])
-def hardware(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hardware]:
-    hardware = Hardware(tmp_path / "disk", build_shim(tmp_path), may_mount=request.param)
-    yield hardware
-    hardware.close()
 
 
 def seen(hardware: Hardware, folder: Path) -> list[str]:
