@@ -101,8 +101,8 @@ BUGS = (
         "a dropped last chunk of an episode",
         "worker/rollout.py",
         "            if chunk is not None:",
-        "            if chunk is not None and not (episode.ended and chunk.steps % 3 == 0):",
-        (Fault("kill engine", "w1", 0.0, 0.1),),
+        "            if chunk is not None and not (episode.ended and chunk.steps % 2):",
+        (Fault("kill engine", "w1", 0.0, 0.1), Fault("kill engine", "w2", 2.0, 0.1)),
         "happened, and is not in the log, though later steps of its environment are",
     ),
     Bug(

@@ -87,6 +87,7 @@ def test_each_view_can_be_used_by_everybody_and_asks_nobody_else(
         page.on("pageerror", lambda error: crashes.append(str(error)))
         page.on("console", lambda said: crashes.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(f"{site.url}/#/{view}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_text(VIEWS[view]).first).to_be_visible()
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
