@@ -19,7 +19,7 @@ types: page
 	$(BIN)/python -m tests.webui.api_types
 
 test: $(VENV)/.dev check
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -q -m slow --timeout 900

@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,17 @@ hypothesis.settings.register_profile("tmrld", deadline=None)  # a slow machine i
 hypothesis.settings.load_profile("tmrld")
 
 pytest_plugins = ("tests.support.display", "tests.support.openplanet", "tests.support.uinput")
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """What a test changes of where log lines go is its own, whichever test comes after it."""
+    loggers = [logging.getLogger(), logging.getLogger("tmrld")]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(autouse=True)

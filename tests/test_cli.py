@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -33,16 +31,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for variable in ("TMRLD_CONFIG", "TMRLD_DATA"):
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(), logging.getLogger("tmrld")]
-    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
-    yield
-    for logger, level, handlers in before:
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
 
 
 def complaint(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) -> str:
@@ -130,11 +118,11 @@ def test_until_nonsense_is_told_what_there_is(until: str, capsys: pytest.Capture
     assert said == f"--until {until!r} cannot be used: expected first-lap, updates=N or minutes=N"
 
 
-def test_a_daemon_without_a_role_is_told_how_to_get_one(capsys: pytest.CaptureFixture[str], logging_as_before: None) -> None:
+def test_a_daemon_without_a_role_is_told_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert complaint(capsys, 2, "serve").startswith("no role is set: use `tmrld up`, or `tmrld serve --role relay`")
 
 
-def test_a_worker_without_a_token_is_told_how_to_get_one(capsys: pytest.CaptureFixture[str], logging_as_before: None) -> None:
+def test_a_worker_without_a_token_is_told_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
     said = complaint(capsys, 2, "serve", "--role", "worker", "--data", "data", "--set", "name=gamer")
     assert "this worker has no token: on the relay's machine run `tmrld token new --role worker --name gamer`" in said
 
@@ -143,9 +131,7 @@ def test_a_worker_without_a_token_is_told_how_to_get_one(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--role", "relay"], ["token", "new", "--role", "worker"]])
-def test_a_data_folder_that_cannot_be_made_is_named(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], logging_as_before: None
-) -> None:
+def test_a_data_folder_that_cannot_be_made_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("in the way")
     said = complaint(capsys, 1, *arguments, "--data", "file/data")
     assert said.startswith("Cannot make the folder")
@@ -201,7 +187,7 @@ def test_an_invite_is_kept_where_the_data_folder_cannot_be_used(where: str, caps
 
 
 @pytest.mark.parametrize("listener", ["relay", "control"])
-def test_a_port_that_is_taken_is_named(listener: str, capsys: pytest.CaptureFixture[str], logging_as_before: None) -> None:
+def test_a_port_that_is_taken_is_named(listener: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ports = {"relay": 0, "control": 0, listener: port}
