@@ -23,7 +23,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Linear(nn.Module):
-    """One layer: (batch, inputs) → (batch, outputs)."""
+    """One layer: (batch, inputs) → (batch, outputs).
+
+    What it does stands apart from its parameters, and so does the way back, for tmrld.rl.dense: `of` is the layer, `gradients` are
+    those of its weight and bias, and `back` is that of its inputs.
+    """
 
     def __init__(self, inputs: int, outputs: int, generator: Generator) -> None:
         super().__init__()
@@ -32,7 +36,19 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return functional.linear(values, self.weight, self.bias)
+        return self.of(values, self.weight, self.bias)
+
+    @staticmethod
+    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.linear(values, weight, bias)
+
+    @staticmethod
+    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient.t() @ values, gradient.sum(dim=0)
+
+    @staticmethod
+    def back(gradient: Tensor, weight: Tensor) -> Tensor:
+        return gradient @ weight
 
 
 class EnsembleLinear(nn.Module):
@@ -45,7 +61,19 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return torch.bmm(values, self.weight).add_(self.bias)
+        return self.of(values, self.weight, self.bias)
+
+    @staticmethod
+    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.bmm(values, weight).add_(bias)
+
+    @staticmethod
+    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.bmm(values.transpose(1, 2), gradient), gradient.sum(dim=1, keepdim=True)
+
+    @staticmethod
+    def back(gradient: Tensor, weight: Tensor) -> Tensor:
+        return torch.bmm(gradient, weight.transpose(1, 2))
 
 
 class EnsembleValue(nn.Module):
@@ -58,14 +86,35 @@ class EnsembleValue(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], values, self.weight.transpose(1, 2)).squeeze(2)
+        return self.of(values, self.weight, self.bias)
+
+    @staticmethod
+    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.baddbmm(bias[:, None], weight, values.transpose(1, 2)).squeeze(1)  # the other way round takes longer
+
+    @staticmethod
+    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.bmm(gradient[:, None], values), gradient.sum(dim=1, keepdim=True)
+
+    @staticmethod
+    def back(gradient: Tensor, weight: Tensor) -> Tensor:
+        return gradient[:, :, None] * weight
 
 
 class EnsembleQuantiles(EnsembleLinear):
     """The last layer of several networks, several numbers each: (members, batch, inputs) → (members, outputs, batch)."""
 
-    def forward(self, values: Tensor) -> Tensor:
-        return super().forward(values).transpose(1, 2)
+    @staticmethod
+    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return EnsembleLinear.of(values, weight, bias).transpose(1, 2)
+
+    @staticmethod
+    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return EnsembleLinear.gradients(gradient.transpose(1, 2), values)
+
+    @staticmethod
+    def back(gradient: Tensor, weight: Tensor) -> Tensor:
+        return EnsembleLinear.back(gradient.transpose(1, 2), weight)
 
 
 def normalised(values: Tensor) -> Tensor:

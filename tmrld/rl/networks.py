@@ -32,12 +32,14 @@ then for each image part what its last convolution gives, flattened from (channe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from tmrld.payloads import EnvSpec
 from tmrld.rl.convolutions import images_size
+from tmrld.rl.dense import Dense, is_dense
 from tmrld.rl.devices import hidden_precision
 from tmrld.rl.images import image_readers
 from tmrld.rl.layers import ACTIVATIONS, EnsembleLinear, EnsembleQuantiles, EnsembleValue, Linear, normalised
@@ -184,6 +186,9 @@ class Critics(nn.Module):
     their axes.
     """
 
+    PLAIN: ClassVar[bool] = True
+    """Whether `encode` and `between` are those of this class."""
+
     def __init__(
         self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator, quantiles: int | None = None
     ) -> None:
@@ -202,8 +207,14 @@ class Critics(nn.Module):
         self._activation = ACTIVATIONS[options.activation]
         self._layer_norm = options.critic_layer_norm and options.trunk == "mlp"
         self._precision = options.precision
+        self._dense = (
+            Dense([*self.layers, self.value], members, self._layer_norm) if self.PLAIN and is_dense(spec, options) else None
+        )
 
-    def forward(self, observation: Observation, action: Tensor) -> Tensor:
+    def forward(self, observation: Observation, action: Tensor, for_policy: bool = False) -> Tensor:
+        """``for_policy``: of all gradients, the action's alone will be asked for."""
+        if self._dense is not None and action.is_cpu:
+            return self._dense(observation[VECTOR], action, frozen=for_policy)
         values = self.encode(observation, action)
         with hidden_precision(self._precision, values.device, of_images=False):
             values = through(self.layers, self._trunk, values, self.between).float()

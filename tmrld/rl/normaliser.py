@@ -21,7 +21,8 @@ MEMORY = 256_000
 class Normaliser(nn.Module):
     """Running mean and variance of (batch, size) inputs (Chan, Golub and LeVeque, 1979), in buffers that a checkpoint keeps.
 
-    They are float64, so that the many small steps of a long run add up, or the widest that ``device`` has (tmrld.rl.devices).
+    They are float64, so that the many small steps of a long run add up, or the widest that ``device`` has (tmrld.rl.devices).  The
+    ``count`` of rows stays with the processor, which works out by it how much the next ones count.
     """
 
     count: Tensor
@@ -33,7 +34,7 @@ class Normaliser(nn.Module):
     def __init__(self, size: int, device: torch.device | None = None) -> None:
         super().__init__()
         wide = widest_float(device or torch.device("cpu"))
-        self.register_buffer("count", torch.zeros((), dtype=wide, device=device))
+        self.register_buffer("count", torch.zeros((), dtype=wide))
         self.register_buffer("mean", torch.zeros(size, dtype=wide, device=device))
         self.register_buffer("variance", torch.ones(size, dtype=wide, device=device))
         self.register_buffer("shift", torch.zeros(size, device=device))
@@ -42,20 +43,21 @@ class Normaliser(nn.Module):
     def see(self, values: Tensor) -> None:
         """Learn from a batch: (batch, size)."""
         mean = values.mean(dim=0)
-        variance = (values - mean).square().mean(dim=0)  # torch.var_mean takes several times as long
-        rows = values.shape[0]
-        total = self.count + rows
+        variance = (values - mean).square_().mean(dim=0)  # torch.var_mean takes several times as long
+        rows = len(values)
+        total = float(self.count) + rows
         share = rows / total
-        difference = mean.to(self.mean.dtype) - self.mean
-        self.variance.lerp_(variance.to(self.variance.dtype), share).addcmul_(difference * difference, share * (1 - share))
-        self.mean.add_(difference * share)
-        self.count.copy_(total.clamp(max=MEMORY))
+        difference = mean - self.mean
+        self.variance.lerp_(variance.to(self.variance.dtype), share)
+        self.variance.addcmul_(difference, difference, value=share * (1.0 - share))
+        self.mean.add_(difference, alpha=share)
+        self.count.fill_(min(total, MEMORY))
         self.shift.copy_(self.mean)
-        self.factor.copy_(self.variance.sqrt().clamp(min=LEAST_DEVIATION).reciprocal())
+        self.factor.copy_(self.variance.clamp(min=LEAST_DEVIATION**2).rsqrt_())
 
     def forward(self, values: Tensor) -> Tensor:
         """(values - mean) / deviation, of the same shape."""
-        return (values - self.shift) * self.factor
+        return torch.sub(values, self.shift).mul_(self.factor)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (outputs, inputs) and bias (outputs,) of a first layer that does the same to raw inputs.

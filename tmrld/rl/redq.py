@@ -55,7 +55,7 @@ class REDQ(SAC):
 
     def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:
         """The mean value of all critics."""
-        value: Tensor = self.critics(observation, action).mean(dim=0)
+        value: Tensor = self.critics(observation, action, for_policy=True).mean(dim=0)
         return value
 
     def _measured(self, loss: Tensor, values: Tensor, target: Tensor) -> tuple[Tensor, ...]:

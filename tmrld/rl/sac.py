@@ -68,7 +68,8 @@ def soft_target(
     The discount is gamma to the power of the steps between o and o'.  A truncated episode is bootstrapped like any other step: it
     would have gone on.
     """
-    return reward + discount * (1.0 - terminated) * (next_value - alpha * next_log_prob)
+    soft_value = torch.addcmul(next_value, alpha, next_log_prob, value=-1.0)
+    return torch.addcmul(reward, discount * (1.0 - terminated), soft_value)
 
 
 def weighted(losses: Tensor, weights: Tensor | None) -> Tensor:
@@ -189,8 +190,9 @@ class SAC:
         move_towards(self._averaged_parameters, self._policy_parameters, 1.0 / horizon)
         project(self.averaged_policy.trunk.layers)
         alpha = self.temperature.alpha.clone()
-        temperature_loss = self.temperature.update(log_prob.detach())
-        self._policy_averages.add(loss.detach(), -log_prob.detach().mean(), temperature_loss, alpha)
+        mean_log_prob = log_prob.detach().mean()
+        temperature_loss = self.temperature.update(mean_log_prob)
+        self._policy_averages.add(loss.detach(), -mean_log_prob, temperature_loss, alpha)
 
     # What the others replace
 
@@ -231,7 +233,7 @@ class SAC:
 
     def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:
         """What the policy climbs: the smallest value of all, (batch,), differentiable in the action."""
-        value: Tensor = self.critics(observation, action).amin(dim=0)
+        value: Tensor = self.critics(observation, action, for_policy=True).min(dim=0).values
         return value
 
     @phase("targets")

@@ -26,7 +26,7 @@ class Temperature(Protocol):
     """Its present value, (), on the algorithm's device, without a gradient."""
 
     def update(self, log_prob: Tensor) -> Tensor:
-        """Adjust alpha given the log-densities (batch,) of the policy's actions; returns the loss, ()."""
+        """Adjust alpha given the mean log-density of the policy's actions, (), without a gradient; returns the loss, ()."""
         ...
 
 
@@ -53,8 +53,8 @@ class LearnedTemperature:
 
     @phase("temperature")
     def update(self, log_prob: Tensor) -> Tensor:
-        """One step of Adam on ``-log(alpha) * mean(log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
-        gradient = -(log_prob.detach().mean() + self.target_entropy)
+        """One step of Adam on ``-log(alpha) * (log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
+        gradient = -self.target_entropy - log_prob
         loss = self.log_alpha.detach() * gradient
         self.optimizer.step([gradient])
         self.refresh()

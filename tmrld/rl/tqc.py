@@ -91,5 +91,5 @@ class TQC(SAC):
 
     def _policy_value(self, observation: Observation, action: Tensor) -> Tensor:
         """The mean of all quantiles of all critics: (batch,)."""
-        value: Tensor = self.critics(observation, action).mean(dim=(0, 1))
+        value: Tensor = self.critics(observation, action, for_policy=True).mean(dim=(0, 1))
         return value

@@ -1,0 +1,134 @@
+"""Networks run straight through, and the gradients that are written out, against torch's own."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import product
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from tests.rl.experience import lidar_spec, picture_spec
+from tmrld.rl.crossq import BatchNormCritics
+from tmrld.rl.dense import is_dense
+from tmrld.rl.droq import DropoutCritics
+from tmrld.rl.networks import Critics
+from tmrld.rl.observations import VECTOR, vector_size
+from tmrld.rl.options import NetworkOptions
+from tmrld.rl.policy import Policy, TanhGaussian
+
+SPEC = lidar_spec()
+BATCH = 6
+
+
+def inputs() -> tuple[dict[str, Tensor], Tensor]:
+    generator = Generator().manual_seed(1)
+    vector = torch.randn(BATCH, vector_size(SPEC), generator=generator)
+    return {VECTOR: vector}, torch.rand(BATCH, SPEC.action_size, generator=generator) * 2.0 - 1.0
+
+
+def wanted(shape: torch.Size) -> Tensor:
+    """What a loss would ask of each output."""
+    return torch.randn(shape, generator=Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "layer_norm", "members", "quantiles"),
+    list(product(((7,), (7, 5, 6)), (False, True), (1, 3), (None, 4))),
+)
+def test_critics_and_their_gradients_are_those_of_torch(
+    hidden: tuple[int, ...], layer_norm: bool, members: int, quantiles: int | None
+) -> None:
+    options = NetworkOptions(hidden=hidden, critic_layer_norm=layer_norm)
+    critics = Critics(SPEC, options, members, Generator().manual_seed(0), quantiles)
+    observation, action = inputs()
+    action.requires_grad_()
+    parameters = list(critics.parameters())
+
+    ours = critics(observation, action)
+    our_gradients = torch.autograd.grad((ours * wanted(ours.shape)).sum(), [*parameters, action])
+    of_action = critics(observation, action, for_policy=True)
+    (action_gradient,) = torch.autograd.grad((of_action * wanted(ours.shape)).sum(), [action])
+    with torch.no_grad():
+        plain = critics(observation, action)
+    assert critics._dense is not None
+    critics._dense = None
+    theirs = critics(observation, action)
+    their_gradients = torch.autograd.grad((theirs * wanted(ours.shape)).sum(), [*parameters, action])
+
+    for out in (ours, of_action, plain):
+        torch.testing.assert_close(out, theirs)
+    torch.testing.assert_close(our_gradients, their_gradients)
+    assert all(gradient.abs().max() > 0.0 for gradient in our_gradients)
+    torch.testing.assert_close(action_gradient, their_gradients[-1])
+
+
+def test_a_policy_and_its_gradients_are_those_of_torch() -> None:
+    policy = Policy(SPEC, NetworkOptions(hidden=(7, 5)), Generator().manual_seed(0))
+    observation, _ = inputs()
+
+    def outcome() -> tuple[Tensor, tuple[Tensor, ...]]:
+        choice = policy(observation)
+        both = torch.cat((choice.mean, choice.log_std), dim=1)
+        return both, torch.autograd.grad((both * wanted(both.shape)).sum(), list(policy.parameters()))
+
+    ours = outcome()
+    assert policy._dense is not None
+    policy._dense = None
+    torch.testing.assert_close(ours, outcome())
+
+
+def test_actions_and_their_densities_pass_gradients_on_as_their_differences_are() -> None:
+    generator = Generator().manual_seed(3)
+    mean, log_std = (torch.randn(BATCH, 3, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
+
+    def sampled(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        return TanhGaussian(mean, log_std).sample(Generator().manual_seed(4))
+
+    assert torch.autograd.gradcheck(sampled, (mean, log_std))
+
+
+def test_actions_are_the_same_with_and_without_gradients() -> None:
+    ours = TanhGaussian(torch.linspace(-3.0, 3.0, 12).reshape(4, 3), torch.linspace(-2.0, 1.0, 12).reshape(4, 3))
+
+    with_gradients = ours.sample(Generator().manual_seed(4))
+    with torch.no_grad():
+        without = ours.sample(Generator().manual_seed(4))
+
+    assert all(torch.equal(one, other) for one, other in zip(with_gradients, without, strict=True))
+
+
+def test_a_copy_of_a_policy_goes_through_its_own_parameters() -> None:
+    policy = Policy(SPEC, NetworkOptions(hidden=(7,)), Generator().manual_seed(0))
+    copied = deepcopy(policy)
+    observation, _ = inputs()
+    before = policy(observation).mean
+
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+
+    assert torch.equal(policy(observation).mean, before)
+    assert torch.equal(copied(observation).mean, torch.zeros_like(before))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"activation": "tanh"}, {"trunk": "simba"}, {"trunk": "simba2"}, {"gru": 4}, {"precision": "bfloat16"}],
+    ids=str,
+)
+def test_what_is_more_than_layers_of_relu_is_left_to_torch(changed: dict[str, object]) -> None:
+    options = NetworkOptions.model_validate({"hidden": (8, 8), **changed})
+
+    assert not is_dense(SPEC, options)
+    assert Critics(SPEC, options, 2, Generator())._dense is None
+
+
+def test_so_are_images_and_critics_with_more_between_their_layers() -> None:
+    options = NetworkOptions(hidden=(8, 8))
+
+    assert is_dense(SPEC, options)
+    assert not is_dense(picture_spec((36, 36), history=2), options)
+    assert DropoutCritics(SPEC, options, 2, Generator(), 0.1, Generator())._dense is None
+    assert BatchNormCritics(SPEC, options, 2, Generator())._dense is None
