@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.hardware import Hardware, needs_linux
+from tests.chaos.stage import TRAINER, Stage
 from tests.support.cluster import ROOT, Program, await_that
+from tests.support.progress import await_progress
 
 pytestmark = needs_linux
 
@@ -70,3 +73,28 @@ def test_a_daemon_waits_for_room_and_then_starts(hardware: Hardware, tmp_path: P
         assert daemon.errors.count("the disk is full") == 1
     finally:
         daemon.kill()
+
+
+WAITS = "training waits for room"
+
+
+def tells(trainer: Program, times: int) -> bool:
+    return trainer.errors.count(WAITS) >= times
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_training_whose_disk_is_full_waits_and_goes_on_with_all_that_came_meanwhile(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage:
+        stage.start_all()
+        await_progress(stage)
+        engine, trainer = stage.engine_of(TRAINER), stage.programs[TRAINER]
+        for turn in (1, 2):
+            stage.hardware[TRAINER].fill()
+            await_that(partial(tells, trainer, turn), "the trainer tells of the full disk")
+            stage.hardware[TRAINER].free()
+            await_progress(stage)
+            assert trainer.errors.count(WAITS) == turn
+        assert stage.engine_of(TRAINER) == engine
+        assert "crashed" not in trainer.errors
+        assert stage.violations(stage.wind_up()) == []

@@ -274,6 +274,25 @@ def test_a_full_disk_leaves_no_half_entry_behind(tmp_path: Path) -> None:
     assert after(path) == [(1, 10), (3, 30)]
 
 
+def test_a_journal_that_cannot_be_shortened_for_want_of_room_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    for update in range(3):
+        journal.append(JournalEntry(update, 10 * update))
+
+    def no_room(path: Path, data: bytes) -> None:
+        raise DiskFull("the disk is full")
+
+    with monkeypatch.context() as full, pytest.raises(DiskFull):
+        full.setattr("tmrld.trainer.checkpoints.files.write_atomic", no_room)
+        journal.forget_before(2)
+    journal.append(JournalEntry(3, 30))
+    journal.close()
+    assert after(path) == [(0, 0), (1, 10), (2, 20), (3, 30)]
+
+
 # Going on as if nothing had happened
 
 

@@ -210,8 +210,12 @@ class Journal:
         if len(needed) == len(everything):
             return
         self._file.close()
-        files.write_atomic(self._path, b"".join(map(self._packed, needed)))
-        self._file = self._open(len(needed))
+        kept = everything
+        try:
+            files.write_atomic(self._path, b"".join(map(self._packed, needed)))
+            kept = needed
+        finally:
+            self._file = self._open(len(kept))
 
     def clear(self) -> None:
         """Forget everything: the run resumes from a checkpoint that this journal does not lead on from."""

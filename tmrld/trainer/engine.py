@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from tmrld import __version__
 from tmrld.engines.pipe import EnginePort
-from tmrld.errors import BadInput, ProtocolError, StorageError
+from tmrld.errors import BadInput, DiskFull, ProtocolError, StorageError
 from tmrld.payloads import Chunk, EnvSpec, WeightsManifest
 from tmrld.protocol.codec import StoredBody, decode, open_chunk, open_stored
 from tmrld.protocol.messages import (
@@ -74,6 +74,8 @@ READ_BYTES = 4 * MIB
 IDLE_WAIT_S = 0.5
 SET_UP_AGAIN_S = 30.0
 """How long an engine that cannot begin waits before it looks again whether it can."""
+ROOM_AGAIN_S = 1.0
+"""How long an engine whose disk is full waits before it looks again whether there is room."""
 FIRST_CHECKPOINT_UPDATES = 200
 """After so many updates the first checkpoint is written, if those of the run are farther apart: what is lost without one is least."""
 RESUMING_SAID_S = 1.0
@@ -140,6 +142,8 @@ class TrainerEngine:
         self._resuming_said_at = -RESUMING_SAID_S
         self._values: Mapping[str, float] = {}
         self._arrived: list[Stored] = []
+        """What the cache does not have yet: no more than `CREDIT_BYTES`, also while the disk is full."""
+        self._room_again_at = 0.0
         self._complete_to = 0
         """Up to here the cache holds everything, from the window on, that the relay's log has."""
 
@@ -336,7 +340,7 @@ class TrainerEngine:
             return
         algorithm = AlgorithmOptions.model_validate(newest.config["algorithm"])
         training = TrainingOptions.model_validate(newest.config["training"])
-        self._revisions.keep(newest.revision, algorithm, training)
+        self._once_there_is_room(lambda: self._revisions.keep(newest.revision, algorithm, training))
         self._note(JournalEntry(loop.counters.updates, revision=newest.revision))
         loop.set_options(algorithm, training)
         self._algorithm_options, self._training, self._revision = algorithm, training, newest.revision
@@ -352,6 +356,24 @@ class TrainerEngine:
     def _wait_s(self, duration_s: float, detail: str, state: str) -> None:
         end = time.monotonic() + duration_s
         self._wait_until(lambda: time.monotonic() >= end, detail, state)
+
+    def _once_there_is_room(self, write: Callable[[], None]) -> None:
+        """Write what training cannot go on without.  While the disk is full, say so, and wait."""
+        while True:
+            try:
+                return write()
+            except DiskFull as error:
+                detail = self._told_of_full_disk(error)
+            self._wait_s(ROOM_AGAIN_S, detail, "waiting")
+
+    def _told_of_full_disk(self, error: DiskFull) -> str:
+        """Say it when it begins; returns what it is that training waits for."""
+        detail = f"training waits for room: {error}"
+        if not self._room_again_at:
+            log.error("%s", detail)
+            self._port.send(Status(self._run, "problem", detail))
+        self._room_again_at = time.monotonic() + ROOM_AGAIN_S
+        return detail
 
     def _wait_until(self, condition: Callable[[], bool], detail: str, state: str = "waiting") -> None:
         while not condition():
@@ -470,7 +492,7 @@ class TrainerEngine:
     def _note(self, entry: JournalEntry) -> None:
         """Write it to the journal, unless nobody is to follow from here on."""
         if not self._health.diverged:
-            self._journal.append(entry)
+            self._once_there_is_room(lambda: self._journal.append(entry))
 
     def _open(self, body: bytes) -> Chunk | None:
         message = _chunk_message(body)
@@ -490,7 +512,7 @@ class TrainerEngine:
         self._tell(self._health.policy(counters.updates, tensors))
         if self._health.doubtful:
             return
-        self._journal.append(JournalEntry(counters.updates, counters.offset))
+        self._once_there_is_room(lambda: self._journal.append(JournalEntry(counters.updates, counters.offset)))
         counters.weights_version += 1
         manifest = WeightsManifest(
             run=self._run,
@@ -533,8 +555,11 @@ class TrainerEngine:
                 self._checkpoint_asked = True
                 return
             self._writing.result()
-            self._cache.prune(self._checkpoints.oldest_window())
-            self._journal.forget_before(min(self._checkpoints.updates(), default=0))
+            try:
+                self._cache.prune(self._checkpoints.oldest_window())
+                self._journal.forget_before(min(self._checkpoints.updates(), default=0))
+            except DiskFull as error:
+                log.warning("what no checkpoint needs any more stays on the disk for now: %s", error)
         self._checkpoint_asked = False
         if loop.counters.updates == self._checkpointed_at:
             return
@@ -622,11 +647,22 @@ class TrainerEngine:
         while (message := self._port.poll()) is not None:
             self._take(message)
         self._port.beat()
-        if self._arrived:
-            copies = [_copy(record) for stored in self._arrived for record in open_stored(stored)]
-            self._arrived.clear()
+        if self._arrived and time.monotonic() >= self._room_again_at:
+            self._mirror()
+
+    def _mirror(self) -> None:
+        """Put what arrived into the cache; while the disk is full, leave it for later."""
+        copies = [_copy(record) for stored in self._arrived for record in open_stored(stored)]
+        try:
             self._cache.mirror(copies)
-            self._complete_to = max(self._complete_to, copies[-1].next_offset)
+        except DiskFull as error:
+            self._told_of_full_disk(error)
+            return
+        if self._room_again_at:
+            log.info("there is room again: training goes on")
+        self._arrived.clear()
+        self._room_again_at = 0.0
+        self._complete_to = max(self._complete_to, copies[-1].next_offset)
 
     def _take(self, message: Message) -> None:
         match message:
