@@ -285,8 +285,8 @@ def test_a_journal_that_cannot_be_shortened_for_want_of_room_stays_as_it_is(
     def no_room(path: Path, data: bytes) -> None:
         raise DiskFull("the disk is full")
 
-    with monkeypatch.context() as full, pytest.raises(DiskFull):
-        full.setattr("tmrld.trainer.checkpoints.files.write_atomic", no_room)
+    monkeypatch.setattr("tmrld.trainer.checkpoints.files.write_atomic", no_room)
+    with pytest.raises(DiskFull):
         journal.forget_before(2)
     journal.append(JournalEntry(3, 30))
     journal.close()
