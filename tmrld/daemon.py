@@ -249,7 +249,7 @@ class Daemon:
 
         options = self.settings.worker
         spool = await asyncio.to_thread(SampleLog, layout.spool, quota_bytes=options.spool_bytes)
-        outbox = Outbox(spool, options.memory_bytes)
+        outbox = Outbox(spool, options.memory_bytes, layout.worker_made)
         return WorkerRole(
             name,
             outbox,

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,6 +106,40 @@ def test_a_worker_with_several_cars_sends_what_is_allowed_under_one_numbering(tm
     asyncio.run(asyncio.wait_for(scene(), SCENE_S))
 
 
+def test_a_run_that_was_made_anew_while_the_worker_was_down_gets_nothing_that_was_driven_for_the_one_before(
+    tmp_path: Path,
+) -> None:
+    def an_outbox() -> Outbox:
+        return Outbox(SampleLog(tmp_path / "spool"), 0, tmp_path / "spool" / "made")
+
+    async def sent_of(waiting: int, created: float) -> list[str]:
+        """The episodes of what a new process sends to a relay whose run was made then, with one chunk that is driven for it."""
+        outbox = an_outbox()
+        assert len(outbox) == waiting
+        role = WorkerRole("w", outbox, Feed(), files=tmp_path / "files")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign(a_chunk().run, {}, 1, "stopped", created=created))
+                await relay.say(Command(7, "restart"))
+                heard = [await relay.hear_any()]
+                while not any(isinstance(message, Result) for message in heard):
+                    heard.append(await relay.hear_any())
+                await role._from_engine(replace(seal_chunk(a_chunk()), episode="now"))  # it knows of the run by now
+                while True:
+                    sent = [message.episode for message in heard if isinstance(message, ChunkMessage)]
+                    if "now" in sent:
+                        return sent
+                    heard.append(await relay.hear_any())
+        finally:
+            await role.close()
+
+    with closing(an_outbox()) as before:
+        before.belongs(a_chunk().run, 1.0)
+        before.put(replace(seal_chunk(a_chunk()), episode="before"))
+    assert asyncio.run(asyncio.wait_for(sent_of(1, 1.0), SCENE_S)) == ["before", "now"]
+    assert asyncio.run(asyncio.wait_for(sent_of(2, 2.0), SCENE_S)) == ["now"]
+
+
 def test_what_happens_now_is_told_while_a_long_backlog_is_sent(tmp_path: Path) -> None:
     async def scene() -> None:
         outbox = Outbox(SampleLog(tmp_path / "spool"), 0)
@@ -113,6 +148,7 @@ def test_what_happens_now_is_told_while_a_long_backlog_is_sent(tmp_path: Path) -
         role = WorkerRole("w", outbox, Feed(), files=tmp_path / "files")
         try:
             async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("", {}, 0, "stopped"))
                 await relay.hear(ChunkMessage)
                 outbox.put(replace(seal_chunk(a_chunk()), episode="now"))
                 role.tell_lines(LogLines("daemon", [["INFO", "now"]]))

@@ -160,6 +160,11 @@ def spool(layout: Layout) -> Content:
     return content
 
 
+def workers_runs(layout: Layout) -> Content:
+    with closing(Outbox(SampleLog(layout.spool, segment_bytes=SEGMENT_BYTES), 0, layout.worker_made)) as outbox:
+        return {RUN: "known"} if outbox.belongs(RUN, CREATED + 1.0) else {}
+
+
 def shelf(layout: Layout) -> Content:
     found = Shelf(layout.shelf)
     return _each(KINDS, lambda kind: (found.load(kind, "mine")[0].about, found.load(kind, "mine")[1]))
@@ -195,6 +200,7 @@ READERS: dict[str, Callable[[Layout], Content]] = {
     "worker's files": fetched(lambda layout: layout.worker_files),
     "own files": fetched(lambda layout: layout.own_files),
     "spool": spool,
+    "worker's runs": workers_runs,  # lets go of what is in the spool
     "shelf": shelf,
 }
 ENTRY_BYTES = 20

@@ -84,6 +84,7 @@ KINDS_OF_FILES = (
     Kind("worker/spool/index.db", "spool"),
     Kind("worker/spool/index.db.seal", "spool"),
     Kind("worker/spool/pruned.json", "spool"),
+    Kind("worker/spool/made", "worker's runs"),
     Kind("worker/spool/pruned.damaged"),  # put aside
     Kind("shelf/lock"),  # held, never read
     Kind("shelf/*/*/item.json", "shelf"),
@@ -182,7 +183,8 @@ def _fill_trainer(layout: Layout) -> None:
 
 
 def _fill_worker(layout: Layout) -> None:
-    outbox = Outbox(SampleLog(layout.spool, segment_bytes=SEGMENT_BYTES), 0)
+    outbox = Outbox(SampleLog(layout.spool, segment_bytes=SEGMENT_BYTES), 0, layout.worker_made)
+    outbox.belongs(RUN, CREATED)
     for number in range(12):
         outbox.put(a_chunk(number))
     outbox.acknowledge(outbox.incarnation, [0, 1, 2, 3])

@@ -7,6 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,14 +54,52 @@ def an_outbox(folder: Path, memory_bytes: int = MEMORY_BYTES, quota_bytes: int =
     return Outbox(SampleLog(folder, segment_bytes=SEGMENT_BYTES, quota_bytes=quota_bytes), memory_bytes)
 
 
-def test_what_waits_for_a_run_that_was_deleted_is_let_go_and_nothing_else(tmp_path: Path) -> None:
-    outbox = an_outbox(tmp_path, memory_bytes=150)
+def two_runs(outbox: Outbox, before: float) -> None:
+    """Chunks of two runs wait, some in memory and some in the spool."""
+    assert not outbox.belongs("again", before)
+    assert not outbox.belongs("kept", 1.0)
     for number in range(4):
-        for run in ("gone", "kept"):
+        for run in ("again", "kept"):
             outbox.put(replace(a_chunk(bytes(100), episode=f"{run} {number}"), run=run))
-    outbox.forget("gone")
+
+
+def test_what_waits_for_a_run_that_was_made_anew_is_let_go_and_nothing_else(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path, memory_bytes=150)
+    two_runs(outbox, 2.0)
+    assert not outbox.belongs("again", 2.0)
+    assert len(outbox) == 8
+    assert outbox.belongs("again", 3.0)
     assert [chunk.run for chunk in drained(outbox)] == ["kept"] * 4
     assert len(outbox) == 4
+
+
+def test_so_is_what_an_earlier_process_left_for_it(tmp_path: Path) -> None:
+    made = tmp_path / "spool" / "made"
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as before:
+        two_runs(before, 2.0)
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as outbox:
+        assert not outbox.belongs("kept", 1.0)
+        assert len(outbox) == 8
+        assert outbox.belongs("again", 3.0)
+        assert [chunk.run for chunk in drained(outbox)] == ["kept"] * 4
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as outbox:
+        assert len(outbox) == 4
+        assert not outbox.belongs("again", 3.0)
+
+
+@pytest.mark.parametrize("lost", [b"", b"{}", b"[1]"])
+def test_if_it_cannot_be_known_any_more_it_is_said_and_nothing_is_let_go(
+    tmp_path: Path, lost: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = tmp_path / "spool" / "made"
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as before:
+        two_runs(before, 2.0)
+    made.write_bytes(lost)
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as outbox:
+        assert "may learn from what waits here for the one before it" in caplog.text
+        assert not outbox.belongs("again", 3.0)
+        assert len(outbox) == 8
+        assert outbox.belongs("again", 4.0)
 
 
 def drained(outbox: Outbox) -> list[ChunkMessage]:

@@ -11,7 +11,7 @@
           deleted/               folders of runs that are being deleted
     trainer/runs/<run>/        cache/ (a copy of the sample log), checkpoints/, journal, revisions/, made, profiles/
     trainer/files/             files of the relay's shelf that its run needs
-    worker/spool/              chunks that are not yet acknowledged
+    worker/spool/              chunks that are not yet acknowledged, and in made, when the runs were made that these are of
     worker/files/              as the trainer's
     files/                     copies of what commands take from the shelf, by the names that people know
     shelf/                     tracks, weights and demonstrations by name (`shelf.Shelf`)
@@ -191,6 +191,11 @@ class Layout:
     def spool(self) -> Path:
         """Folder of a worker's chunks that are not yet acknowledged."""
         return self.root / "worker" / "spool"
+
+    @property
+    def worker_made(self) -> Path:
+        """When the runs were made whose chunks are in the spool."""
+        return self.spool / "made"
 
     @property
     def worker_files(self) -> Path:

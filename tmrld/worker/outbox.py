@@ -10,6 +10,12 @@ The chunks of an episode are always handed out in theirs, which is how the train
 several episodes wait, as after an outage, the oldest and the newest of them take turns, chunk by chunk: what is driven now waits for
 no more than what its own episode has waiting and as much again of the backlog, however long that is; and the backlog has half of the
 line at least.  An episode counts as the newer, the later the first of its waiting chunks came.
+
+Of which run
+------------
+Chunks name their run, and a run that was deleted may have been made anew under its name, also while this daemon was down.  A small
+file in the spool's folder says when the runs were made whose chunks may wait, and from where in the spool on they are of that one,
+so that what was driven for the one never enters the other (`Outbox.belongs`).
 """
 
 from __future__ import annotations
@@ -20,10 +26,12 @@ import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from tmrld.errors import StorageError
+from tmrld.errors import ProtocolError, StorageError
 from tmrld.protocol.codec import decode, encode
 from tmrld.protocol.messages import ChunkMessage
+from tmrld.storage import files
 from tmrld.storage.records import Record
 from tmrld.storage.sample_log import SampleLog
 
@@ -35,6 +43,9 @@ Identity = tuple[str, int]
 READ_BYTES = 2**20
 SPILL_CHUNKS = 100
 """How many chunks go to the spool with one transaction."""
+MADE_KIND = "tmrld runs of a worker"
+MADE_RUNS = 1000
+"""How many runs the file knows at most: those that were asked for last."""
 
 
 @dataclass
@@ -46,13 +57,16 @@ class _Entry:
     chunk: ChunkMessage | None
     offset: int = 0
     run: str = ""
-    """Unknown of what an earlier process has left."""
+    """Unknown of one that lies damaged in the spool."""
 
 
 class Outbox:
-    """Not thread-safe.  ``memory_bytes`` may wait in memory; what comes on top goes to ``spool``, which it owns from now on."""
+    """Not thread-safe.  ``memory_bytes`` may wait in memory; what comes on top goes to ``spool``, which it owns from now on.
 
-    def __init__(self, spool: SampleLog, memory_bytes: int) -> None:
+    ``made`` is the file that says when the runs were made; without one, that is known until the process ends.
+    """
+
+    def __init__(self, spool: SampleLog, memory_bytes: int, made: Path | None = None) -> None:
         self.incarnation = secrets.token_hex(8)
         self.transitions = 0
         """Training transitions that entered under this incarnation."""
@@ -60,6 +74,9 @@ class Outbox:
         self._memory_limit_bytes = memory_bytes
         self._memory_bytes = 0
         self._next_number = 0
+        self._made_path = made
+        self._made = self._read_made()
+        """Of each run, when it was made and from where in the spool on its chunks are of that one."""
         self._entries = self._left_in_spool()
         self._unsent: dict[str, deque[_Entry]] = {}
         """What was not handed out yet of each episode, in the order in which they began to wait."""
@@ -137,12 +154,45 @@ class Outbox:
         if freed_spool:
             self._prune()
 
-    def forget(self, run: str) -> None:
-        """Let go of what waits for a run that is no more: another one of its name would learn from it."""
+    def belongs(self, run: str, made: float) -> bool:
+        """From now on, the run of this name is the one that was made then; whether it was another one before.
+
+        What waits for that one is let go: this one would learn from it.
+        """
+        known = self._made.pop(run, None)
+        another = known is not None and known[0] != made
+        self._made[run] = (made, self._spool.end) if another else known or (made, 0)
+        if another or known is None:
+            self._write_made()
+        if another:
+            self._let_go(run)
+        return another
+
+    def _let_go(self, run: str) -> None:
         gone = [entry.identity for entry in self._entries.values() if entry.run == run]
         if gone:
             log.warning("%d chunks of the run %s, which was deleted, are let go", len(gone), run)
-            self.acknowledge(self.incarnation, [number for _, number in gone])
+        for incarnation in {incarnation for incarnation, _ in gone}:
+            self.acknowledge(incarnation, [number for its, number in gone if its == incarnation])
+
+    def _read_made(self) -> dict[str, tuple[float, int]]:
+        if self._made_path is None or not self._made_path.exists():
+            return {}
+        try:
+            known = files.read_manifest(self._made_path, MADE_KIND, 1)["runs"]
+            return {str(run): (float(made), int(since)) for run, made, since in known}
+        except (StorageError, KeyError, TypeError, ValueError) as error:
+            log.error("if a run was made anew meanwhile, it may learn from what waits here for the one before it: %s", error)
+            return {}
+
+    def _write_made(self) -> None:
+        if self._made_path is None:
+            return
+        known = [[run, made, since] for run, (made, since) in self._made.items()]
+        try:
+            files.write_manifest(self._made_path, MADE_KIND, 1, {"runs": known[-MADE_RUNS:]})
+        except StorageError as error:
+            log.warning("which run this worker collects for cannot be noted: %s", error)
 
     def close(self) -> None:
         """Move what waits in memory to the spool, so that it is sent after the daemon's next start, and close that.
@@ -190,18 +240,25 @@ class Outbox:
 
         One incarnation's chunks may lie out of order, because those in memory came last; but all lie before the next one's.
         """
-        left: dict[str, dict[int, tuple[str, int]]] = {}
+        left: dict[str, dict[int, _Entry]] = {}
         offset = self._spool.begin
         while records := self._spool.read(offset, READ_BYTES):
             for record in records:
-                left.setdefault(record.facts.incarnation, {})[record.facts.number] = (
-                    record.facts.episode,
-                    record.offset,
-                )
+                identity, run = (record.facts.incarnation, record.facts.number), _run_of(record.body)
+                _, since = self._made.get(run, (0.0, 0))
+                if record.offset < since:
+                    continue  # it was let go, and its segment is still there
+                entry = _Entry(identity, record.facts.episode, None, record.offset, run)
+                left.setdefault(record.facts.incarnation, {})[record.facts.number] = entry
             offset = records[-1].next_offset
-        entries = [
-            _Entry((incarnation, number), episode, None, place)
-            for incarnation, numbers in left.items()
-            for number, (episode, place) in sorted(numbers.items())
-        ]
+        entries = [entry for numbers in left.values() for _, entry in sorted(numbers.items())]
         return {entry.identity: entry for entry in entries}
+
+
+def _run_of(body: bytes) -> str:
+    """Which run a chunk is of; "" if it cannot be read."""
+    try:
+        message = decode(body)
+    except ProtocolError:
+        return ""
+    return message.run if isinstance(message, ChunkMessage) else ""

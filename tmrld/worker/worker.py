@@ -98,8 +98,8 @@ class WorkerRole:
         self._allowance: Allowance | None = None
         self._produced: Counter[str] = Counter()
         """Training transitions of each run that went into the outbox: an allowance counts those of its run alone."""
-        self._made: dict[str, float] = {}
-        """When each of them was made."""
+        self._told = asyncio.Event()
+        """Set when the relay at the other end has said what to work on: of the runs that it has now."""
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -117,6 +117,7 @@ class WorkerRole:
         self._files.forget()
         self._outbox.rewind()
         self._to_describe = self._describe
+        self._told.clear()
         self._filled.set()
         if self._track is not None:
             self._aside.put(self._track)
@@ -160,6 +161,7 @@ class WorkerRole:
         match message:
             case Assign():
                 await self._assign(message)
+                self._told.set()
             case Ack():
                 self._outbox.acknowledge(message.incarnation, message.numbers)
                 self._room.set()
@@ -222,10 +224,8 @@ class WorkerRole:
             await self._stop_engine()
         if not same_run:
             self._weights = self._allowance = None
-        if message.run and self._made.setdefault(message.run, message.created) != message.created:
-            self._made[message.run] = message.created  # another run of that name, which has collected nothing
-            del self._produced[message.run]
-            self._outbox.forget(message.run)
+        if message.run and self._outbox.belongs(message.run, message.created):
+            del self._produced[message.run]  # another one of that name has collected nothing
         if not self._wanted:
             return
         if self._engine is None:
@@ -385,6 +385,7 @@ class WorkerRole:
 
     async def _send_chunks(self, link: Link) -> None:
         """Send what waits in the outbox as long as this link stands; before the chunks of an engine, what it says of its world."""
+        await self._told.wait()
         while True:
             if self._to_describe is not None:
                 describe, self._to_describe = self._to_describe, None
