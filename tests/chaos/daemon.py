@@ -76,7 +76,7 @@ def have_little_room() -> None:
     kind = hub.Hub
     kind.__init__ = small_hub
     kind = Outbox
-    kind.__init__ = lambda self, spool, _memory_bytes: begin_outbox(self, spool, MEMORY_BYTES)
+    kind.__init__ = lambda self, spool, _memory_bytes, *more: begin_outbox(self, spool, MEMORY_BYTES, *more)
 
 
 def keep_what_is_pruned(folder: Path) -> None:

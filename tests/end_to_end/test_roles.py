@@ -140,6 +140,25 @@ def test_a_run_that_was_made_anew_while_the_worker_was_down_gets_nothing_that_wa
     assert asyncio.run(asyncio.wait_for(sent_of(2, 2.0), SCENE_S)) == ["now"]
 
 
+def test_a_run_that_was_made_anew_while_the_line_was_down_hears_of_its_own_world_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        role = WorkerRole("w", Outbox(SampleLog(tmp_path / "spool"), 2**20), Feed(), files=tmp_path / "files")
+        try:
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", config(tmp_path), 1, "running", created=1.0))
+                await relay.hear(Describe)
+            async with linked(role, "worker", "w") as relay:
+                await relay.say(Assign("demo", config(tmp_path), 1, "running", created=2.0))
+                described = await relay.hear(Describe)
+                await relay.say(Allowance("demo", described.incarnation, 50))
+                while not isinstance(message := await relay.hear_any(), ChunkMessage):
+                    assert not isinstance(message, Describe), "the world of the run before was told, too"
+        finally:
+            await role.close()
+
+    asyncio.run(asyncio.wait_for(scene(), SCENE_S))
+
+
 def test_what_happens_now_is_told_while_a_long_backlog_is_sent(tmp_path: Path) -> None:
     async def scene() -> None:
         outbox = Outbox(SampleLog(tmp_path / "spool"), 0)

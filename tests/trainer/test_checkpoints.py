@@ -274,7 +274,7 @@ def test_a_full_disk_leaves_no_half_entry_behind(tmp_path: Path) -> None:
     assert after(path) == [(1, 10), (3, 30)]
 
 
-def test_a_journal_that_cannot_be_shortened_for_want_of_room_stays_as_it_is(
+def test_a_journal_that_finds_no_room_when_it_is_shortened_loses_nothing_that_comes_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal"
@@ -282,15 +282,21 @@ def test_a_journal_that_cannot_be_shortened_for_want_of_room_stays_as_it_is(
     for update in range(3):
         journal.append(JournalEntry(update, 10 * update))
 
-    def no_room(path: Path, data: bytes) -> None:
+    def no_room_at_first(path: Path, data: bytes) -> None:
         raise DiskFull("the disk is full")
 
-    monkeypatch.setattr("tmrld.trainer.checkpoints.files.write_atomic", no_room)
-    with pytest.raises(DiskFull):
-        journal.forget_before(2)
-    journal.append(JournalEntry(3, 30))
+    def no_room_at_last(path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        raise DiskFull("the disk is full")
+
+    for update, fails in ((3, no_room_at_first), (4, no_room_at_last)):
+        monkeypatch.setattr("tmrld.trainer.checkpoints.files.write_atomic", fails)
+        with pytest.raises(DiskFull):
+            journal.forget_before(2)
+        journal.append(JournalEntry(update, 10 * update))
+        journal.append(JournalEntry(update, 10 * update))
     journal.close()
-    assert after(path) == [(0, 0), (1, 10), (2, 20), (3, 30)]
+    assert after(path) == [(2, 20), (3, 30), (3, 30), (4, 40), (4, 40)]
 
 
 # Going on as if nothing had happened

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tmrld.errors import DiskFull, StorageError
 from tmrld.protocol.messages import ChunkMessage
+from tmrld.storage import files
 from tmrld.storage.sample_log import SampleLog
 from tmrld.worker.outbox import Outbox
 
@@ -85,6 +87,43 @@ def test_so_is_what_an_earlier_process_left_for_it(tmp_path: Path) -> None:
     with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 150, made)) as outbox:
         assert len(outbox) == 4
         assert not outbox.belongs("again", 3.0)
+
+
+def test_what_could_not_be_noted_is_noted_before_anything_goes_to_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "spool" / "made"
+    write, full = files.write_manifest, [DiskFull("the disk is full")]
+
+    def write_if_there_is_room(*arguments: Any) -> None:
+        if full:
+            raise full[0]
+        write(*arguments)
+
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 0, made)) as before:
+        two_runs(before, 2.0)
+        monkeypatch.setattr(files, "write_manifest", write_if_there_is_room)
+        assert before.belongs("again", 3.0)
+        full.clear()
+        before.put(replace(a_chunk(), run="again"))
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 0, made)) as outbox:
+        assert not outbox.belongs("again", 3.0)
+        assert [chunk.run for chunk in drained(outbox)].count("again") == 1
+
+
+def test_a_spool_that_was_lost_begins_anew(tmp_path: Path) -> None:
+    made = tmp_path / "spool" / "made"
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 0, made)) as before:
+        two_runs(before, 2.0)
+        before.belongs("again", 3.0)
+    for path in made.parent.iterdir():
+        if path != made:
+            path.unlink()
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 0, made)) as outbox:
+        outbox.belongs("again", 3.0)
+        outbox.put(replace(a_chunk(), run="again"))
+    with closing(Outbox(SampleLog(tmp_path / "spool", segment_bytes=SEGMENT_BYTES), 0, made)) as outbox:
+        assert len(outbox) == 1
 
 
 @pytest.mark.parametrize("lost", [b"", b"{}", b"[1]"])

@@ -72,8 +72,6 @@ class BatchRenorm(nn.Module):
 class BatchNormCritics(Critics):
     """Critics whose inputs and hidden layers are normalised over the batch."""
 
-    PLAIN: ClassVar[bool] = False
-
     def __init__(self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> None:
         super().__init__(spec, options, members, generator)
         activated = self.hidden if options.trunk == "mlp" else self.hidden[1:]

@@ -1,9 +1,9 @@
 """Hidden layers with relu and what comes behind them, run straight through, with the gradients written out.
 
 Nearly every policy and every critic without images is such a network (`is_dense`).  On a processor, each small step around its matrix
-products is cold in the cache by the time it comes round again, and takes as long as a hundred thousand multiplications.  So there
-are as few of them as can be here: no look at modules, and of the gradients none that nobody wants, nor memory for what is needed
-once.  The way back is the chain rule, layer by layer; tests hold it against torch's own.
+products is cold in the cache by the time it comes round again, and takes as long as some hundred thousand multiplications.  So there
+are as few of them as can be here: no look at modules, no gradient that nobody wants, and no new memory where some is free again.
+The way back is the chain rule, layer by layer; tests hold it against torch's own.
 """
 
 from __future__ import annotations
@@ -53,24 +53,26 @@ class Dense:
         if torch.is_grad_enabled():
             out: Tensor = _Through.apply(self, fixed, free, *(() if frozen else self.parameters))  # type: ignore[no-untyped-call]
             return out
-        return self.run(fixed, free, [])
+        return self.run(fixed, free)
 
-    def run(self, fixed: Tensor, free: Tensor | None, kept: list[Tensor]) -> Tensor:
-        """The same without gradients; ``kept`` gets what the way back has to know: the inputs of each layer, and what gave the mean
-        and deviation of those that are normalised.
+    def run(self, fixed: Tensor, free: Tensor | None, kept: list[Tensor] | None = None) -> Tensor:
+        """The same without gradients; ``kept`` gets what the way back has to know: the inputs of each layer, and where they were
+        normalised, what they were before, its mean and its deviation.
         """
         values = fixed if free is None else torch.cat((fixed, free), dim=1)
         if self.members is not None:
             values = values.expand(self.members, -1, -1)
         last = len(self.kinds) - 1
         for index, kind in enumerate(self.kinds):
-            kept.append(values)
+            if kept is not None:
+                kept.append(values)
             values = kind.of(values, self.parameters[2 * index], self.parameters[2 * index + 1])
             if index < last:
                 if self.normalised:
                     raw = values
                     values, mean, deviation = torch.native_layer_norm(raw, raw.shape[-1:], None, None, EPSILON)
-                    kept += (raw, mean, deviation)
+                    if kept is not None:
+                        kept += (raw, mean, deviation)
                 values.relu_()
         return values
 

@@ -29,8 +29,6 @@ def left_out(values: Tensor, rate: float, generator: Generator) -> Tensor:
 class DropoutCritics(Critics):
     """Critics that leave something out; ``noise`` says what, and is not theirs."""
 
-    PLAIN: ClassVar[bool] = False
-
     def __init__(
         self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator, rate: float, noise: Generator
     ) -> None:

@@ -32,7 +32,6 @@ then for each image part what its last convolution gives, flattened from (channe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -186,9 +185,6 @@ class Critics(nn.Module):
     their axes.
     """
 
-    PLAIN: ClassVar[bool] = True
-    """Whether `encode` and `between` are those of this class."""
-
     def __init__(
         self, spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator, quantiles: int | None = None
     ) -> None:
@@ -207,9 +203,8 @@ class Critics(nn.Module):
         self._activation = ACTIVATIONS[options.activation]
         self._layer_norm = options.critic_layer_norm and options.trunk == "mlp"
         self._precision = options.precision
-        self._dense = (
-            Dense([*self.layers, self.value], members, self._layer_norm) if self.PLAIN and is_dense(spec, options) else None
-        )
+        ours = type(self).encode is Critics.encode and type(self).between is Critics.between
+        self._dense = Dense([*self.layers, self.value], members, self._layer_norm) if ours and is_dense(spec, options) else None
 
     def forward(self, observation: Observation, action: Tensor, for_policy: bool = False) -> Tensor:
         """``for_policy``: of all gradients, the action's alone will be asked for."""

@@ -25,7 +25,7 @@ class Temperature(Protocol):
     alpha: Tensor
     """Its present value, (), on the algorithm's device, without a gradient."""
 
-    def update(self, log_prob: Tensor) -> Tensor:
+    def update(self, mean_log_prob: Tensor) -> Tensor:
         """Adjust alpha given the mean log-density of the policy's actions, (), without a gradient; returns the loss, ()."""
         ...
 
@@ -37,7 +37,7 @@ class FixedTemperature:
         self.alpha = torch.tensor(alpha, device=device)
         self._loss = torch.zeros((), device=device)
 
-    def update(self, log_prob: Tensor) -> Tensor:
+    def update(self, mean_log_prob: Tensor) -> Tensor:
         """Changes nothing; the loss is 0."""
         return self._loss
 
@@ -52,9 +52,9 @@ class LearnedTemperature:
         self.alpha = self.log_alpha.detach().exp()
 
     @phase("temperature")
-    def update(self, log_prob: Tensor) -> Tensor:
-        """One step of Adam on ``-log(alpha) * (log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
-        gradient = -self.target_entropy - log_prob
+    def update(self, mean_log_prob: Tensor) -> Tensor:
+        """One step of Adam on ``-log(alpha) * (mean_log_prob + target_entropy)``, whose gradient in log(alpha) is plain to see."""
+        gradient = -self.target_entropy - mean_log_prob
         loss = self.log_alpha.detach() * gradient
         self.optimizer.step([gradient])
         self.refresh()

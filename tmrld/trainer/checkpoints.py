@@ -210,12 +210,10 @@ class Journal:
         if len(needed) == len(everything):
             return
         self._file.close()
-        kept = everything
         try:
             files.write_atomic(self._path, b"".join(map(self._packed, needed)))
-            kept = needed
         finally:
-            self._file = self._open(len(kept))
+            self._file = self._open(len(self._read()))
 
     def clear(self) -> None:
         """Forget everything: the run resumes from a checkpoint that this journal does not lead on from."""

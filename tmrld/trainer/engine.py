@@ -76,6 +76,8 @@ SET_UP_AGAIN_S = 30.0
 """How long an engine that cannot begin waits before it looks again whether it can."""
 ROOM_AGAIN_S = 1.0
 """How long an engine whose disk is full waits before it looks again whether there is room."""
+MOST_ARRIVED_BYTES = 8 * CREDIT_BYTES
+"""How much may wait for room here: each new link brings more.  Beyond that, the engine ends and is started anew."""
 FIRST_CHECKPOINT_UPDATES = 200
 """After so many updates the first checkpoint is written, if those of the run are farther apart: what is lost without one is least."""
 RESUMING_SAID_S = 1.0
@@ -142,8 +144,9 @@ class TrainerEngine:
         self._resuming_said_at = -RESUMING_SAID_S
         self._values: Mapping[str, float] = {}
         self._arrived: list[Stored] = []
-        """What the cache does not have yet: no more than `CREDIT_BYTES`, also while the disk is full."""
+        """What the cache does not have yet."""
         self._room_again_at = 0.0
+        """While the disk is full, when to look again; 0 otherwise."""
         self._complete_to = 0
         """Up to here the cache holds everything, from the window on, that the relay's log has."""
 
@@ -359,21 +362,31 @@ class TrainerEngine:
 
     def _once_there_is_room(self, write: Callable[[], None]) -> None:
         """Write what training cannot go on without.  While the disk is full, say so, and wait."""
+        waited = False
         while True:
             try:
-                return write()
+                write()
             except DiskFull as error:
-                detail = self._told_of_full_disk(error)
-            self._wait_s(ROOM_AGAIN_S, detail, "waiting")
+                self._say_full(error)
+                waited = True
+                self._wait_s(ROOM_AGAIN_S, f"waits for room: {error}", "waiting")
+            else:
+                break
+        if waited:
+            self._say_roomy()
 
-    def _told_of_full_disk(self, error: DiskFull) -> str:
-        """Say it when it begins; returns what it is that training waits for."""
-        detail = f"training waits for room: {error}"
+    def _say_full(self, error: DiskFull) -> None:
         if not self._room_again_at:
+            detail = f"training waits for room: {error}"
             log.error("%s", detail)
             self._port.send(Status(self._run, "problem", detail))
         self._room_again_at = time.monotonic() + ROOM_AGAIN_S
-        return detail
+
+    def _say_roomy(self) -> None:
+        if self._room_again_at:
+            self._room_again_at = 0.0
+            log.info("there is room again: training goes on")
+            self._say("training", self._doing)
 
     def _wait_until(self, condition: Callable[[], bool], detail: str, state: str = "waiting") -> None:
         while not condition():
@@ -651,18 +664,19 @@ class TrainerEngine:
             self._mirror()
 
     def _mirror(self) -> None:
-        """Put what arrived into the cache; while the disk is full, leave it for later."""
+        """Put what arrived into the cache; while the disk is full, leave it for later.  Raises DiskFull once it is too much."""
         copies = [_copy(record) for stored in self._arrived for record in open_stored(stored)]
         try:
-            self._cache.mirror(copies)
+            stored = self._cache.mirror(copies)
         except DiskFull as error:
-            self._told_of_full_disk(error)
+            if sum(len(stored.payload) for stored in self._arrived) > MOST_ARRIVED_BYTES:
+                raise
+            self._say_full(error)
             return
-        if self._room_again_at:
-            log.info("there is room again: training goes on")
         self._arrived.clear()
-        self._room_again_at = 0.0
         self._complete_to = max(self._complete_to, copies[-1].next_offset)
+        if stored:
+            self._say_roomy()
 
     def _take(self, message: Message) -> None:
         match message:

@@ -57,7 +57,6 @@ class _Entry:
     chunk: ChunkMessage | None
     offset: int = 0
     run: str = ""
-    """Unknown of one that lies damaged in the spool."""
 
 
 class Outbox:
@@ -77,6 +76,7 @@ class Outbox:
         self._made_path = made
         self._made = self._read_made()
         """Of each run, when it was made and from where in the spool on its chunks are of that one."""
+        self._made_is_written = True
         self._entries = self._left_in_spool()
         self._unsent: dict[str, deque[_Entry]] = {}
         """What was not handed out yet of each episode, in the order in which they began to wait."""
@@ -163,6 +163,7 @@ class Outbox:
         another = known is not None and known[0] != made
         self._made[run] = (made, self._spool.end) if another else known or (made, 0)
         if another or known is None:
+            self._made_is_written = False
             self._write_made()
         if another:
             self._let_go(run)
@@ -180,17 +181,21 @@ class Outbox:
             return {}
         try:
             known = files.read_manifest(self._made_path, MADE_KIND, 1)["runs"]
-            return {str(run): (float(made), int(since)) for run, made, since in known}
+            made = {str(run): (float(made), int(since)) for run, made, since in known}
         except (StorageError, KeyError, TypeError, ValueError) as error:
             log.error("if a run was made anew meanwhile, it may learn from what waits here for the one before it: %s", error)
             return {}
+        end = self._spool.end  # a spool that was lost begins anew
+        return {run: (when, since if since <= end else 0) for run, (when, since) in made.items()}
 
     def _write_made(self) -> None:
-        if self._made_path is None:
+        """Unless it is written; where that fails, the next chunk that goes to the spool tries again."""
+        if self._made_path is None or self._made_is_written:
             return
         known = [[run, made, since] for run, (made, since) in self._made.items()]
         try:
             files.write_manifest(self._made_path, MADE_KIND, 1, {"runs": known[-MADE_RUNS:]})
+            self._made_is_written = True
         except StorageError as error:
             log.warning("which run this worker collects for cannot be noted: %s", error)
 
@@ -211,6 +216,7 @@ class Outbox:
 
     def _spill(self, entries: Sequence[_Entry]) -> None:
         """Move chunks to the spool: all of them, or none and StorageError."""
+        self._write_made()
         records = []
         for entry in entries:
             c = entry.chunk

@@ -99,7 +99,7 @@ class WorkerRole:
         self._produced: Counter[str] = Counter()
         """Training transitions of each run that went into the outbox: an allowance counts those of its run alone."""
         self._told = asyncio.Event()
-        """Set when the relay at the other end has said what to work on: of the runs that it has now."""
+        """Set once the relay at the other end has said which run to work for, and the engine and outbox of another one know it."""
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -119,8 +119,6 @@ class WorkerRole:
         self._to_describe = self._describe
         self._told.clear()
         self._filled.set()
-        if self._track is not None:
-            self._aside.put(self._track)
         await self._show(Command(0, "preview", {"on": False}))  # whoever watched asks the relay again, and that asks here
         sending = [asyncio.create_task(self._send_chunks(link)), asyncio.create_task(self._send_aside(link))]
         try:
@@ -160,6 +158,8 @@ class WorkerRole:
     async def _from_relay(self, message: Message) -> None:
         match message:
             case Assign():
+                if (message.run, message.created) != (self._assigned.run, self._assigned.created):
+                    self._told.clear()
                 await self._assign(message)
                 self._told.set()
             case Ack():
@@ -273,7 +273,7 @@ class WorkerRole:
     # The engine
 
     async def _start_engine(self) -> None:
-        self._describe = self._track = None
+        self._describe = self._to_describe = self._track = None
         self._engine = Engine(
             "worker",
             "tmrld.worker.engine:run",
@@ -304,7 +304,7 @@ class WorkerRole:
 
     async def _stop_engine(self) -> None:
         engine, self._engine = self._engine, None
-        self._describe = self._track = None
+        self._describe = self._to_describe = self._track = None
         self._room.set()
         if engine is not None:
             await engine.stop()
@@ -386,7 +386,10 @@ class WorkerRole:
     async def _send_chunks(self, link: Link) -> None:
         """Send what waits in the outbox as long as this link stands; before the chunks of an engine, what it says of its world."""
         await self._told.wait()
+        if self._track is not None:
+            self._aside.put(self._track)
         while True:
+            await self._told.wait()
             if self._to_describe is not None:
                 describe, self._to_describe = self._to_describe, None
                 await link.send(describe)
