@@ -23,11 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Linear(nn.Module):
-    """One layer: (batch, inputs) → (batch, outputs).
-
-    What it does stands apart from its parameters, and so does the way back, for tmrld.rl.dense: `of` is the layer, `gradients` are
-    those of its weight and bias, and `back` is that of its inputs.
-    """
+    """One layer: (batch, inputs) → (batch, outputs).  What it does (`of`) stands apart from its parameters, for tmrld.rl.dense."""
 
     def __init__(self, inputs: int, outputs: int, generator: Generator) -> None:
         super().__init__()
@@ -41,14 +37,6 @@ class Linear(nn.Module):
     @staticmethod
     def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return functional.linear(values, weight, bias)
-
-    @staticmethod
-    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient.t() @ values, gradient.sum(dim=0)
-
-    @staticmethod
-    def back(gradient: Tensor, weight: Tensor) -> Tensor:
-        return gradient @ weight
 
 
 class EnsembleLinear(nn.Module):
@@ -67,14 +55,6 @@ class EnsembleLinear(nn.Module):
     def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.bmm(values, weight).add_(bias)
 
-    @staticmethod
-    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.bmm(values.transpose(1, 2), gradient), gradient.sum(dim=1, keepdim=True)
-
-    @staticmethod
-    def back(gradient: Tensor, weight: Tensor) -> Tensor:
-        return torch.bmm(gradient, weight.transpose(1, 2))
-
 
 class EnsembleValue(nn.Module):
     """The last layer of several networks, one number each: (members, batch, inputs) → (members, batch)."""
@@ -90,15 +70,7 @@ class EnsembleValue(nn.Module):
 
     @staticmethod
     def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.baddbmm(bias[:, None], weight, values.transpose(1, 2)).squeeze(1)  # the other way round takes longer
-
-    @staticmethod
-    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.bmm(gradient[:, None], values), gradient.sum(dim=1, keepdim=True)
-
-    @staticmethod
-    def back(gradient: Tensor, weight: Tensor) -> Tensor:
-        return gradient[:, :, None] * weight
+        return torch.baddbmm(bias[:, None], values, weight.transpose(1, 2)).squeeze(2)
 
 
 class EnsembleQuantiles(EnsembleLinear):
@@ -107,14 +79,6 @@ class EnsembleQuantiles(EnsembleLinear):
     @staticmethod
     def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return EnsembleLinear.of(values, weight, bias).transpose(1, 2)
-
-    @staticmethod
-    def gradients(gradient: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return EnsembleLinear.gradients(gradient.transpose(1, 2), values)
-
-    @staticmethod
-    def back(gradient: Tensor, weight: Tensor) -> Tensor:
-        return EnsembleLinear.back(gradient.transpose(1, 2), weight)
 
 
 def normalised(values: Tensor) -> Tensor:

@@ -209,7 +209,9 @@ class Critics(nn.Module):
     def forward(self, observation: Observation, action: Tensor, for_policy: bool = False) -> Tensor:
         """``for_policy``: of all gradients, the action's alone will be asked for."""
         if self._dense is not None and action.is_cpu:
-            return self._dense(observation[VECTOR], action, frozen=for_policy)
+            if for_policy:
+                return self._dense.of_action(observation[VECTOR], action)
+            return self._dense(torch.cat((observation[VECTOR], action), dim=1))
         values = self.encode(observation, action)
         with hidden_precision(self._precision, values.device, of_images=False):
             values = through(self.layers, self._trunk, values, self.between).float()

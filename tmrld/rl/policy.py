@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log, pi
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tmrld.payloads import EnvSpec
@@ -38,10 +36,8 @@ class TanhGaussian:
     def sample(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """Actions (batch, action_size) and their log-densities (batch,), differentiable in both fields."""
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
-        if torch.is_grad_enabled():
-            action, log_prob = _Squashed.apply(self.mean, self.log_std, noise)  # type: ignore[no-untyped-call]
-            return action, log_prob
-        return _squashed(self.mean, self.log_std, noise)[:2]
+        pre_tanh = torch.addcmul(self.mean, self.log_std.exp(), noise)
+        return torch.tanh(pre_tanh), self._log_density(noise, pre_tanh)
 
     def mode(self) -> Tensor:
         """The action without exploration: (batch, action_size)."""
@@ -49,7 +45,7 @@ class TanhGaussian:
 
     def log_prob(self, pre_tanh: Tensor) -> Tensor:
         """Log-density of the squashed action: (batch, action_size) → (batch,)."""
-        return _log_density((pre_tanh - self.mean) * torch.exp(-self.log_std), pre_tanh, self.log_std)
+        return self._log_density((pre_tanh - self.mean) * torch.exp(-self.log_std), pre_tanh)
 
     def divergence(self, other: TanhGaussian) -> Tensor:
         """Kullback-Leibler divergence from the other one, in nats: (batch,).  Squashing both alike does not change it."""
@@ -57,42 +53,12 @@ class TanhGaussian:
         apart = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
         return (0.5 * (spread + apart - 1.0) + other.log_std - self.log_std).sum(dim=1)
 
-
-def _log_density(noise: Tensor, pre_tanh: Tensor, log_std: Tensor) -> Tensor:
-    """arXiv 1801.01290, eq. 21, with log(1 - tanh²u) = 2 (log 2 - u - softplus(-2u)), which does not overflow."""
-    half = functional.softplus(pre_tanh, beta=-2.0)  # -softplus(-2u) / 2
-    squashing = 2.0 * torch.sub(pre_tanh, half, alpha=2.0)
-    constant = noise.shape[1] * (2.0 * log(2.0) + 0.5 * log(2.0 * pi))
-    return torch.addcmul(squashing - log_std, noise, noise, value=-0.5).sum(dim=1) - constant
-
-
-def _squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The action that this noise makes, its log-density, and the deviation."""
-    deviation = log_std.exp()
-    pre_tanh = torch.addcmul(mean, deviation, noise)
-    return torch.tanh(pre_tanh), _log_density(noise, pre_tanh, log_std), deviation
-
-
-class _Squashed(torch.autograd.Function):
-    """`_squashed`, with the gradients written out (tmrld.rl.dense says why).
-
-    The noise is given, so all hangs on u = mean + deviation · noise: d tanh(u) / du = 1 - tanh²(u), and of the log-density
-    d (-log(1 - tanh²(u))) / du = 2 tanh(u).  What it has of the deviation besides is -log(deviation).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        action, log_prob, deviation = _squashed(mean, log_std, noise)
-        ctx.save_for_backward(action, deviation.mul_(noise))
-        return action, log_prob
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_action: Tensor, of_log_prob: Tensor) -> tuple[Tensor, Tensor, None]:
-        action, spread = ctx.saved_tensors
-        of_log_prob = of_log_prob[:, None]
-        of_mean = torch.addcmul(of_action, of_action * action, action, value=-1.0).addcmul_(of_log_prob, action, value=2.0)
-        return of_mean, torch.addcmul(-of_log_prob, of_mean, spread), None
+    def _log_density(self, noise: Tensor, pre_tanh: Tensor) -> Tensor:
+        """arXiv 1801.01290, eq. 21, with log(1 - tanh²u) = 2 (log 2 - u - softplus(-2u)), which does not overflow."""
+        squashing = torch.sub(pre_tanh, functional.softplus(pre_tanh, beta=-2.0), alpha=2.0)  # u + softplus(-2u)
+        gaussian = torch.addcmul(self.log_std, noise, noise, value=0.5)
+        constant = noise.shape[1] * (2.0 * log(2.0) + 0.5 * log(2.0 * pi))
+        return torch.sub(2.0 * squashing, gaussian).sum(dim=1) - constant
 
 
 class Policy(nn.Module):
