@@ -15,7 +15,7 @@ Of which run
 ------------
 Chunks name their run, and a run that was deleted may have been made anew under its name, also while this daemon was down.  A small
 file in the spool's folder says when the runs were made whose chunks may wait, and from where in the spool on they are of that one,
-so that what was driven for the one never enters the other (`Outbox.belongs`).
+so that what waits of the one does not enter the other (`Outbox.belongs`).
 """
 
 from __future__ import annotations
