@@ -18,7 +18,7 @@ from tests.support.cluster import Cluster, Program
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 MOST_EXTRA_BYTES = 64 * 2**20
-CONNECTIONS = 128
+CONNECTIONS = 200
 """Of each kind of attack, all at once."""
 BURST_S = 4.0
 

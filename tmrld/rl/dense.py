@@ -41,26 +41,21 @@ class Dense:
 
     def __call__(self, vector: Tensor) -> Tensor:
         """What the last layer gives for inputs (batch, inputs)."""
-        return self._through(vector if not self._members else vector.expand(self._members, -1, -1), self._parameters)
+        values = vector if not self._members else vector.expand(self._members, -1, -1)
+        weight, bias, *others = self._parameters
+        return self._behind_first(self._kinds[0].of(values, weight, bias), others)
 
     def of_action(self, vector: Tensor, action: Tensor) -> Tensor:
         """The same for inputs that come in two pieces, differentiable in the second alone."""
-        parameters = [parameter.detach() for parameter in self._parameters]
-        weight, bias = parameters[:2]
+        weight, bias, *others = (parameter.detach() for parameter in self._parameters)
         size = vector.shape[1]
         first = self._kinds[0].of(vector.expand(self._members, -1, -1), weight[:, :size], bias)
-        return self._through(
-            torch.baddbmm(first, action.expand(self._members, -1, -1), weight[:, size:]), parameters, begun=True
-        )
+        return self._behind_first(torch.baddbmm(first, action.expand(self._members, -1, -1), weight[:, size:]), others)
 
-    def _through(self, values: Tensor, parameters: Sequence[Tensor], begun: bool = False) -> Tensor:
-        """``begun``: these are what the first layer has made."""
-        last = len(self._kinds) - 1
-        for index, kind in enumerate(self._kinds):
-            if not begun or index:
-                values = kind.of(values, parameters[2 * index], parameters[2 * index + 1])
-            if index < last:
-                if self._normalised:
-                    values = normalised(values)
-                values = values.relu_()
+    def _behind_first(self, values: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """What the layers behind the first one make of what that one gives; the parameters are theirs."""
+        for kind, weight, bias in zip(self._kinds[1:], parameters[::2], parameters[1::2], strict=True):
+            if self._normalised:
+                values = normalised(values)
+            values = kind.of(values.relu_(), weight, bias)
         return values

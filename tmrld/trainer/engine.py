@@ -572,7 +572,7 @@ class TrainerEngine:
                 self._cache.prune(self._checkpoints.oldest_window())
                 self._journal.forget_before(min(self._checkpoints.updates(), default=0))
             except DiskFull as error:
-                log.warning("what no checkpoint needs any more stays on the disk for now: %s", error)
+                log.warning("what no checkpoint needs any more cannot be removed while the disk is full: %s", error)
         self._checkpoint_asked = False
         if loop.counters.updates == self._checkpointed_at:
             return
