@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "PIL": "worker", "av": "view", "torch": "trainer"}
+EXTRAS = {"gymnasium": "worker", "rtgym": "worker", "PIL": "worker", "av": "view", "torch": "trainer", "numba": "trainer"}
 """Which of our extras brings a package that not every role needs."""
 RETRY_FULL_DISK_S = 2.0
 """How long a daemon waits that finds no room for what it has to write when it starts."""

@@ -235,8 +235,11 @@ class Daemon:
         return _Access(peers.relay, peers.pin, peers.ca_file, peers.proxy, self.name, token)
 
     def _make_trainer(self, layout: Layout) -> _PeerRole:
-        if importlib.util.find_spec("torch") is None:
-            raise SettingsError('a trainer needs torch, which is not installed here: run `pip install "tmrld[trainer]"`')
+        for package in ("torch", "numba"):
+            if importlib.util.find_spec(package) is None:
+                raise SettingsError(
+                    f'a trainer needs {package}, which is not installed here: run `pip install "tmrld[trainer]"`'
+                )
         from tmrld.trainer.trainer import TrainerRole
 
         options = self.settings.trainer

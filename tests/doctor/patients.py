@@ -29,7 +29,7 @@ SOFTWARE = Software(
     system="Windows",
     release="11",
     executable=r"C:\Users\paul\python.exe",
-    packages={name: Package(version="1.0") for name in ("gymnasium", "rtgym", "PIL", "torch")},
+    packages={name: Package(version="1.0") for name in ("gymnasium", "rtgym", "PIL", "torch", "numba")},
     torch=Torch(version="2.13.0+cpu", threads=4),
 )
 LOAD = Load(cores=8, load=0.1, memory_bytes=16 * GIB, available_bytes=8 * GIB)

@@ -69,7 +69,7 @@ def test_only_what_is_asked_for_is_looked_at() -> None:
 
     assert wanted(roles=("relay",)) == set()
     assert wanted(roles=("worker",)) == {"gymnasium", "rtgym", "PIL"}
-    assert wanted(roles=("trainer",)) == {"torch"}
+    assert wanted(roles=("trainer",)) == {"torch", "numba"}
     assert wanted(roles=("worker",), game=True) >= {"mss", "cv2", "vgamepad", "Xlib"}
     assert "Xlib" not in wanted("Windows", roles=("worker",), game=True)
     assert wanted(roles=("relay",), everything=True) >= {"torch", "gymnasium", "cv2", "av", "pygame"}

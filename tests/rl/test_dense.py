@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from tests.rl.experience import lidar_spec, picture_spec
 from tmrld.rl.crossq import BatchNormCritics
 from tmrld.rl.dense import is_dense
+from tmrld.rl.devices import has_bfloat16
 from tmrld.rl.droq import DropoutCritics
 from tmrld.rl.networks import Critics
 from tmrld.rl.observations import VECTOR, vector_size
@@ -48,6 +49,8 @@ def test_critics_say_the_same_and_learn_the_same(
 
     ours = critics(observation, action)
     our_gradients = torch.autograd.grad((ours * wanted(ours.shape)).sum(), [*parameters, action])
+    our_gradients = tuple(gradient.clone() for gradient in our_gradients)  # the next pass writes over them
+    at_once = tuple(gradient.clone() for gradient in critics.gradients(ours, wanted(ours.shape)))
     of_action = critics(observation, action, for_policy=True)
     (action_gradient,) = torch.autograd.grad((of_action * wanted(ours.shape)).sum(), [action])
     with torch.no_grad():
@@ -60,6 +63,8 @@ def test_critics_say_the_same_and_learn_the_same(
     for out in (ours, of_action, plain):
         torch.testing.assert_close(out, theirs)
     torch.testing.assert_close(our_gradients, their_gradients)
+    torch.testing.assert_close(at_once, their_gradients[:-1])
+    torch.testing.assert_close(tuple(critics.gradients(critics(observation, action), wanted(ours.shape))), at_once)
     assert all(gradient.abs().max() > 0.0 for gradient in our_gradients)
     torch.testing.assert_close(action_gradient, their_gradients[-1])
 
@@ -93,9 +98,47 @@ def test_a_copy_of_a_policy_goes_through_its_own_parameters() -> None:
     assert torch.equal(copied(observation).mean, torch.zeros_like(before))
 
 
+def test_batches_of_any_size_go_through() -> None:
+    policy = Policy(SPEC, NetworkOptions(hidden=(7,)), Generator().manual_seed(0))
+    (observation, _), few = inputs(), 2
+
+    together = policy(observation).mean
+    apart = policy({VECTOR: observation[VECTOR][:few]}).mean
+
+    torch.testing.assert_close(apart, together[:few])
+
+
+def test_gradients_of_a_pass_that_another_one_wrote_over_are_refused() -> None:
+    critics = Critics(SPEC, NetworkOptions(hidden=(7,)), 2, Generator().manual_seed(0))
+    observation, action = inputs()
+    values = critics(observation, action)
+    critics(observation, -action)
+
+    with pytest.raises(RuntimeError, match="its next pass"):
+        torch.autograd.grad(values.sum(), list(critics.parameters()))
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this processor has no units for bfloat16")
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_in_bfloat16_it_says_and_learns_nearly_the_same(layer_norm: bool) -> None:
+    observation, action = inputs()
+
+    def outcome(precision: str) -> Tensor:
+        options = NetworkOptions.model_validate({"hidden": (64, 48), "critic_layer_norm": layer_norm, "precision": precision})
+        critics = Critics(SPEC, options, 2, Generator().manual_seed(0))
+        values = critics(observation, action)
+        gradients = critics.gradients(values, wanted(values.shape))
+        return torch.cat([each.flatten() for each in (values.detach(), *gradients)])
+
+    exact, rounded = outcome("float32"), outcome("bfloat16")
+
+    assert not torch.equal(exact, rounded)
+    assert (rounded - exact).norm() < 0.1 * exact.norm()  # some neurons are rounded to the other side of 0
+
+
 @pytest.mark.parametrize(
     "changed",
-    [{"activation": "tanh"}, {"trunk": "simba"}, {"trunk": "simba2"}, {"gru": 4}, {"precision": "bfloat16"}],
+    [{"activation": "tanh"}, {"trunk": "simba"}, {"trunk": "simba2"}, {"gru": 4}],
     ids=str,
 )
 def test_what_is_more_than_layers_of_relu_goes_through_its_modules(changed: dict[str, object]) -> None:

@@ -130,8 +130,57 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
 
 
-def test_a_processor_and_apple_s_gpu_never_compute_in_bfloat16() -> None:
-    assert [devices.has_bfloat16(torch.device(kind)) for kind in ("cpu", "mps")] == [False, False]
+@pytest.mark.parametrize("has_units", [False, True])
+def test_a_processor_with_units_for_it_computes_in_bfloat16_and_apple_s_gpu_never(
+    has_units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_units, raising=False)
+
+    found = [devices.has_bfloat16.__wrapped__(torch.device(kind)) for kind in ("cpu", "mps")]
+
+    assert found == [has_units, False]
+
+
+def test_a_processor_of_which_torch_knows_no_units_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+
+    assert devices.has_bfloat16.__wrapped__(torch.device("cpu")) is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "multiplications", "lowered"),
+    [
+        ("auto", devices.LARGE, False),
+        ("auto", devices.LARGE + 1, True),
+        ("bfloat16", 1, True),
+        ("float32", devices.LARGE + 1, False),
+    ],
+)
+@pytest.mark.usefixtures("bfloat16")
+def test_which_products_round_their_factors_and_that_it_ends_with_them(
+    asked: Precision, multiplications: int, lowered: bool
+) -> None:
+    seen: list[str] = []
+
+    def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+        seen.append(torch.get_float32_matmul_precision())
+        torch.mm(left, right, out=out)
+
+    multiply = devices.hidden_product(asked, product, multiplications)
+    out = torch.empty(2, 2)
+    multiply(torch.ones(2, 3), torch.ones(3, 2), out=out)
+    with pytest.raises(RuntimeError):
+        multiply(torch.ones(2, 3), torch.ones(2, 3), out=out)
+
+    assert out.tolist() == [[3.0, 3.0], [3.0, 3.0]]
+    assert seen == ["medium" if lowered else "highest"] * 2
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_where_there_is_no_bfloat16_products_are_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: False)
+
+    assert devices.hidden_product("bfloat16", torch.mm, devices.LARGE + 1) is torch.mm
 
 
 @pytest.mark.parametrize(
@@ -149,7 +198,7 @@ def test_which_layers_compute_in_bfloat16(asked: Precision, of_images: bool, low
 @pytest.mark.parametrize(
     ("spec", "network"),
     [
-        (lidar_spec(), SMALL),
+        (lidar_spec(), NetworkOptions(hidden=(16, 16), activation="tanh")),
         (lidar_spec(), NetworkOptions(hidden=(16, 16), trunk="simba")),
         (lidar_spec(), NetworkOptions(hidden=(16, 16), trunk="simba2")),
         (lidar_spec(), NetworkOptions(hidden=(16, 16), activation="silu", gru=8)),

@@ -53,7 +53,7 @@ def test_it_acts_as_the_torch_policy_does(activation: Any) -> None:
 def test_it_acts_as_the_torch_policy_does_with_a_residual_trunk(
     trunk: Any, spec: EnvSpec, activation: Any, hidden: tuple[int, ...]
 ) -> None:
-    network = NetworkOptions(hidden=hidden, activation=activation, trunk=trunk, cnn="nature")
+    network = NetworkOptions(hidden=hidden, activation=activation, trunk=trunk, cnn="nature", precision="float32")
     sac, replay = SAC(AlgorithmOptions(learning_rate_actor=0.01), network, spec, seed=0), Replay(spec, 100)
     episode = make_episode(spec, 10, np.random.default_rng(0))
     for chunk in cut_all(episode, [10]):
@@ -104,7 +104,7 @@ PICTURES = [
 
 @pytest.mark.parametrize(("spec", "cnn"), PICTURES)
 def test_it_sees_in_images_what_the_torch_policy_sees(spec: EnvSpec, cnn: Any) -> None:
-    network = NetworkOptions(hidden=(32,), cnn=cnn)
+    network = NetworkOptions(hidden=(32,), cnn=cnn, precision="float32")
     sac, replay = SAC(AlgorithmOptions(), network, spec, seed=0), Replay(spec, 100)
     episode = make_episode(spec, 10, np.random.default_rng(0))
     for chunk in cut_all(episode, [10]):

@@ -22,6 +22,19 @@ def test_batches_seen_one_by_one_count_like_one_large_batch() -> None:
     torch.testing.assert_close(seen.std(0), torch.ones(4), atol=1e-2, rtol=0.0)
 
 
+def test_on_any_device_it_learns_what_it_learns_on_a_processor() -> None:
+    generator = torch.Generator().manual_seed(3)
+    ours, theirs = Normaliser(4), Normaliser(4)
+
+    for rows in (100, 30):
+        values = 5.0 + 0.05 * torch.arange(4) * torch.randn(rows, 4, generator=generator)
+        theirs.follow(values, float(ours.count))
+        ours.see(values)
+
+    for name in ("mean", "variance", "shift", "factor"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name))
+
+
 def test_an_input_that_never_moved_is_not_blown_up() -> None:
     normaliser = Normaliser(1)
 

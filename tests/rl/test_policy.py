@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
 
 from tmrld.rl.policy import TanhGaussian
@@ -11,10 +12,8 @@ from tmrld.rl.policy import TanhGaussian
 
 def gaussian() -> TanhGaussian:
     generator = torch.Generator().manual_seed(0)
-    return TanhGaussian(
-        torch.randn(64, 3, generator=generator, dtype=torch.float64),
-        torch.randn(64, 3, generator=generator, dtype=torch.float64),
-    )
+    mean, log_std = (torch.randn(64, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    return TanhGaussian(torch.cat((mean, log_std), dim=1))
 
 
 def test_the_density_is_that_of_torch_distributions() -> None:
@@ -28,7 +27,7 @@ def test_the_density_is_that_of_torch_distributions() -> None:
 
 
 def test_the_divergence_is_that_of_torch_distributions() -> None:
-    ours, other = gaussian(), TanhGaussian(torch.full((64, 3), 0.3), torch.full((64, 3), -0.4))
+    ours, other = gaussian(), TanhGaussian(torch.tensor([0.3] * 3 + [-0.4] * 3).expand(64, 6))
 
     expected = kl_divergence(*(Independent(Normal(each.mean, each.log_std.exp()), 1) for each in (ours, other)))
 
@@ -37,7 +36,7 @@ def test_the_divergence_is_that_of_torch_distributions() -> None:
 
 
 def test_the_density_stays_finite_where_tanh_is_flat() -> None:
-    wide = TanhGaussian(torch.tensor([[40.0, -40.0]]), torch.zeros(1, 2))
+    wide = TanhGaussian(torch.tensor([[40.0, -40.0, 0.0, 0.0]]))
 
     log_prob = wide.log_prob(torch.tensor([[40.0, -40.0]]))
 
@@ -54,6 +53,25 @@ def test_a_sample_comes_with_its_own_density_and_stays_inside() -> None:
     moderate = (action.abs() < 0.999).all(dim=1)
     again = ours.log_prob(torch.atanh(action.double()))
     torch.testing.assert_close(log_prob[moderate], again[moderate], rtol=1e-3, atol=1e-3)
+
+
+def test_in_one_loop_samples_and_their_gradients_are_the_same() -> None:
+    head = 3.0 * torch.randn(64, 6, generator=torch.Generator().manual_seed(3))
+    weights = torch.randn(64, 4, generator=torch.Generator().manual_seed(4))
+
+    def outcome(head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        head.requires_grad_()
+        action, log_prob = TanhGaussian(head, -4.0, 1.5).sample(torch.Generator().manual_seed(1))
+        loss = (action * weights[:, :3]).sum() + (log_prob * weights[:, 3]).sum()
+        (gradient,) = torch.autograd.grad(loss, [head])
+        return action.detach().double(), log_prob.detach().double(), gradient.double()
+
+    ours, theirs = outcome(head.clone()), outcome(head.double())  # in float64, torch computes it step by step
+
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    outside = (head[:, 3:] < -4.0) | (head[:, 3:] > 1.5)
+    assert 10 < outside.sum() < 180
+    assert not ours[2][:, 3:][outside].any()
 
 
 def test_the_same_generator_gives_the_same_actions() -> None:

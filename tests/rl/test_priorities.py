@@ -262,8 +262,8 @@ def test_the_losses_are_weighted_by_transition() -> None:
     torch.manual_seed(0)
     weights = torch.tensor([1.0, 0.5, 0.0])
     values, target = torch.randn(2, 3), torch.randn(3)
-    apart = torch.stack([critic_loss(values[:, i : i + 1], target[i : i + 1]) for i in range(3)])
-    assert critic_loss(values, target, weights).item() == pytest.approx((apart * weights).mean().item())
+    apart = torch.stack([critic_loss(values[:, i : i + 1], target[i : i + 1])[0] for i in range(3)])
+    assert critic_loss(values, target, weights)[0].item() == pytest.approx((apart * weights).mean().item())
     quantiles, atoms = torch.randn(2, 4, 3), torch.randn(5, 3).sort(dim=0).values
     apart = torch.stack([quantile_loss(quantiles[:, :, i : i + 1], atoms[:, i : i + 1]) for i in range(3)])
     assert quantile_loss(quantiles, atoms, weights).item() == pytest.approx((apart * weights).mean().item(), rel=1e-5)

@@ -58,7 +58,10 @@ _WORKER = (
     Wanted("rtgym", "rtgym", "worker", "keeping real time"),
     Wanted("PIL", "pillow", "worker", "pictures"),
 )
-_TRAINER = (Wanted("torch", "torch", "trainer", "learning"),)
+_TRAINER = (
+    Wanted("torch", "torch", "trainer", "learning"),
+    Wanted("numba", "numba", "trainer", "the compiled loops of learning"),
+)
 _GAME = (
     Wanted("mss", "mss", "game", "seeing the game's window"),
     Wanted("cv2", "opencv-python", "game", "scaling what is seen"),

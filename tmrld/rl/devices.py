@@ -1,9 +1,9 @@
 """What differs between the devices that tensors live on: the one place that knows.
 
 - Floats: Apple's GPU (mps) has no float64 (`widest_float`).
-- Precision: a CUDA card computes hidden layers several times as fast in bfloat16 (`hidden_precision`).  Heads, losses, log-densities,
-  targets, running means and optimizers stay in float32 in any case: bfloat16 has 8 bits, and a value of 100 may be off by 0.25.
-  TF32 is left as torch has it: on for convolutions, off for matrix products.
+- Precision: CUDA cards, and processors with AMX, compute hidden layers several times as fast in bfloat16 (`hidden_precision`,
+  `hidden_product`).  Heads, losses, log-densities, targets, running means and optimizers stay in float32 in any case: bfloat16 has 8
+  bits, and a value of 100 may be off by 0.25.  TF32 is left as torch has it: on for convolutions, off for matrix products.
 - Images in the replay memory: on a CUDA card they lie in its own memory if they fit (`ImagePlaces`), so that a batch of them does not
   have to come from anywhere.
 - Transfer: batches come from the processor's memory (`Carrier`).  On a CUDA card they go by two pinned buffers and a stream of their
@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
@@ -38,7 +38,9 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 @cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether it is faster in bfloat16: a CUDA card that computes in it by itself.  A processor is slower in it."""
+    """Whether it is faster in bfloat16: a CUDA card that computes in it by itself, or a processor with AMX; others are slower."""
+    if device.type == "cpu":
+        return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
     if device.type != "cuda":
         return False
     with torch.cuda.device(device):
@@ -51,6 +53,31 @@ def hidden_precision(asked: Precision, device: torch.device, *, of_images: bool)
     """
     lowered = asked == "bfloat16" or (asked == "auto" and of_images)
     return torch.autocast(device.type, torch.bfloat16) if lowered and has_bfloat16(device) else nullcontext()
+
+
+Product = Callable[..., object]
+"""Of two matrices, or several pairs, into ``out``: `torch.mm` and `torch.bmm` are such."""
+LARGE = 1 << 23
+"""More multiplications than these in one product are two to four times as fast in bfloat16; fewer hardly gain."""
+
+
+def hidden_product(asked: Precision, product: Product, multiplications: int) -> Product:
+    """How a hidden layer on a processor multiplies, as `NetworkOptions.precision` asks for: the same, or with both factors rounded to
+    bfloat16 and sums in float32, which is what a TPU does with float32.
+    """
+    lowered = asked == "bfloat16" or (asked == "auto" and multiplications > LARGE)
+    if not lowered or not has_bfloat16(torch.device("cpu")):
+        return product
+
+    def rounded(left: Tensor, right: Tensor, out: Tensor) -> None:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            product(left, right, out=out)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return rounded
 
 
 @dataclass(frozen=True)

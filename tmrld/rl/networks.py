@@ -204,18 +204,26 @@ class Critics(nn.Module):
         self._layer_norm = options.critic_layer_norm and options.trunk == "mlp"
         self._precision = options.precision
         ours = type(self).encode is Critics.encode and type(self).between is Critics.between
-        self._dense = Dense([*self.layers, self.value], members, self._layer_norm) if ours and is_dense(spec, options) else None
+        self._dense = (
+            Dense([*self.layers, self.value], members, self._layer_norm, options.precision)
+            if ours and is_dense(spec, options)
+            else None
+        )
 
     def forward(self, observation: Observation, action: Tensor, for_policy: bool = False) -> Tensor:
         """``for_policy``: of all gradients, the action's alone will be asked for."""
         if self._dense is not None and action.is_cpu:
-            if for_policy:
-                return self._dense.of_action(observation[VECTOR], action)
-            return self._dense(torch.cat((observation[VECTOR], action), dim=1))
+            return self._dense(observation[VECTOR], action, for_policy)
         values = self.encode(observation, action)
         with hidden_precision(self._precision, values.device, of_images=False):
             values = through(self.layers, self._trunk, values, self.between).float()
         return self.value(values)  # type: ignore[no-any-return]
+
+    def gradients(self, values: Tensor, of_values: Tensor) -> Sequence[Tensor]:
+        """Those of all parameters, from the gradient of what `forward` gave last."""
+        if self._dense is not None and values.is_cpu:
+            return self._dense.gradients(of_values)
+        return torch.autograd.grad(values, list(self.parameters()), of_values)
 
     # What the critics of some algorithms replace
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tmrld.rl import kernels
 from tmrld.rl.devices import widest_float
 
 LEAST_DEVIATION = 0.1
@@ -42,16 +43,23 @@ class Normaliser(nn.Module):
 
     def see(self, values: Tensor) -> None:
         """Learn from a batch: (batch, size)."""
+        seen = float(self.count)
+        if values.is_cpu:
+            state = self.mean, self.variance, self.shift, self.factor
+            kernels.follow(values.numpy(), seen, LEAST_DEVIATION, *(each.numpy() for each in state))
+        else:
+            self.follow(values, seen)
+        self.count.fill_(min(seen + len(values), MEMORY))
+
+    def follow(self, values: Tensor, seen: float) -> None:
+        """What tmrld.rl.kernels.follow does, on any device."""
         mean = values.mean(dim=0)
         variance = (values - mean).square_().mean(dim=0)  # torch.var_mean takes several times as long
-        rows = len(values)
-        total = float(self.count) + rows
-        share = rows / total
+        share = len(values) / (seen + len(values))
         difference = mean - self.mean
         self.variance.lerp_(variance.to(self.variance.dtype), share)
         self.variance.addcmul_(difference, difference, value=share * (1.0 - share))
         self.mean.add_(difference, alpha=share)
-        self.count.fill_(min(total, MEMORY))
         self.shift.copy_(self.mean)
         self.factor.copy_(self.variance.clamp(min=LEAST_DEVIATION**2).rsqrt_())
 

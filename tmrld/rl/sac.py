@@ -77,9 +77,14 @@ def weighted(losses: Tensor, weights: Tensor | None) -> Tensor:
     return losses.mean() if weights is None else (losses * weights).mean()
 
 
-def critic_loss(values: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean squared residual: (members, batch), (batch,) → ().  Equation 5, averaged over the critics (as in TMRL)."""
-    return weighted((values - target).square(), weights)
+def critic_loss(values: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean squared residual and its gradient: (members, batch), (batch,) → (), (members, batch).
+
+    Equation 5, averaged over the critics (as in TMRL), and 6.
+    """
+    residual = values - target
+    pull = residual if weights is None else residual * weights
+    return (pull * residual).mean(), pull * (2.0 / residual.numel())
 
 
 def actor_loss(alpha: Tensor, log_prob: Tensor, value: Tensor) -> Tensor:
@@ -168,12 +173,13 @@ class SAC:
         discount = self.options.gamma**steps
         scaled_reward = reward * self.options.reward_scale
         target = soft_target(scaled_reward, discount, terminated, next_value, next_log_prob, self.temperature.alpha)
-        loss = self._critic_loss(values, target, weights)
+        seen = values.detach()
+        loss, of_values = self._critic_loss(seen, target, weights)
         if weights is not None:
-            self._errors = self._error(values.detach(), target)
-        descend(self._critic_optimizer, self._critic_parameters, loss)
+            self._errors = self._error(seen, target)
+        self._critic_optimizer.step(self.critics.gradients(values, of_values))
         project(self.critics.layers)
-        self._critic_averages.add(*self._measured(loss.detach(), values.detach(), target))
+        self._critic_averages.add(*self._measured(loss, seen, target))
 
     @phase("policy")
     def _update_policy(self, observation: Observation) -> None:
@@ -219,8 +225,10 @@ class SAC:
         value: Tensor = self.target_critics(observation, action).amin(dim=0)
         return value
 
-    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-        """From what `_now_and_next` and `soft_target` give, and the weights of the transitions (batch,), to a loss, ()."""
+    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """From what `_now_and_next` and `soft_target` give, and the weights of the transitions (batch,), to a loss, (), and its
+        gradient, of the shape of the values.
+        """
         return critic_loss(values, target, weights)
 
     def _error(self, values: Tensor, target: Tensor) -> Tensor:

@@ -82,8 +82,11 @@ class TQC(SAC):
         """What may come after: (atoms, batch), and so the target becomes."""
         return truncated(self.target_critics(observation, action), self.options.dropped_quantiles)
 
-    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-        return quantile_loss(values, target, weights)
+    def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        values.requires_grad_()
+        loss = quantile_loss(values, target, weights)
+        (of_values,) = torch.autograd.grad(loss, [values])
+        return loss.detach(), of_values
 
     def _error(self, values: Tensor, target: Tensor) -> Tensor:
         """Of the means of the distributions."""
