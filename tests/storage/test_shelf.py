@@ -13,7 +13,7 @@ from tmrld.errors import BadInput, Conflict, Damaged, NotFound, StorageError
 from tmrld.payloads import EnvSpec, PartSpec, WeightsManifest
 from tmrld.rl.weights import pack
 from tmrld.storage import shelf as shelves
-from tmrld.storage.shelf import BUNDLED, KINDS, Shelf
+from tmrld.storage.shelf import BUNDLED, KINDS, Item, Shelf
 
 SPEC = EnvSpec("test/Point-v0", (PartSpec("position", (1,)),), 1, default_action=(0.0,))
 WEIGHTS = pack(WeightsManifest("teacher", 7, 900, 0, SPEC, {}, "sac"), {"w": np.ones(3, np.float32)}).data
@@ -143,6 +143,27 @@ def test_what_somebody_is_reading_on_windows_is_not_deleted_yet(shelf: Shelf, mo
         with pytest.raises(StorageError, match="Cannot remove"):
             shelf.delete("tracks", "monza")
     assert shelf.read("tracks", "monza") == b"points"
+
+
+def test_what_is_replaced_again_and_again_while_it_is_read_is_read_in_the_end(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("tracks", "monza", b"0")
+    read, versions = Shelf._read, iter((b"1", b"2", b"3"))
+
+    def replaced_before(self: Shelf, item: Item) -> bytes:
+        if (version := next(versions, None)) is not None:
+            monkeypatch.setattr(Shelf, "_read", read)
+            self.put("tracks", "monza", version, replace=True)
+            monkeypatch.setattr(Shelf, "_read", replaced_before)
+        return read(self, item)
+
+    monkeypatch.setattr(Shelf, "_read", replaced_before)
+
+    item, data = shelf.load("tracks", "monza")
+
+    assert data == b"3"
+    assert item == shelf.get("tracks", "monza")
 
 
 def test_processes_share_a_shelf(tmp_path: Path) -> None:

@@ -138,13 +138,13 @@ class Shelf:
     def load(self, kind: str, name: str) -> tuple[Item, bytes]:
         """What there is under a name, and its file.  Raises NotFound, and Damaged when the checksum differs."""
         item = self.get(kind, name)
-        try:
-            return item, self._read(item)
-        except StorageError:
-            newer = self.get(kind, name)  # somebody may have replaced it in between
-            if newer.sha256 == item.sha256:
-                raise
-            return newer, self._read(newer)
+        while True:
+            try:
+                return item, self._read(item)
+            except StorageError:
+                before, item = item, self.get(kind, name)
+                if item.sha256 == before.sha256:  # nobody has replaced it in between
+                    raise
 
     def read(self, kind: str, name: str) -> bytes:
         """The file of a name, as `load` has it."""
