@@ -116,7 +116,7 @@ class Reader(nn.Module):
         generator = Generator().manual_seed(seed)
         ((self._part,), (layers,)) = image_parts(spec), convolutions(spec, options)
         self._spec = spec
-        self.images = ImageReader(layers, options, 1, generator)
+        self.images = ImageReader(layers, options, None, generator)
         self.trunk = Trunk(layers[-1].size, options, generator)
         self.head = Linear(self.trunk.size, BEAMS, generator)
 

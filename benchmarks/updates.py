@@ -38,7 +38,7 @@ SAC = AlgorithmOptions(batch_size=BATCH)
 REDQ = AlgorithmOptions(name="redq", batch_size=BATCH, critics=10, critic_subset=2, policy_interval=20, learn_alpha=False)
 TRANSITIONS = {"lidar": 200_000, "images": 4_000}
 PLAIN = NetworkOptions(hidden=HIDDEN, critic_layer_norm=False)
-TARGETS = {
+TARGETS: dict[str, float | None] = {
     "sac_mlp_gemm_share": 0.75,
     "sac_mlp_vs_sbx": 1.0,
     "sac_mlp_vs_sb3": 2.0,
@@ -47,6 +47,9 @@ TARGETS = {
     "redq_vs_tmrl": 2.5,
     "sac_cnn_conv_share": 0.85,
     "sac_cnn_vs_tmrl": 1.6,
+    "sac_mlp_vs_limit": None,
+    "redq_vs_limit": None,
+    "sac_cnn_vs_limit": None,
 }
 LIMIT = "the limit"
 OURS, EXACT = "tmrld", "tmrld in float32"
@@ -188,7 +191,7 @@ def results(
     for name, ending in (against | {LIMIT: "limit"}).items():
         value = ratio(times, OURS, name) if name in times else None
         rows.append({"metric": f"{prefix}_vs_{ending}", "value": value, "unit": "ratio", "peers": {}})
-    return [row | {"target": TARGETS.get(str(row["metric"]))} for row in rows]
+    return [row | {"target": TARGETS[str(row["metric"])]} for row in rows]
 
 
 def mlp(rng: np.random.Generator, turns: int, turn_s: float) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def test_a_processor_of_which_torch_knows_no_units_computes_in_float32(monkeypat
 
 
 @pytest.mark.parametrize(
-    ("asked", "multiplications", "lowered"),
+    ("asked", "weights", "lowered"),
     [
         ("auto", devices.LARGE, False),
         ("auto", devices.LARGE + 1, True),
@@ -157,16 +157,14 @@ def test_a_processor_of_which_torch_knows_no_units_computes_in_float32(monkeypat
     ],
 )
 @pytest.mark.usefixtures("bfloat16")
-def test_which_products_round_their_factors_and_that_it_ends_with_them(
-    asked: Precision, multiplications: int, lowered: bool
-) -> None:
+def test_which_products_round_their_factors_and_that_it_ends_with_them(asked: Precision, weights: int, lowered: bool) -> None:
     seen: list[str] = []
 
     def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
         seen.append(torch.get_float32_matmul_precision())
         torch.mm(left, right, out=out)
 
-    multiply = devices.hidden_product(asked, product, multiplications)
+    multiply = devices.hidden_product(asked, product, weights)
     out = torch.empty(2, 2)
     multiply(torch.ones(2, 3), torch.ones(3, 2), out=out)
     with pytest.raises(RuntimeError):

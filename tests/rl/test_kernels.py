@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from numba.core.caching import FunctionCache
 
 from tmrld.payloads import Array
 from tmrld.rl import kernels
@@ -48,25 +51,69 @@ def test_actions_far_out_have_a_finite_density_and_stay_inside() -> None:
     assert np.isfinite(log_prob).all()
 
 
-def test_without_a_folder_to_keep_it_in_a_loop_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+DOUBLE = """
+import numpy as np
 
-    def without_folder(cache: bool, **options: Any) -> Callable[..., Any]:
-        def compiled(function: Callable[..., Any]) -> Any:
-            asked.append(cache)
-            if cache:
-                raise RuntimeError("cannot cache function 'double': no locator available")
-            return numba.njit(cache=cache, **options)(function)
+def double(values):
+    values *= np.float32(2.0)
+"""
 
-        return compiled
 
-    monkeypatch.setattr(kernels, "njit", without_folder)
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Array]:
+    """Compiles a loop of a module as a process does that has not met it yet, and calls it."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "loops.py").write_text(DOUBLE)
+    monkeypatch.syspath_prepend(tmp_path)
 
-    @kernels.compiled
-    def double(values: Array) -> None:
-        values *= np.float32(2.0)
+    def call() -> Array:
+        sys.modules.pop("loops", None)
+        loop = kernels.compiled(importlib.import_module("loops").double)
+        values = ones(2)
+        loop(values)
+        return values
 
-    values = ones(2)
-    double(values)
-    assert values.tolist() == [2.0, 2.0]
-    assert asked == [True, False]
+    return call
+
+
+def test_machine_code_is_kept(double: Callable[[], Array], tmp_path: Path) -> None:
+    assert double().tolist() == [2.0, 2.0]
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
+    assert len(kept) == 2
+
+    assert double().tolist() == [2.0, 2.0]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")} == kept
+
+
+@pytest.mark.parametrize("which", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("left", [0, 40])
+def test_where_a_power_cut_tore_it_a_loop_is_compiled_again(
+    double: Callable[[], Array], tmp_path: Path, which: str, left: int
+) -> None:
+    double()
+    (torn,) = (tmp_path / "cache").rglob(which)
+    torn.write_bytes(torn.read_bytes()[:left])
+
+    assert double().tolist() == [2.0, 2.0]
+
+
+def test_without_room_to_keep_it_in_a_loop_is_compiled_all_the_same(
+    double: Callable[[], Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FunctionCache, "_save_overload", full)
+
+    assert double().tolist() == [2.0, 2.0]
+
+
+def test_without_a_folder_to_keep_it_in_a_loop_is_compiled_all_the_same(
+    double: Callable[[], Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> None:
+        raise RuntimeError("cannot cache function 'double': no locator available")
+
+    monkeypatch.setattr(FunctionCache, "__init__", nowhere)
+
+    assert double().tolist() == [2.0, 2.0]

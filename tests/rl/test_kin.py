@@ -125,6 +125,17 @@ def test_all_that_it_measures_is_finite_and_explained(name: str) -> None:
 
 
 @ALL
+def test_an_update_leaves_no_gradients_behind(name: str) -> None:
+    """Or each would hold on to the one before it, and memory would run out in the end."""
+    algorithm = made(name)
+
+    train(algorithm, filled(lidar_spec(), 30), 2, np.random.default_rng(0))
+
+    for averages in (algorithm._critic_averages, algorithm._policy_averages):
+        assert not averages.sums.requires_grad
+
+
+@ALL
 def test_the_checkpoint_of_another_is_refused(name: str) -> None:
     other = "redq" if name == "sac" else "sac"
 

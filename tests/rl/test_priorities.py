@@ -269,6 +269,16 @@ def test_the_losses_are_weighted_by_transition() -> None:
     assert quantile_loss(quantiles, atoms, weights).item() == pytest.approx((apart * weights).mean().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.5, 0.0])], ids=["alike", "weighted"])
+def test_the_gradient_that_comes_with_the_loss_is_its_own(weights: torch.Tensor | None) -> None:
+    torch.manual_seed(0)
+    values, target = torch.randn(2, 3, requires_grad=True), torch.randn(3)
+
+    loss, of_values = critic_loss(values, target, weights)
+
+    torch.testing.assert_close(of_values, *torch.autograd.grad(loss, [values]))
+
+
 @pytest.mark.parametrize("name", ["sac", "tqc"])
 def test_weights_of_1_change_no_update(name: str) -> None:
     plain, weighted = (make_algorithm(AlgorithmOptions.model_validate({"name": name}), SMALL, SPEC, 0) for _ in range(2))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.rl.experience import lidar_spec, point_spec
+from tests.rl.experience import lidar_spec, picture_spec, point_spec
 from tests.rl.learning import SMALL, filled, train
-from tmrld.rl.options import AlgorithmOptions
+from tmrld.rl.options import AlgorithmOptions, NetworkOptions
 from tmrld.rl.redq import REDQ, spread
 
 HERE = {"vector": torch.zeros(4, 1)}
@@ -48,6 +48,17 @@ def test_those_that_are_drawn_say_what_they_say_among_all() -> None:
     found = {float(algorithm._next_value(HERE, ACTION)[0]) for _ in range(100)}
 
     assert sorted(found) == pytest.approx(sorted(all_of_them), abs=1e-6)
+
+
+def test_of_critics_that_read_images_one_alone_can_be_drawn() -> None:
+    spec = picture_spec((36, 36), history=2)
+    replay = filled(spec, 30)
+    options = AlgorithmOptions(name="redq", critics=3, critic_subset=1)
+    algorithm = REDQ(options, NetworkOptions(hidden=(8,), cnn="nature"), spec, seed=0)
+
+    train(algorithm, replay, 1, np.random.default_rng(0))
+
+    assert np.isfinite(algorithm.stats()["loss_critic"])
 
 
 def test_the_policy_climbs_the_mean_of_all() -> None:

@@ -60,17 +60,15 @@ class Dense:
         Differentiable in the parameters and the action; ``for_policy``: in the action alone.  Gradients have to be asked for and used
         before the next call, which writes over them.
         """
+        if self._room is None or self._room.batch != len(vector):
+            self._room = _Room(self, len(vector))
         learned = () if for_policy else self._parameters
-        return _Pass.apply(self._room_for(len(vector)), vector, action, *learned)  # type: ignore[no-untyped-call, no-any-return]
+        return _Pass.apply(self._room, vector, action, *learned)  # type: ignore[no-untyped-call, no-any-return]
 
     def gradients(self, of_given: Tensor) -> Sequence[Tensor]:
         """Those of the parameters, from the gradient of what the last call gave: torch would find the same, and takes longer."""
-        return self._room_for(of_given.shape[-1] if self.members else len(of_given)).back(of_given, learned=True)
-
-    def _room_for(self, batch: int) -> _Room:
-        if self._room is None or self._room.batch != batch:
-            self._room = _Room(self, batch)
-        return self._room
+        assert self._room is not None
+        return self._room.back(of_given, learned=True)
 
 
 class _Room:
@@ -127,7 +125,7 @@ class _Stage:
 
         product: Product = torch.bmm if network.members else torch.mm
         if not last:
-            product = hidden_product(network.precision, product, weight.numel() * batch)
+            product = hidden_product(network.precision, product, weights=weight.shape[-2] * weight.shape[-1])
         multiply = partial(product, below, weight, out=made)
         if _outputs_first(layer):
             self.to_weight = partial(product, self.of_gives.mT, below, out=self.of_weight)

@@ -57,15 +57,17 @@ def hidden_precision(asked: Precision, device: torch.device, *, of_images: bool)
 
 Product = Callable[..., object]
 """Of two matrices, or several pairs, into ``out``: `torch.mm` and `torch.bmm` are such."""
-LARGE = 1 << 23
-"""More multiplications than these in one product are two to four times as fast in bfloat16; fewer hardly gain."""
+LARGE = 128 * 128
+"""Layers with more weights than these are two to four times as fast in bfloat16, at batches of some hundred."""
 
 
-def hidden_product(asked: Precision, product: Product, multiplications: int) -> Product:
-    """How a hidden layer on a processor multiplies, as `NetworkOptions.precision` asks for: the same, or with both factors rounded to
-    bfloat16 and sums in float32, which is what a TPU does with float32.
+def hidden_product(asked: Precision, product: Product, weights: int) -> Product:
+    """How a hidden layer of so many weights multiplies on a processor, as `NetworkOptions.precision` asks for: as it is, or with both
+    factors rounded to bfloat16 and sums in float32, which is what a TPU does with float32.
+
+    Torch has one switch for it in the whole process, so only one thread may multiply.
     """
-    lowered = asked == "bfloat16" or (asked == "auto" and multiplications > LARGE)
+    lowered = asked == "bfloat16" or (asked == "auto" and weights > LARGE)
     if not lowered or not has_bfloat16(torch.device("cpu")):
         return product
 

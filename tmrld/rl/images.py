@@ -35,7 +35,7 @@ class ConvolutionLayer(nn.Module):
 class EnsembleConvolutionLayer(nn.Module):
     """The same of several networks, each with its own values and parameters.
 
-    One after the other, which takes less time than one convolution in groups.
+    One after the other: on a processor that takes less time than one convolution in groups.
     """
 
     def __init__(self, members: int, shape: Convolution, generator: Generator) -> None:
@@ -74,15 +74,17 @@ class ImageReader(nn.Module):
     A policy's has one member, and plain layers; the values of critics lie member after member.
     """
 
-    def __init__(self, shapes: Sequence[Convolution], options: NetworkOptions, members: int, generator: Generator) -> None:
+    def __init__(
+        self, shapes: Sequence[Convolution], options: NetworkOptions, members: int | None, generator: Generator
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            ConvolutionLayer(shape, generator) if members == 1 else EnsembleConvolutionLayer(members, shape, generator)
+            ConvolutionLayer(shape, generator) if members is None else EnsembleConvolutionLayer(members, shape, generator)
             for shape in shapes
         )
         self._activation = ACTIVATIONS[options.activation]
         self._precision = options.precision
-        self._members = members
+        self._members = members or 1
         self._normalised = options.cnn in NORMALISED
 
     def forward(self, values: Tensor) -> Tensor:
@@ -94,6 +96,6 @@ class ImageReader(nn.Module):
         return (normalised(flat) if self._normalised else flat).flatten(1)
 
 
-def image_readers(spec: EnvSpec, options: NetworkOptions, members: int, generator: Generator) -> nn.ModuleList:
+def image_readers(spec: EnvSpec, options: NetworkOptions, members: int | None, generator: Generator) -> nn.ModuleList:
     """One `ImageReader` for each image part.  Raises BadInput for images that cannot be read."""
     return nn.ModuleList(ImageReader(shapes, options, members, generator) for shapes in convolutions(spec, options))

@@ -8,11 +8,13 @@ What is not a number stays so, and shows that a training has diverged.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import exp, log, log1p, pi
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache
 
 from tmrld.payloads import Array
 
@@ -23,17 +25,25 @@ EPSILON = np.float32(1e-5)
 LOG_2, LOG_2_PI = log(2.0), log(2.0 * pi)
 
 
+class _Kept(FunctionCache):
+    """Machine code in a file.  What a power cut or a full disk left there is compiled again, and what finds no room is not kept."""
+
+    def load_overload(self, sig: object, target_context: object) -> Any:
+        with suppress(Exception):  # a damaged file raises anything
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        return None
+
+    def save_overload(self, sig: object, data: object) -> None:
+        with suppress(Exception):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+
 def compiled(function: F) -> F:
-    """The same, as machine code."""
-    try:
-        return _machine_code(function, kept=True)
-    except RuntimeError:  # there is no folder where it could be kept
-        return _machine_code(function, kept=False)
-
-
-def _machine_code(function: F, kept: bool) -> F:
-    """Sums may be taken in another order, which is what lets them go sixteen at a time."""
-    return cast(F, njit(cache=kept, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function))
+    """The same, as machine code.  Sums may be taken in another order, which is what lets them go sixteen at a time."""
+    loop: Any = njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function)
+    with suppress(RuntimeError):  # there is no folder where it could be kept
+        loop._cache = _Kept(function)  # type: ignore[no-untyped-call]  # njit's own cache lets errors through
+    return cast(F, loop)
 
 
 @compiled

@@ -64,7 +64,7 @@ class Encoder(nn.Module):
 
     def __init__(self, spec: EnvSpec, options: NetworkOptions, generator: Generator) -> None:
         super().__init__()
-        self.images = image_readers(spec, options, 1, generator)
+        self.images = image_readers(spec, options, None, generator)
         self.size = vector_size(spec) + images_size(spec, options)
         if options.gru:
             activation = ACTIVATIONS[options.activation]

@@ -339,7 +339,7 @@ class NetworkOptions(BaseModel):
         default="auto",
         description="What hidden layers are computed in where the trainer's device has bfloat16, as CUDA cards do and processors "
         "with AMX: float32; bfloat16, which is faster for wide layers; or auto: convolutions in bfloat16, and on such a processor "
-        "the matrix products of plain networks that gain from it (from about 256 by 256), summed in float32; the others in "
+        "the matrix products of plain networks in layers of more than 128 by 128 weights, summed in float32; the others in "
         "float32.  Losses, heads and parameters are float32 in any case, and all of it is on other processors and on Apple's GPU.",
         json_schema_extra=restart(),
     )

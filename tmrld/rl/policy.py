@@ -87,18 +87,18 @@ class _Squash(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, head: Tensor, low: float, high: float, noise: Tensor) -> tuple[Tensor, Tensor]:
         action, log_prob = torch.empty_like(noise), torch.empty(len(noise))
-        kept = head.numpy(), low, high, noise.numpy(), action.numpy()
-        kernels.squash(*kept, log_prob.numpy())
-        ctx.kept = kept
+        kernels.squash(head.numpy(), low, high, noise.numpy(), action.numpy(), log_prob.numpy())
+        ctx.save_for_backward(head, noise, action)
+        ctx.bounds = low, high
         return action, log_prob
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_action: Tensor, of_log_prob: Tensor) -> tuple[Tensor, None, None, None]:
-        head, low, high, noise, action = ctx.kept
-        of_head = torch.empty(head.shape)
-        gradients = of_action.numpy(), of_log_prob.numpy(), of_head.numpy()
-        kernels.squash_back(head, low, high, noise, action, *gradients)
+        head, noise, action = ctx.saved_tensors
+        of_head = torch.empty_like(head)
+        given = (each.numpy() for each in (noise, action.detach(), of_action, of_log_prob, of_head))
+        kernels.squash_back(head.detach().numpy(), *ctx.bounds, *given)
         return of_head, None, None, None
 
 

@@ -83,7 +83,7 @@ class TQC(SAC):
         return truncated(self.target_critics(observation, action), self.options.dropped_quantiles)
 
     def _critic_loss(self, values: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        values.requires_grad_()
+        values = values.detach().requires_grad_()
         loss = quantile_loss(values, target, weights)
         (of_values,) = torch.autograd.grad(loss, [values])
         return loss.detach(), of_values
