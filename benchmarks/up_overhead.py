@@ -1,10 +1,10 @@
 """What the system costs: updates per second of a running `tmrld up` as a share of the bare algorithm and replay memory.
 
 The bare loop runs in one process, which is prepared as a trainer's is, with the same options, the same number of threads, and
-the very samples that the system has collected; it draws each batch before its update, which the system does beside the update
-before.  Machines drift within seconds, so both are measured in turn, many times: the system trains for a while, is paused while
-the bare loop runs, and goes on.  The median of the ratios of neighbours counts.  The processor time of one update in either
-tells what the system adds to it apart from what it costs to share the machine with simulator and relay.
+the very samples that the system has collected.  Machines drift within seconds, so both are measured in turn, many times: the
+system trains for a while, is paused while the bare loop runs, and goes on.  The median of the ratios of neighbours counts.  The
+processor time of one update in either tells what the system adds to it apart from what it costs to share the machine with
+simulator and relay.
 """
 
 from __future__ import annotations

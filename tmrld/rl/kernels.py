@@ -40,7 +40,7 @@ class _Kept(FunctionCache):
 
 def compiled(function: F) -> F:
     """The same, as machine code.  Sums may be taken in another order, which is what lets them go sixteen at a time."""
-    loop: Any = njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function)
+    loop: Any = njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function)
     with suppress(RuntimeError):  # there is no folder where it could be kept
         loop._cache = _Kept(function)  # type: ignore[no-untyped-call]  # njit's own cache lets errors through
     return cast(F, loop)

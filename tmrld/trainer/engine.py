@@ -49,6 +49,7 @@ from tmrld.protocol.messages import (
 )
 from tmrld.rl import weights as weight_files
 from tmrld.rl.algorithm import StartsFromWeights, make_algorithm
+from tmrld.rl.observations import image_parts
 from tmrld.rl.options import AlgorithmOptions, NetworkOptions, ReplayOptions
 from tmrld.rl.priorities import Prioritised
 from tmrld.rl.replay import Replay
@@ -240,7 +241,7 @@ class TrainerEngine:
             options.demonstration_share,
             sequence_length=options.sequence_length if gru else 0,
             burn_in=options.burn_in,
-            draws_ahead=True,
+            draws_ahead=self._device != "cpu" or bool(image_parts(spec)),
         )
 
     def _image_places(self, demonstrations: Replay | None) -> dict[str, Any]:
