@@ -65,10 +65,11 @@ class Dense:
         learned = () if for_policy else self._parameters
         return _Pass.apply(self._room, vector, action, *learned)  # type: ignore[no-untyped-call, no-any-return]
 
-    def gradients(self, of_given: Tensor) -> Sequence[Tensor]:
-        """Those of the parameters, from the gradient of what the last call gave: torch would find the same, and takes longer."""
-        assert self._room is not None
-        return self._room.back(of_given, learned=True)
+
+def gradients(given: Tensor, of_given: Tensor) -> Sequence[Tensor]:
+    """Those of the parameters, from what a `Dense` gave last and its gradient: torch would find the same, and takes longer."""
+    step: Any = given.grad_fn
+    return step.room.back(step.number, of_given, learned=True)  # type: ignore[no-any-return]
 
 
 class _Room:
@@ -92,8 +93,12 @@ class _Room:
         self._first = stages[0]
         self.outputs, self._of_outputs = (_shown(network.layers[-1], each) for each in (stages[-1].gives, stages[-1].of_gives))
 
-    def back(self, of_outputs: Tensor, learned: bool) -> Sequence[Tensor]:
-        """Take the steps backwards, from the gradient of the outputs; gives that of the parameters, if it is ``learned`` from."""
+    def back(self, number: int, of_outputs: Tensor, learned: bool) -> Sequence[Tensor]:
+        """Take the steps of this pass backwards, from the gradient of the outputs; gives that of the parameters, if it is ``learned``
+        from.  Raises RuntimeError when another pass has begun since.
+        """
+        if number != self.passes:
+            raise RuntimeError("gradients of a pass through a network were asked for after its next pass had begun")
         self._of_outputs.copy_(of_outputs)
         for step in self._backwards if learned else self._backwards_to_inputs:
             step()
@@ -191,8 +196,6 @@ class _Pass(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, of_outputs: Tensor) -> tuple[Tensor | None, ...]:
         room: _Room = ctx.room
-        if ctx.number != room.passes:
-            raise RuntimeError("gradients of a pass through a network were asked for after its next pass had begun")
         _, _, of_action, *of_parameters = ctx.needs_input_grad
-        gradients = room.back(of_outputs, learned=any(of_parameters)) or (None,) * len(of_parameters)
+        gradients = room.back(ctx.number, of_outputs, learned=any(of_parameters)) or (None,) * len(of_parameters)
         return None, None, room.of_action(ctx.size) if of_action else None, *gradients

@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Linear(nn.Module):
-    """One layer: (batch, inputs) → (batch, outputs).  What it does (`of`) stands apart from its parameters, for tmrld.rl.dense."""
+    """One layer: (batch, inputs) → (batch, outputs)."""
 
     def __init__(self, inputs: int, outputs: int, generator: Generator) -> None:
         super().__init__()
@@ -32,11 +32,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return self.of(values, self.weight, self.bias)
-
-    @staticmethod
-    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return functional.linear(values, weight, bias)
+        return functional.linear(values, self.weight, self.bias)
 
 
 class EnsembleLinear(nn.Module):
@@ -49,11 +45,7 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return self.of(values, self.weight, self.bias)
-
-    @staticmethod
-    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.bmm(values, weight).add_(bias)
+        return torch.bmm(values, self.weight).add_(self.bias)
 
 
 class EnsembleValue(nn.Module):
@@ -66,19 +58,14 @@ class EnsembleValue(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1).uniform_(-bound, bound, generator=generator))
 
     def forward(self, values: Tensor) -> Tensor:
-        return self.of(values, self.weight, self.bias)
-
-    @staticmethod
-    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.baddbmm(bias[:, None], values, weight.transpose(1, 2)).squeeze(2)
+        return torch.baddbmm(self.bias[:, None], values, self.weight.transpose(1, 2)).squeeze(2)
 
 
 class EnsembleQuantiles(EnsembleLinear):
     """The last layer of several networks, several numbers each: (members, batch, inputs) → (members, outputs, batch)."""
 
-    @staticmethod
-    def of(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return EnsembleLinear.of(values, weight, bias).transpose(1, 2)
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values).transpose(1, 2)
 
 
 def normalised(values: Tensor) -> Tensor:

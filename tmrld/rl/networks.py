@@ -37,6 +37,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from tmrld.payloads import EnvSpec
+from tmrld.rl import dense
 from tmrld.rl.convolutions import images_size
 from tmrld.rl.dense import Dense, is_dense
 from tmrld.rl.devices import hidden_precision
@@ -222,7 +223,7 @@ class Critics(nn.Module):
     def gradients(self, values: Tensor, of_values: Tensor) -> Sequence[Tensor]:
         """Those of all parameters, from the gradient of what `forward` gave last."""
         if self._dense is not None and values.is_cpu:
-            return self._dense.gradients(of_values)
+            return dense.gradients(values, of_values)
         return torch.autograd.grad(values, list(self.parameters()), of_values)
 
     # What the critics of some algorithms replace
